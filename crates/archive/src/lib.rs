@@ -1,0 +1,69 @@
+//! The audit archive: what passed, kept whole and findable.
+//!
+//! An exchange leaves *frames* in a segment of the spool on local disk: one when it opens, more
+//! while large bodies pass, one when it closes. A segment that is full or old is published to the
+//! object store as it is, with its records beside it. Readers look at both places.
+
+pub mod frame;
+pub mod publish;
+pub mod read;
+pub mod record;
+pub mod segment;
+pub mod spool;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+
+/// What a caller of the archive can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address names an object store that is not in this build.
+    #[error("unknown archive address {0}: allowed is file:PATH")]
+    UnknownEngine(String),
+    /// Another process writes to this spool.
+    #[error("another process writes to the spool {0}")]
+    Locked(String),
+    /// The disk refused.
+    #[error("{doing}")]
+    Disk {
+        /// What was being done to which file.
+        doing: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The object store refused.
+    #[error("the archive failed")]
+    Engine(#[from] object_store::Error),
+    /// Stored bytes are not what was written.
+    #[error("{0} is damaged: {1}")]
+    Damaged(String, String),
+}
+
+impl Error {
+    pub(crate) fn disk(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Disk { doing, source }
+    }
+}
+
+/// Opens the object store that an address names; a folder is made where it is new.
+pub fn open(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+    let Some(folder) = url.strip_prefix("file:") else {
+        return Err(Error::UnknownEngine(url.to_owned()));
+    };
+    make_private_folder(Path::new(folder))?;
+    Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?))
+}
+
+/// Makes a folder that only its owner may enter.
+pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Error> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(Error::disk(format!("making folder {}", folder.display())))
+}

@@ -1,0 +1,112 @@
+//! Brings sealed segments from the spool to the object store, with their records beside them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use tokio::sync::oneshot;
+
+use crate::Error;
+use crate::frame::{Line, Place, first_line, split};
+use crate::record::Record;
+use crate::segment::{SEALED, day_of, in_day, list, object_path};
+use crate::spool::State;
+
+/// How long to wait after the object store refused.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Publishes whatever is sealed until `stop` fires and nothing is left.
+///
+/// A store that refuses is asked again: the segments wait on local disk, nothing is lost.
+pub async fn run(
+    spool: PathBuf,
+    objects: Arc<dyn ObjectStore>,
+    state: State,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let mut stopping = false;
+    loop {
+        let result = sealed(&spool, &*objects).await;
+        if let Err(error) = &result {
+            tracing::warn!(%error, "the archive does not take segments, they wait in the spool");
+        }
+        if stopping {
+            return;
+        }
+        let pause = if result.is_ok() { Duration::from_secs(3600) } else { RETRY };
+        tokio::select! {
+            () = state.sealed.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            // Fires also when the sender is dropped: a last round, then the end.
+            _ = &mut stop => stopping = true,
+        }
+    }
+}
+
+/// Publishes every sealed segment once and removes it from the spool.
+pub async fn sealed(spool: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
+    for (name, path) in list(spool, &[SEALED])? {
+        let doing = format!("reading {}", path.display());
+        let bytes = tokio::fs::read(&path).await.map_err(Error::disk(doing))?;
+        let records = records_by_day(&name, &bytes)?;
+        // Bodies first: a record that is visible can always be shown whole. The names and bytes
+        // are the same at every try, so that a try after a crash changes nothing.
+        objects.put(&object_path(&name), PutPayload::from(bytes)).await?;
+        for (day, records) in records {
+            objects.put(&in_day("records", day, &name), PutPayload::from(records)).await?;
+        }
+        let removed = tokio::fs::remove_file(&path).await;
+        removed.map_err(Error::disk(format!("removing {}", path.display())))?;
+    }
+    Ok(())
+}
+
+/// The records that a segment closes, compressed, by the day on which they began.
+fn records_by_day(name: &str, segment: &[u8]) -> Result<BTreeMap<Date, Vec<u8>>, Error> {
+    let mut days: BTreeMap<Date, Vec<u8>> = BTreeMap::new();
+    for (record, places) in closed(name, segment) {
+        let day = days.entry(day_of(record.time)).or_default();
+        day.extend(index_line(&record, &places));
+    }
+    for day in days.values_mut() {
+        *day = zstd::bulk::compress(day, 3).map_err(Error::disk("compressing records"))?;
+    }
+    Ok(days)
+}
+
+/// A record as it stands in `records/`: its own JSON, and where its frames lie.
+fn index_line(record: &Record, places: &[Place]) -> Vec<u8> {
+    let mut line = serde_json::to_vec(record).unwrap_or_default();
+    line.pop();
+    line.extend_from_slice(b",\"frames\":");
+    line.extend(serde_json::to_vec(places).unwrap_or_default());
+    line.extend_from_slice(b"}\n");
+    line
+}
+
+/// Every record that a segment closes, with the places of all its frames.
+pub(crate) fn closed(name: &str, segment: &[u8]) -> Vec<(Record, Vec<Place>)> {
+    let mut found: Vec<(Record, Vec<Place>)> = Vec::new();
+    for (offset, frame) in split(segment) {
+        let place = Place { segment: name.to_owned(), offset, length: frame.len() as u64 };
+        match first_line(frame) {
+            Ok(Line::Close(closing)) => {
+                let mut places = closing.frames;
+                places.push(place);
+                found.push((closing.record, places));
+            }
+            // Bytes of an answer that came after its end.
+            Ok(Line::Body(part)) => {
+                let late = found.iter_mut().rev().find(|(record, _)| record.id == part.id);
+                late.into_iter().for_each(|(_, places)| places.push(place.clone()));
+            }
+            Ok(Line::Open(_)) => {}
+            Err(error) => tracing::error!(%error, "a frame of segment {name} cannot be read"),
+        }
+    }
+    found
+}
+

@@ -1,0 +1,211 @@
+//! Reads records and bodies, from the spool of this machine and from the object store.
+
+use std::collections::HashSet;
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use jiff::civil::Date;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
+use serde::Deserialize;
+
+use crate::Error;
+use crate::frame::{Line, Place, RequestHead, ResponseHead, Side, lines};
+use crate::publish::closed;
+use crate::record::Record;
+use crate::segment::{GROWING, SEALED, day_folder, day_of, list, object_path};
+
+/// Reads an archive and the spool that feeds it.
+pub struct Reader {
+    spool: PathBuf,
+    objects: Arc<dyn ObjectStore>,
+}
+
+/// A record, and where the frames of its exchange lie.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The record.
+    pub record: Record,
+    /// Its frames in order.
+    pub frames: Vec<Place>,
+}
+
+/// One exchange, whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// What was asked; absent where the frame is lost.
+    pub request: Option<RequestHead>,
+    /// Its body.
+    pub request_body: Vec<u8>,
+    /// What was answered; absent where nothing was.
+    pub response: Option<ResponseHead>,
+    /// Its body.
+    pub response_body: Vec<u8>,
+}
+
+/// The part of an index line that is not the record.
+#[derive(Deserialize)]
+struct Index {
+    frames: Vec<Place>,
+}
+
+impl Reader {
+    /// Reads `objects` and the segments in `spool`; a missing spool counts as empty.
+    pub fn new(spool: PathBuf, objects: Arc<dyn ObjectStore>) -> Self {
+        Self { spool, objects }
+    }
+
+    /// Days that have records, newest first.
+    pub async fn days(&self) -> Result<Vec<Date>, Error> {
+        let mut days: Vec<Date> =
+            self.spooled()?.iter().map(|found| day_of(found.record.time)).collect();
+        for year in self.folders(&ObjectPath::from("records")).await? {
+            for month in self.folders(&year).await? {
+                let folders = self.folders(&month).await?;
+                days.extend(folders.iter().filter_map(day_of_folder));
+            }
+        }
+        days.sort_unstable();
+        days.dedup();
+        days.reverse();
+        Ok(days)
+    }
+
+    /// Every record that began in these days (UTC, both inclusive), each once, in no order.
+    pub async fn records(
+        &self,
+        (first, last): (Date, Date),
+        each: &mut (dyn FnMut(Found) + Send),
+    ) -> Result<(), Error> {
+        // The spool first: what is published meanwhile is then found in both, never in neither.
+        let mut seen = HashSet::new();
+        for found in self.spooled()? {
+            let day = day_of(found.record.time);
+            if day >= first && day <= last {
+                seen.insert(found.record.id.clone());
+                each(found);
+            }
+        }
+        for day in first.series(jiff::Span::new().days(1)).take_while(|day| *day <= last) {
+            self.published(day, &mut |found| {
+                if seen.is_empty() || !seen.contains(&found.record.id) {
+                    each(found);
+                }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The exchange with this id, if it has ended.
+    pub async fn find(&self, id: &str) -> Result<Option<Found>, Error> {
+        let spooled = self.spooled()?.into_iter().find(|found| found.record.id == id);
+        if spooled.is_some() {
+            return Ok(spooled);
+        }
+        let Some(day) = day_of_id(id) else { return Ok(None) };
+        let mut hit = None;
+        let mut keep = |found: Found| {
+            if found.record.id == id {
+                hit = Some(found);
+            }
+        };
+        self.published(day, &mut keep).await?;
+        Ok(hit)
+    }
+
+    /// Reads an exchange whole.
+    pub async fn exchange(&self, found: &Found) -> Result<Exchange, Error> {
+        let mut exchange = Exchange::default();
+        for place in &found.frames {
+            let frame = self.frame(place).await?;
+            let damaged =
+                |error: std::io::Error| Error::Damaged(place.segment.clone(), error.to_string());
+            for line in lines(&frame).map_err(damaged)? {
+                match line {
+                    Line::Open(opening) => exchange.request = Some(opening.request),
+                    Line::Close(closing) => exchange.response = closing.response,
+                    Line::Body(part) if part.side == Side::Request => {
+                        part.append_to(&mut exchange.request_body);
+                    }
+                    Line::Body(part) => part.append_to(&mut exchange.response_body),
+                }
+            }
+        }
+        Ok(exchange)
+    }
+
+    /// The bytes of one frame, from the spool or from the object store.
+    async fn frame(&self, place: &Place) -> Result<Vec<u8>, Error> {
+        let range = place.offset..place.offset + place.length;
+        for ending in [GROWING, SEALED] {
+            let path = self.spool.join(format!("{}{ending}", place.segment));
+            let Ok(bytes) = std::fs::read(path) else { continue };
+            let from = usize::try_from(range.start).unwrap_or(usize::MAX);
+            let to = usize::try_from(range.end).unwrap_or(usize::MAX);
+            let frame = bytes.get(from..to).map(<[u8]>::to_vec);
+            let torn = || Error::Damaged(place.segment.clone(), "a frame is cut off".to_owned());
+            return frame.ok_or_else(torn);
+        }
+        Ok(self.objects.get_range(&object_path(&place.segment), range).await?.to_vec())
+    }
+
+    /// What the spool has closed.
+    fn spooled(&self) -> Result<Vec<Found>, Error> {
+        let mut all = Vec::new();
+        let mut names = HashSet::new();
+        // Twice: a segment that is sealed between listing and reading has another name by then.
+        for _ in 0..2 {
+            for (name, path) in list(&self.spool, &[GROWING, SEALED])? {
+                if names.contains(&name) {
+                    continue;
+                }
+                let Ok(bytes) = std::fs::read(&path) else { continue };
+                let closed = closed(&name, &bytes).into_iter();
+                all.extend(closed.map(|(record, frames)| Found { record, frames }));
+                names.insert(name);
+            }
+        }
+        Ok(all)
+    }
+
+    async fn published(&self, day: Date, each: &mut (dyn FnMut(Found) + Send)) -> Result<(), Error> {
+        let folder = day_folder("records", day);
+        let mut objects: Vec<_> = self.objects.list(Some(&folder)).try_collect().await?;
+        objects.sort_by(|one, other| one.location.cmp(&other.location));
+        for object in objects {
+            let bytes = self.objects.get(&object.location).await?.bytes().await?;
+            let damaged = |error: std::io::Error| {
+                Error::Damaged(object.location.to_string(), error.to_string())
+            };
+            let text = zstd::Decoder::with_buffer(&*bytes).map_err(damaged)?;
+            for line in std::io::BufReader::new(text).lines() {
+                each(index(&line.map_err(damaged)?).map_err(damaged)?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn folders(&self, below: &ObjectPath) -> Result<Vec<ObjectPath>, Error> {
+        Ok(self.objects.list_with_delimiter(Some(below)).await?.common_prefixes)
+    }
+}
+
+fn index(line: &str) -> std::io::Result<Found> {
+    let record = serde_json::from_str(line)?;
+    let Index { frames } = serde_json::from_str(line)?;
+    Ok(Found { record, frames })
+}
+
+fn day_of_folder(folder: &ObjectPath) -> Option<Date> {
+    Date::strptime("records/year=%Y/month=%m/day=%d", folder.as_ref()).ok()
+}
+
+/// The day an exchange began: its id is a UUIDv7, which begins with the time (RFC 9562 §5.7).
+fn day_of_id(id: &str) -> Option<Date> {
+    let (seconds, nanos) = uuid::Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
+    let time = jiff::Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?);
+    Some(day_of(time.ok()?))
+}

@@ -1,0 +1,106 @@
+//! What an earlier process left behind is brought to a good end before a new one writes.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::Options;
+use crate::Error;
+use crate::frame::{Closing, Encoder, Line, Opening, Place, first_line, split};
+use crate::record::{Outcome, Source};
+use crate::segment::{GROWING, SEALED, Segment, list, number, seal};
+
+/// Cuts off half-written frames, closes what was under way, seals every segment.
+///
+/// Returns the number of the next segment. A crash in here loses and doubles nothing: a closing
+/// that was appended is found by the next recovery, one that was not is appended then.
+pub(super) fn recover(options: &Options) -> Result<u64, Error> {
+    let left = list(&options.folder, &[GROWING, SEALED])?;
+    let mut underway: BTreeMap<String, Orphan> = BTreeMap::new();
+    for (name, path) in &left {
+        let bytes = read(path)?;
+        let whole = note(name, &bytes, &mut underway);
+        if whole < bytes.len() as u64 {
+            truncate(path, whole)?;
+        }
+    }
+    let next = left.iter().filter_map(|(name, _)| number(name)).max().map_or(0, |last| last + 1);
+    if !underway.is_empty() {
+        close_all(options, next, underway)?;
+    }
+    for (_, path) in list(&options.folder, &[GROWING])? {
+        seal(&path)?;
+    }
+    Ok(next + 1)
+}
+
+/// An exchange whose end nobody wrote.
+struct Orphan {
+    opening: Opening,
+    frames: Vec<Place>,
+}
+
+/// Notes which exchanges this segment opens and closes; returns the length of its whole frames.
+fn note(name: &str, bytes: &[u8], underway: &mut BTreeMap<String, Orphan>) -> u64 {
+    let mut whole = 0;
+    for (offset, frame) in split(bytes) {
+        // A frame of the right length with wrong bytes: the disk lost a write. The rest may be good.
+        whole = offset + frame.len() as u64;
+        let Ok(line) = first_line(frame) else { continue };
+        let place = Place { segment: name.to_owned(), offset, length: frame.len() as u64 };
+        match line {
+            Line::Open(opening) => {
+                let carried = opening.frames.clone();
+                let frames = if carried.is_empty() { vec![place] } else { carried };
+                underway.insert(opening.record.id.clone(), Orphan { opening: *opening, frames });
+            }
+            Line::Body(part) => {
+                if let Some(orphan) = underway.get_mut(&part.id) {
+                    orphan.frames.push(place);
+                }
+            }
+            Line::Close(closing) => {
+                underway.remove(&closing.record.id);
+            }
+        }
+    }
+    whole
+}
+
+fn close_all(
+    options: &Options,
+    number: u64,
+    underway: BTreeMap<String, Orphan>,
+) -> Result<(), Error> {
+    let now = (options.clock)();
+    let mut encoder = Encoder::new().map_err(Error::disk("preparing compression"))?;
+    let mut frames = Vec::new();
+    for orphan in underway.into_values() {
+        let line = [Line::Close(Box::new(closing(orphan, now)))];
+        encoder.encode(&line, &mut frames).map_err(Error::disk("encoding a closing frame"))?;
+    }
+    let mut segment = Segment::begin(&options.folder, &options.node, number, now)?;
+    segment.append(&frames)?;
+    segment.seal()
+}
+
+fn closing(orphan: Orphan, now: Timestamp) -> Closing {
+    let mut record = orphan.opening.record;
+    record.outcome = Outcome::Failed;
+    record.source = Source::Proxy;
+    let took = now.duration_since(record.time).as_millis();
+    record.took_ms = u64::try_from(took).unwrap_or(0);
+    Closing { record, response: None, frames: orphan.frames }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(Error::disk(format!("reading {}", path.display())))
+}
+
+fn truncate(path: &Path, length: u64) -> Result<(), Error> {
+    let file = OpenOptions::new().write(true).open(path);
+    file.and_then(|file| file.set_len(length).and_then(|()| file.sync_all()))
+        .map_err(Error::disk(format!("cutting {} to its whole frames", path.display())))
+}

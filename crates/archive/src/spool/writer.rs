@@ -1,0 +1,253 @@
+//! The thread that owns the growing segment.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Ack, Command, Options, State, Sync, Unwritable};
+use crate::Error;
+use crate::frame::{Closing, Encoder, Line, Opening, Part, Place};
+use crate::record::{Outcome, Source};
+use crate::segment::{Segment, day_of};
+
+/// How often is done what is due by time; under [`Sync::Group`] the longest that an appended frame
+/// stays off the disk.
+const TICK: Duration = Duration::from_millis(200);
+/// How many commands are appended with one write.
+const BATCH: usize = 256;
+
+/// The state of the spool's thread.
+pub(super) struct Writer {
+    options: Options,
+    next_number: u64,
+    segment: Option<Segment>,
+    encoder: Encoder,
+    /// Exchanges that have opened and not closed, with their frames so far.
+    open: HashMap<String, Underway>,
+    /// Closings that the disk refused; tried again at each tick.
+    unwritten: Vec<(Box<Closing>, Vec<Part>)>,
+    state: State,
+}
+
+struct Underway {
+    opening: Box<Opening>,
+    frames: Vec<Place>,
+    /// Part of a body could not be written: this exchange can no longer end complete.
+    torn: bool,
+}
+
+impl Writer {
+    pub(super) fn new(options: Options, next_number: u64, state: State) -> Result<Self, Error> {
+        let encoder = Encoder::new().map_err(Error::disk("preparing compression"))?;
+        let (open, unwritten) = (HashMap::new(), Vec::new());
+        Ok(Self { options, next_number, segment: None, encoder, open, unwritten, state })
+    }
+
+    /// Appends until every sender is gone, then seals what is open.
+    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+            tracing::error!("the spool's thread cannot start its timer");
+            return;
+        };
+        runtime.block_on(async {
+            let mut batch = Vec::with_capacity(BATCH);
+            let mut due = Instant::now() + TICK;
+            loop {
+                let received = inbox.recv_many(&mut batch, BATCH);
+                match tokio::time::timeout_at(due, received).await {
+                    Ok(0) => break,
+                    Ok(_) => self.append_batch(&mut batch),
+                    Err(_) => {}
+                }
+                if Instant::now() >= due {
+                    self.tick();
+                    due = Instant::now() + TICK;
+                }
+            }
+        });
+        self.tick();
+        self.seal();
+    }
+
+    /// Appends each command's frame, syncs as promised, then tells whoever waits.
+    fn append_batch(&mut self, batch: &mut Vec<Command>) {
+        let mut acks: Vec<(Ack, Result<(), Unwritable>)> = Vec::with_capacity(batch.len());
+        for command in batch.drain(..) {
+            match command {
+                Command::Open(opening, parts, ack) => acks.push((ack, self.open(opening, parts))),
+                Command::Body(parts) => self.body(parts),
+                Command::Close(closing, parts, ack) => {
+                    let result = self.close(closing, parts);
+                    acks.extend(ack.map(|ack| (ack, result)));
+                }
+            }
+        }
+        let synced = self.sync_if(|sync, _| sync == Sync::Always);
+        for (ack, result) in acks {
+            // Whoever asked may have gone: the frame is written all the same.
+            let _ = ack.send(result.and(synced));
+        }
+    }
+
+    fn open(&mut self, opening: Box<Opening>, parts: Vec<Part>) -> Result<(), Unwritable> {
+        let mut lines = vec![Line::Open(opening.clone())];
+        lines.extend(parts.into_iter().map(Line::Body));
+        let place = self.append(&lines)?;
+        let id = opening.record.id.clone();
+        self.open.insert(id, Underway { opening, frames: vec![place], torn: false });
+        Ok(())
+    }
+
+    fn body(&mut self, parts: Vec<Part>) {
+        let Some(id) = parts.first().map(|part| part.id.clone()) else { return };
+        let lines: Vec<Line> = parts.into_iter().map(Line::Body).collect();
+        let place = self.append(&lines);
+        // Bytes that come after the end belong to no open exchange; a reader of the segment joins
+        // them by their id.
+        let Some(underway) = self.open.get_mut(&id) else { return };
+        match place {
+            Ok(place) => underway.frames.push(place),
+            Err(Unwritable) => underway.torn = true,
+        }
+    }
+
+    fn close(&mut self, mut closing: Box<Closing>, parts: Vec<Part>) -> Result<(), Unwritable> {
+        let underway = self.open.remove(&closing.record.id);
+        let torn = underway.as_ref().is_some_and(|underway| underway.torn);
+        closing.frames = underway.map(|underway| underway.frames).unwrap_or_default();
+        if torn {
+            fail(&mut closing);
+        }
+        let mut lines = vec![Line::Close(closing.clone())];
+        lines.extend(parts.iter().cloned().map(Line::Body));
+        if self.append(&lines).is_ok() {
+            return if torn { Err(Unwritable) } else { Ok(()) };
+        }
+        // The client will not see the end, so that the record must not say it did.
+        fail(&mut closing);
+        self.unwritten.push((closing, parts));
+        Err(Unwritable)
+    }
+
+    /// Appends one frame and says where it lies.
+    fn append(&mut self, lines: &[Line]) -> Result<Place, Unwritable> {
+        let result = self.try_append(lines);
+        let was_writable = self.state.writable.swap(result.is_ok(), Ordering::Relaxed);
+        match &result {
+            Err(error) if was_writable => {
+                tracing::error!(error = error_text(error), "the spool cannot be written");
+            }
+            Ok(_) if !was_writable => tracing::info!("the spool can be written again"),
+            Ok(_) | Err(_) => {}
+        }
+        result.map_err(|_| Unwritable)
+    }
+
+    fn try_append(&mut self, lines: &[Line]) -> Result<Place, Error> {
+        let mut frame = Vec::new();
+        self.encoder.encode(lines, &mut frame).map_err(Error::disk("encoding a frame"))?;
+        let segment = self.segment()?;
+        let place = Place {
+            segment: segment.name.clone(),
+            offset: segment.length,
+            length: frame.len() as u64,
+        };
+        segment.append(&frame)?;
+        Ok(place)
+    }
+
+    /// The growing segment, begun where there is none.
+    fn segment(&mut self) -> Result<&mut Segment, Error> {
+        let segment = match self.segment.take() {
+            Some(segment) => segment,
+            None => self.begin()?,
+        };
+        Ok(self.segment.insert(segment))
+    }
+
+    /// A new segment begins with the exchanges that are under way, so that a later recovery finds
+    /// them though the segments before have been published.
+    fn begin(&mut self) -> Result<Segment, Error> {
+        let now = (self.options.clock)();
+        let number = self.next_number;
+        let mut fresh = Segment::begin(&self.options.folder, &self.options.node, number, now)?;
+        self.next_number += 1;
+        let mut carried = Vec::new();
+        for underway in self.open.values() {
+            let mut opening = underway.opening.clone();
+            opening.frames.clone_from(&underway.frames);
+            let line = [Line::Open(opening)];
+            self.encoder.encode(&line, &mut carried).map_err(Error::disk("encoding a frame"))?;
+        }
+        fresh.append(&carried)?;
+        Ok(fresh)
+    }
+
+    /// What is due by time or size: retries, sync, seal.
+    fn tick(&mut self) {
+        for (closing, parts) in std::mem::take(&mut self.unwritten) {
+            let _ = self.close(closing, parts);
+        }
+        let _ = self.sync_if(|sync, unsynced| sync == Sync::Group && unsynced > 0);
+        let now = (self.options.clock)();
+        if self.segment.as_ref().is_some_and(|segment| self.is_due(segment, now)) {
+            self.seal();
+        }
+    }
+
+    fn is_due(&self, segment: &Segment, now: Timestamp) -> bool {
+        let age = now.duration_since(segment.began).unsigned_abs();
+        segment.length >= self.options.seal_bytes
+            || age >= self.options.seal_after
+            || day_of(segment.began) != day_of(now)
+    }
+
+    fn seal(&mut self) {
+        let Some(old) = self.segment.take() else { return };
+        // First the next segment with what is under way, then the old one may go.
+        let next = if self.open.is_empty() { Ok(None) } else { self.begin().map(Some) };
+        let sealed = match next {
+            Ok(next) => {
+                self.segment = next;
+                old.seal()
+            }
+            Err(error) => {
+                self.segment = Some(old);
+                Err(error)
+            }
+        };
+        match sealed {
+            Ok(()) => self.state.sealed.notify_one(),
+            // What could not be renamed is sealed by the recovery of the next start.
+            Err(error) => tracing::error!(error = error_text(&error), "a segment stays unsealed"),
+        }
+    }
+
+    fn sync_if(&mut self, due: impl Fn(Sync, u64) -> bool) -> Result<(), Unwritable> {
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        if !due(self.options.sync, segment.unsynced) {
+            return Ok(());
+        }
+        segment.sync().map_err(|error| {
+            self.state.writable.store(false, Ordering::Relaxed);
+            tracing::error!(error = error_text(&error), "the spool cannot be synced");
+            Unwritable
+        })
+    }
+}
+
+fn fail(closing: &mut Closing) {
+    closing.record.outcome = Outcome::Failed;
+    closing.record.source = Source::Proxy;
+}
+
+fn error_text(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

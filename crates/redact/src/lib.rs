@@ -1,0 +1,7 @@
+//! Keeps secrets out of what is printed, stored or sent on.
+//!
+//! Pure: no IO, no clock, no randomness of its own.
+
+pub mod headers;
+pub mod own_key;
+pub mod secret;
