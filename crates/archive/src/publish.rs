@@ -109,4 +109,3 @@ pub(crate) fn closed(name: &str, segment: &[u8]) -> Vec<(Record, Vec<Place>)> {
     }
     found
 }
-

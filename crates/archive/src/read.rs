@@ -171,7 +171,11 @@ impl Reader {
         Ok(all)
     }
 
-    async fn published(&self, day: Date, each: &mut (dyn FnMut(Found) + Send)) -> Result<(), Error> {
+    async fn published(
+        &self,
+        day: Date,
+        each: &mut (dyn FnMut(Found) + Send),
+    ) -> Result<(), Error> {
         let folder = day_folder("records", day);
         let mut objects: Vec<_> = self.objects.list(Some(&folder)).try_collect().await?;
         objects.sort_by(|one, other| one.location.cmp(&other.location));

@@ -152,8 +152,7 @@ mod tests {
     #[test]
     fn a_segments_name_says_where_it_lies() {
         let path = object_path("a1b2c3d4-20261122T043459-000007");
-        let expected =
-            "bodies/year=2026/month=11/day=22/a1b2c3d4-20261122T043459-000007.jsonl.zst";
+        let expected = "bodies/year=2026/month=11/day=22/a1b2c3d4-20261122T043459-000007.jsonl.zst";
         assert_eq!(path.as_ref(), expected);
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::frame::{Closing, Opening, Part};
+use crate::frame::{Closing, Line, Opening, Part};
 use crate::segment::Clock;
 use crate::{Error, make_private_folder};
 use writer::Writer;
@@ -67,8 +67,9 @@ pub enum Command {
     Open(Box<Opening>, Vec<Part>, Ack),
     /// More of a body; parts of one exchange and side in order.
     Body(Vec<Part>),
-    /// It has ended; the rest of its answer. Without an ack nobody waits any more.
-    Close(Box<Closing>, Vec<Part>, Option<Ack>),
+    /// It has ended; what else belongs into this frame: the rest of its answer, or its opening
+    /// where it had none. Without an ack nobody waits any more.
+    Close(Box<Closing>, Vec<Line>, Option<Ack>),
 }
 
 /// The spool of this process.
@@ -99,10 +100,8 @@ impl Spool {
         make_private_folder(&options.folder)?;
         let lock = lock(&options.folder)?;
         let next = recover::recover(&options)?;
-        let state = State {
-            sealed: Arc::new(Notify::new()),
-            writable: Arc::new(AtomicBool::new(true)),
-        };
+        let state =
+            State { sealed: Arc::new(Notify::new()), writable: Arc::new(AtomicBool::new(true)) };
         state.sealed.notify_one();
         let (inbox, commands) = mpsc::channel(options.queue);
         let writer = Writer::new(options, next, state.clone())?;

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! Parses, starts, dispatches.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    codex_proxy::cli::run()
+}

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Command, Options, Spool, Sync};
 use crate::Error;
-use crate::frame::{Closing, Opening, Part, RequestHead, ResponseHead, Side};
+use crate::frame::{Closing, Line, Opening, Part, RequestHead, ResponseHead, Side};
 use crate::read::{Exchange, Found, Reader};
 use crate::record::{Outcome, Record, Source};
 
@@ -54,11 +54,11 @@ async fn open(spool: &Spool, number: u8, body: &[u8]) {
 
 async fn close(spool: &Spool, number: u8, body: &[u8]) {
     let record = record(number, Outcome::Complete);
-    let parts = Part::cut(&record.id, Side::Response, body);
+    let rest = Part::cut(&record.id, Side::Response, body).into_iter().map(Line::Body).collect();
     let response = Some(ResponseHead { status: 200, headers: Vec::new() });
     let (ack, done) = oneshot::channel();
     let closing = Closing { record, response, frames: Vec::new() };
-    spool.inbox().send(Command::Close(Box::new(closing), parts, Some(ack))).await.unwrap();
+    spool.inbox().send(Command::Close(Box::new(closing), rest, Some(ack))).await.unwrap();
     done.await.unwrap().unwrap();
 }
 
@@ -120,9 +120,8 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
     close(&spool, 1, b"answer one").await;
     open(&spool, 3, b"three").await;
     close(&spool, 2, b"answer two").await;
-    let (name, path) = crate::segment::list(folder.path(), &[super::super::segment::GROWING])
-        .unwrap()
-        .remove(0);
+    let (name, path) =
+        crate::segment::list(folder.path(), &[super::super::segment::GROWING]).unwrap().remove(0);
     let bytes = std::fs::read(path).unwrap();
     let frames = crate::frame::split(&bytes);
     let ends: Vec<u64> = frames.iter().map(|(at, frame)| at + frame.len() as u64).collect();
@@ -175,7 +174,8 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
     spool.close();
 
     let found = all(&reader).await;
-    let expected = [("1", Outcome::Complete), ("2", Outcome::Failed)].map(|(id, outcome)| (id.to_owned(), outcome));
+    let expected = [("1", Outcome::Complete), ("2", Outcome::Failed)]
+        .map(|(id, outcome)| (id.to_owned(), outcome));
     assert_eq!(outcomes(&reader).await, expected);
     assert_eq!(found[1].record.took_ms, 1500);
     assert_eq!(reader.exchange(&found[0]).await.unwrap().request_body, b"one");
@@ -190,4 +190,3 @@ async fn a_spool_has_one_writer() {
     first.close();
     Spool::open(options(folder.path())).unwrap().close();
 }
-

@@ -29,7 +29,7 @@ pub(super) struct Writer {
     /// Exchanges that have opened and not closed, with their frames so far.
     open: HashMap<String, Underway>,
     /// Closings that the disk refused; tried again at each tick.
-    unwritten: Vec<(Box<Closing>, Vec<Part>)>,
+    unwritten: Vec<(Box<Closing>, Vec<Line>)>,
     state: State,
 }
 
@@ -49,7 +49,8 @@ impl Writer {
 
     /// Appends until every sender is gone, then seals what is open.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build()
+        else {
             tracing::error!("the spool's thread cannot start its timer");
             return;
         };
@@ -80,8 +81,8 @@ impl Writer {
             match command {
                 Command::Open(opening, parts, ack) => acks.push((ack, self.open(opening, parts))),
                 Command::Body(parts) => self.body(parts),
-                Command::Close(closing, parts, ack) => {
-                    let result = self.close(closing, parts);
+                Command::Close(closing, rest, ack) => {
+                    let result = self.close(closing, rest);
                     acks.extend(ack.map(|ack| (ack, result)));
                 }
             }
@@ -115,7 +116,7 @@ impl Writer {
         }
     }
 
-    fn close(&mut self, mut closing: Box<Closing>, parts: Vec<Part>) -> Result<(), Unwritable> {
+    fn close(&mut self, mut closing: Box<Closing>, rest: Vec<Line>) -> Result<(), Unwritable> {
         let underway = self.open.remove(&closing.record.id);
         let torn = underway.as_ref().is_some_and(|underway| underway.torn);
         closing.frames = underway.map(|underway| underway.frames).unwrap_or_default();
@@ -123,13 +124,13 @@ impl Writer {
             fail(&mut closing);
         }
         let mut lines = vec![Line::Close(closing.clone())];
-        lines.extend(parts.iter().cloned().map(Line::Body));
+        lines.extend(rest);
         if self.append(&lines).is_ok() {
             return if torn { Err(Unwritable) } else { Ok(()) };
         }
         // The client will not see the end, so that the record must not say it did.
         fail(&mut closing);
-        self.unwritten.push((closing, parts));
+        self.unwritten.push((closing, lines.split_off(1)));
         Err(Unwritable)
     }
 
@@ -189,8 +190,8 @@ impl Writer {
 
     /// What is due by time or size: retries, sync, seal.
     fn tick(&mut self) {
-        for (closing, parts) in std::mem::take(&mut self.unwritten) {
-            let _ = self.close(closing, parts);
+        for (closing, rest) in std::mem::take(&mut self.unwritten) {
+            let _ = self.close(closing, rest);
         }
         let _ = self.sync_if(|sync, unsynced| sync == Sync::Group && unsynced > 0);
         let now = (self.options.clock)();

@@ -1,0 +1,6 @@
+//! What an operator can do. Commands call it now; the API and pages will call the same.
+
+pub mod audit;
+pub mod import;
+pub mod keys;
+pub mod report;

@@ -1,0 +1,134 @@
+//! The command line: one file a command. Data goes to stdout, everything else to stderr.
+
+pub mod audit;
+pub mod config;
+pub mod demo;
+pub mod key;
+pub mod output;
+pub mod report;
+pub mod serve;
+pub mod simulate;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Flags};
+
+/// The gateway between your developers' Codex CLI and the OpenAI API.
+#[derive(Debug, Parser)]
+#[command(name = "codex-proxy", version, max_term_width = 100, after_help = EXAMPLE)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLE: &str = "Example:
+  codex-proxy demo --once                          see what it does, on this machine alone
+  codex-proxy key create --user ada@example.com    make a key
+  OPENAI_API_KEY=sk-... codex-proxy serve          run the gateway";
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// Folder of everything this installation owns [env CODEX_PROXY_DATA; default codex-proxy-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Configuration file [env CODEX_PROXY_CONFIG; default codex-proxy.toml, if there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How much to say about what is going on
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    log: tracing::Level,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Demo(demo::Args),
+    Key(key::Args),
+    Report(report::Args),
+    Audit(audit::Args),
+    Config(config::Args),
+    Simulate(simulate::Args),
+}
+
+/// What is wrong with how a command was called or configured.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUsage(pub String);
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(cli.common.log)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report_error(&error),
+    }
+}
+
+fn start(cli: Cli) -> Result<()> {
+    let Cli { common, command } = cli;
+    match command {
+        Command::Serve(args) => serve::run(&common, &args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Key(args) => key::run(&common, args),
+        Command::Report(args) => report::run(&common, &args),
+        Command::Audit(args) => audit::run(&common, args),
+        Command::Config(args) => config::run(&common, &args),
+        Command::Simulate(args) => simulate::run(&args),
+    }
+}
+
+impl Common {
+    /// The settings, with these flags over them.
+    pub fn settings(&self, mut flags: Flags) -> Result<Config> {
+        if let Some(data) = &self.data {
+            flags.push(("data", data.display().to_string()));
+        }
+        match Config::load(self.config.as_deref(), &flags) {
+            Ok((config, layers)) => {
+                for warning in layers.warnings {
+                    tracing::warn!("{warning}");
+                }
+                Ok(config)
+            }
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                Err(WrongUsage(lines.join("\n")).into())
+            }
+        }
+    }
+}
+
+/// Runs a command that needs one thread.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// The error, once, and what it means for the caller.
+fn report_error(error: &anyhow::Error) -> ExitCode {
+    // Whoever read our output had enough of it.
+    let closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(closed_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    let text = format!("{error:#}");
+    for line in text.lines() {
+        let _ = writeln!(std::io::stderr(), "error: {line}");
+    }
+    ExitCode::from(if error.is::<WrongUsage>() { 2 } else { 1 })
+}

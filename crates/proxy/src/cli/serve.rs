@@ -1,0 +1,83 @@
+//! `serve`: the team gateway.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Common;
+use crate::config::{Config, Flags};
+use crate::serve::Gateway;
+
+/// Run the team gateway.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  OPENAI_API_KEY=sk-... codex-proxy serve --listen 0.0.0.0:8080")]
+pub struct Args {
+    /// Where to listen; may be given several times
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Vec<String>,
+    /// Base address of the OpenAI API
+    #[arg(long, value_name = "URL")]
+    upstream_url: Option<String>,
+}
+
+/// Serves until it is told to stop.
+pub fn run(common: &Common, args: &Args) -> Result<()> {
+    let mut flags = Flags::new();
+    if !args.listen.is_empty() {
+        flags.push(("listen", args.listen.join(",")));
+    }
+    flags.extend(args.upstream_url.clone().map(|url| ("upstream.url", url)));
+    let config = common.settings(flags)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(&config))
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    // Before anything listens: an early signal must not be lost.
+    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+    let gateway = Gateway::start(config).await?;
+    say(&greeting(&gateway, config))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    say("stopping: open exchanges may end, then everything is written")?;
+    stop(gateway, config.drain_timeout).await
+}
+
+async fn stop(gateway: Gateway, drain: Duration) -> Result<()> {
+    gateway.stop(drain).await?;
+    say("stopped")
+}
+
+fn greeting(gateway: &Gateway, config: &Config) -> String {
+    let mut lines = Vec::new();
+    for address in gateway.addresses() {
+        lines.push(format!("codex-proxy listens on http://{address}"));
+    }
+    lines.push(format!("  forwards to   {}", config.upstream.url));
+    lines.push(format!("  data folder   {}", config.data.display()));
+    let size = |bytes| bytesize::ByteSize::b(bytes).display().iec();
+    lines.push(format!(
+        "  memory        request bodies at most {}, one at most {}; answers at most 1.0 MiB an exchange, {} exchanges at once",
+        size(config.max_buffered),
+        size(config.max_body),
+        config.limits.exchanges,
+    ));
+    if gateway.has_no_key() {
+        lines.push("There is no key yet. Make the first one, beside this:".to_owned());
+        lines.push(format!(
+            "  codex-proxy key create --user ada@example.com --data {}",
+            config.data.display()
+        ));
+    }
+    lines.join("\n")
+}
+
+fn say(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stderr(), "{text}")?)
+}

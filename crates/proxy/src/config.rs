@@ -1,0 +1,208 @@
+//! Configuration: what the program is told, proven once, never wrong afterwards.
+//!
+//! This is the only file that reads the environment.
+
+pub mod layer;
+pub mod reference;
+pub mod setting;
+pub mod value;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Uri;
+
+use layer::{Layers, Problem};
+use reference::SecretRef;
+
+/// All settings, proven.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder of everything this installation owns.
+    pub data: PathBuf,
+    /// Where the gateway listens.
+    pub listen: Vec<SocketAddr>,
+    /// Where health and metrics are served; with none, on `listen`.
+    pub admin_listen: Vec<SocketAddr>,
+    /// Whom refusals tell a developer to ask.
+    pub contact: Option<String>,
+    /// Endpoints that are open: `METHOD PATH` or `PATH`, with `*`.
+    pub endpoints: Vec<String>,
+    /// Origins that browsers may ask from.
+    pub cors_origins: Vec<String>,
+    /// Largest request body, bytes.
+    pub max_body: u64,
+    /// All request bodies in memory together, bytes.
+    pub max_buffered: u64,
+    /// How long open exchanges may go on after the order to stop.
+    pub drain_timeout: Duration,
+    /// What every derived key comes from.
+    pub secret: SecretRef,
+    /// What we wait for from clients.
+    pub client: Client,
+    /// The `OpenAI` side.
+    pub upstream: Upstream,
+    /// How much at once.
+    pub limits: Limits,
+    /// Address of the store.
+    pub store_url: String,
+    /// The archive and its spool.
+    pub archive: Archive,
+    /// A price table instead of the built-in one.
+    pub prices: Option<PathBuf>,
+}
+
+/// How long clients may take.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// For a request's head, and between requests of a connection.
+    pub head_timeout: Duration,
+    /// Between two pieces of a request's body.
+    pub body_timeout: Duration,
+}
+
+/// Where exchanges go.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Base address: `/v1` of ours is its path.
+    pub url: Uri,
+    /// The organisation's key.
+    pub key: SecretRef,
+    /// For a connection to stand, TLS included.
+    pub connect_timeout: Duration,
+    /// From the request to the answer's head.
+    pub first_byte_timeout: Duration,
+    /// Between two pieces of an answer.
+    pub idle_timeout: Duration,
+}
+
+/// How much at once.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Exchanges under way.
+    pub exchanges: usize,
+    /// Of them, by one key.
+    pub exchanges_per_key: usize,
+    /// Connections from clients.
+    pub connections: usize,
+}
+
+/// The archive and its spool.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Address of the object store.
+    pub url: String,
+    /// The folder on local disk that feeds it.
+    pub spool: PathBuf,
+    /// Whether bodies are kept.
+    pub bodies: Bodies,
+    /// When appended frames are brought to the disk.
+    pub sync: archive::spool::Sync,
+    /// What happens when no record can be taken.
+    pub when_full: WhenFull,
+    /// How long a segment of the spool grows.
+    pub seal_after: Duration,
+}
+
+/// Whether bodies are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// Whole.
+    Full,
+    /// Only records.
+    None,
+}
+
+/// What happens to an exchange whose record cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is refused, or cut off before its end.
+    Refuse,
+    /// It goes on, and is counted.
+    Proceed,
+}
+
+/// Settings from the command line, over all others.
+pub type Flags = Vec<(&'static str, String)>;
+
+impl Config {
+    /// Reads file, environment and flags; lists every problem.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<(Self, Layers), Vec<Problem>> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the file that reads the environment"
+        )]
+        let environment: Vec<(String, String)> = std::env::vars().collect();
+        let layers = Layers::read(file, &environment, flags);
+        let config = Self::build(&layers);
+        if layers.problems.is_empty() { Ok((config, layers)) } else { Err(layers.problems) }
+    }
+
+    fn build(layers: &Layers) -> Self {
+        let data = layers.path("data");
+        let inside = |name: &str| data.join(name);
+        let spool = layers.optional_path("spool").unwrap_or_else(|| inside("spool"));
+        let in_data = |scheme: &str, name: &str| format!("{scheme}:{}", inside(name).display());
+        Self {
+            listen: layers.addresses("listen"),
+            admin_listen: layers.addresses("admin_listen"),
+            contact: layers.optional_text("contact"),
+            endpoints: layers.texts("endpoints"),
+            cors_origins: layers.texts("cors_origins"),
+            max_body: layers.bytes("max_body"),
+            max_buffered: layers.bytes("max_buffered"),
+            drain_timeout: layers.duration("drain_timeout"),
+            secret: layers
+                .reference("secret")
+                .unwrap_or_else(|| SecretRef::File(inside("secret.key"))),
+            client: Client {
+                head_timeout: layers.duration("client.head_timeout"),
+                body_timeout: layers.duration("client.body_timeout"),
+            },
+            upstream: Upstream {
+                url: layers.url("upstream.url"),
+                key: layers.reference("upstream.key").unwrap_or(SecretRef::Stdin),
+                connect_timeout: layers.duration("upstream.connect_timeout"),
+                first_byte_timeout: layers.duration("upstream.first_byte_timeout"),
+                idle_timeout: layers.duration("upstream.idle_timeout"),
+            },
+            limits: Limits {
+                exchanges: layers.count("limits.exchanges"),
+                exchanges_per_key: layers.count("limits.exchanges_per_key"),
+                connections: layers.count("limits.connections"),
+            },
+            store_url: layers
+                .optional_text("store.url")
+                .unwrap_or_else(|| in_data("sqlite", "store.db")),
+            archive: Archive {
+                url: layers
+                    .optional_text("archive.url")
+                    .unwrap_or_else(|| in_data("file", "archive")),
+                spool,
+                bodies: match layers.text("archive.bodies").as_str() {
+                    "none" => Bodies::None,
+                    _ => Bodies::Full,
+                },
+                sync: match layers.text("archive.sync").as_str() {
+                    "os" => archive::spool::Sync::Os,
+                    "always" => archive::spool::Sync::Always,
+                    _ => archive::spool::Sync::Group,
+                },
+                when_full: match layers.text("archive.when_full").as_str() {
+                    "proceed" => WhenFull::Proceed,
+                    _ => WhenFull::Refuse,
+                },
+                seal_after: layers.duration("archive.seal_after"),
+            },
+            prices: layers.optional_path("prices"),
+            data,
+        }
+    }
+}
+
+/// The value of an environment variable that a secret reference names.
+fn environment(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+    std::env::var(name).ok()
+}

@@ -1,0 +1,287 @@
+//! Lays file, environment and flags over the defaults, and keeps where each value came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Uri;
+use toml_edit::{Document, Item, TableLike};
+
+use super::Flags;
+use super::reference::SecretRef;
+use super::setting::{Kind, SETTINGS, find, variable};
+use super::value::{Value, parse};
+
+/// Names that configure where configuration is, and so are no settings.
+const CONFIG_VARIABLE: &str = "CODEX_PROXY_CONFIG";
+const DEFAULT_FILE: &str = "codex-proxy.toml";
+
+/// Something that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// File with line and column, variable or flag.
+    pub place: String,
+    /// What is wrong and what is allowed.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// All settings as given, with what is wrong about them.
+#[derive(Debug, Default)]
+pub struct Layers {
+    values: BTreeMap<&'static str, Given>,
+    /// What is wrong; empty: the values can be used.
+    pub problems: Vec<Problem>,
+    /// What is odd but harmless.
+    pub warnings: Vec<String>,
+}
+
+/// A value and where it came from.
+#[derive(Debug)]
+struct Given {
+    value: Value,
+    /// As it was written, for `config show`.
+    texts: Vec<String>,
+    place: String,
+}
+
+impl Layers {
+    /// Reads all layers: defaults, the file, variables, flags; the later wins.
+    pub fn read(file: Option<&Path>, environment: &[(String, String)], flags: &Flags) -> Self {
+        let mut layers = Self::default();
+        let here = Path::new("");
+        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
+            layers.set(setting.path, vec![setting.default.to_owned()], "default", here);
+        }
+        let named = environment.iter().find(|(name, _)| name == CONFIG_VARIABLE);
+        let named = file.map(Path::to_owned).or_else(|| named.map(|(_, path)| path.into()));
+        match named {
+            Some(path) => layers.read_file(&path),
+            None if Path::new(DEFAULT_FILE).exists() => layers.read_file(Path::new(DEFAULT_FILE)),
+            None => {}
+        }
+        layers.read_environment(environment);
+        for (path, text) in flags {
+            let flag = format!("--{}", path.replace(['.', '_'], "-"));
+            layers.set_text(path, text, &flag);
+        }
+        layers
+    }
+
+    /// Each setting with its value as text and where it came from.
+    pub fn shown(&self) -> impl Iterator<Item = (&'static str, Kind, Option<(&[String], &str)>)> {
+        SETTINGS.iter().map(|setting| {
+            let given = self.values.get(setting.path);
+            let shown = given.map(|given| (given.texts.as_slice(), given.place.as_str()));
+            (setting.path, setting.kind, shown)
+        })
+    }
+
+    fn read_environment(&mut self, environment: &[(String, String)]) {
+        for (name, text) in environment.iter().filter(|(name, _)| name.starts_with("CODEX_PROXY_"))
+        {
+            match SETTINGS.iter().find(|setting| variable(setting.path) == *name) {
+                Some(setting) => self.set_text(setting.path, text, name),
+                None if name == CONFIG_VARIABLE => {}
+                None => {
+                    self.warnings.push(format!("{name} sets nothing: no setting has this name"))
+                }
+            }
+        }
+    }
+
+    /// A text from a variable or a flag: lists are separated by commas, an empty text unsets.
+    fn set_text(&mut self, path: &str, text: &str, place: &str) {
+        let Some(setting) = find(path) else { return };
+        let list = matches!(setting.kind, Kind::Texts | Kind::Addresses);
+        let pieces = text.split(',').map(str::trim).filter(|piece| !piece.is_empty());
+        let texts = if list { pieces.map(str::to_owned).collect() } else { vec![text.to_owned()] };
+        if texts.iter().all(String::is_empty) && setting.default.is_empty() {
+            self.values.remove(setting.path);
+            return;
+        }
+        self.set(setting.path, texts, place, Path::new(""));
+    }
+
+    fn set(&mut self, path: &'static str, texts: Vec<String>, place: &str, base: &Path) {
+        let Some(setting) = find(path) else { return };
+        match parse(setting.kind, &texts, base) {
+            Ok(value) => {
+                self.values.insert(path, Given { value, texts, place: place.to_owned() });
+            }
+            Err(what) => self.problem(place, format!("{path} {what}")),
+        }
+    }
+
+    fn problem(&mut self, place: &str, what: String) {
+        self.problems.push(Problem { place: place.to_owned(), what });
+    }
+
+    fn read_file(&mut self, path: &Path) {
+        let name = path.display().to_string();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return self.problem(&name, format!("the file cannot be read: {error}")),
+        };
+        match Document::parse(text.as_str()) {
+            Ok(document) => {
+                let base = path.parent().unwrap_or(Path::new(""));
+                let file = File { name: &name, text: &text, base };
+                self.read_table(&file, "", document.as_table());
+            }
+            Err(error) => {
+                let place = File { name: &name, text: &text, base: path }.place(error.span());
+                self.problem(&place, format!("no TOML: {}", error.message()));
+            }
+        }
+    }
+
+    fn read_table(&mut self, file: &File<'_>, above: &str, table: &dyn TableLike) {
+        for (key, item) in table.iter() {
+            let path = if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") };
+            let span = table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span());
+            let place = file.place(span);
+            let is_table = SETTINGS.iter().any(|s| s.path.starts_with(&format!("{path}.")));
+            match (find(&path), item.as_table_like()) {
+                (Some(setting), _) => match texts(item) {
+                    Some(texts) => self.set(setting.path, texts, &place, file.base),
+                    None => self.problem(
+                        &place,
+                        format!("{path} takes a text, a number or a list of texts"),
+                    ),
+                },
+                (None, Some(below)) if is_table => self.read_table(file, &path, below),
+                (None, None) if is_table => {
+                    self.problem(&place, format!("{path} is a table: write [{path}]"))
+                }
+                (None, _) => self.problem(&place, unknown(&path)),
+            }
+        }
+    }
+}
+
+/// The typed readers. The table of settings says which kind a name is, and a test reads every
+/// default through them; a name that is unset or was a problem gives the kind's empty value.
+impl Layers {
+    fn value(&self, path: &str) -> Option<&Value> {
+        debug_assert!(find(path).is_some(), "{path} is in the table");
+        self.values.get(path).map(|given| &given.value)
+    }
+
+    pub(super) fn optional_text(&self, path: &str) -> Option<String> {
+        match self.value(path) {
+            Some(Value::Text(text)) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn text(&self, path: &str) -> String {
+        self.optional_text(path).unwrap_or_default()
+    }
+
+    pub(super) fn texts(&self, path: &str) -> Vec<String> {
+        match self.value(path) {
+            Some(Value::Texts(texts)) => texts.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn addresses(&self, path: &str) -> Vec<SocketAddr> {
+        match self.value(path) {
+            Some(Value::Addresses(addresses)) => addresses.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn bytes(&self, path: &str) -> u64 {
+        match self.value(path) {
+            Some(Value::Number(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn count(&self, path: &str) -> usize {
+        usize::try_from(self.bytes(path)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn duration(&self, path: &str) -> Duration {
+        match self.value(path) {
+            Some(Value::Duration(duration)) => *duration,
+            _ => Duration::ZERO,
+        }
+    }
+
+    pub(super) fn url(&self, path: &str) -> Uri {
+        match self.value(path) {
+            Some(Value::Url(url)) => url.clone(),
+            _ => Uri::default(),
+        }
+    }
+
+    pub(super) fn optional_path(&self, path: &str) -> Option<PathBuf> {
+        match self.value(path) {
+            Some(Value::Path(path)) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.optional_path(path).unwrap_or_default()
+    }
+
+    pub(super) fn reference(&self, path: &str) -> Option<SecretRef> {
+        match self.value(path) {
+            Some(Value::Reference(reference)) => Some(reference.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// A configuration file while it is read.
+struct File<'a> {
+    name: &'a str,
+    text: &'a str,
+    base: &'a Path,
+}
+
+impl File<'_> {
+    /// `file:line:column` of a place in the text.
+    fn place(&self, span: Option<std::ops::Range<usize>>) -> String {
+        let Some(before) = span.and_then(|span| self.text.get(..span.start)) else {
+            return self.name.to_owned();
+        };
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!("{}:{line}:{column}", self.name)
+    }
+}
+
+fn texts(item: &Item) -> Option<Vec<String>> {
+    let one = |value: &toml_edit::Value| match value {
+        toml_edit::Value::String(text) => Some(text.value().clone()),
+        toml_edit::Value::Integer(number) => Some(number.value().to_string()),
+        _ => None,
+    };
+    match item.as_value()? {
+        toml_edit::Value::Array(array) => array.iter().map(one).collect(),
+        value => Some(vec![one(value)?]),
+    }
+}
+
+fn unknown(path: &str) -> String {
+    let near = |setting: &&super::setting::Setting| strsim::jaro_winkler(setting.path, path) > 0.85;
+    match SETTINGS.iter().find(near) {
+        Some(setting) => format!("no setting is called {path}; did you mean {}?", setting.path),
+        None => format!("no setting is called {path}; `codex-proxy config show` lists all"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

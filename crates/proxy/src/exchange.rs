@@ -1,0 +1,120 @@
+//! The journey: what happens to an exchange, in order.
+
+pub mod arrived;
+pub mod auth;
+pub mod endpoint;
+pub mod limit;
+pub mod refusal;
+pub mod screen;
+pub mod tap;
+pub mod upstream;
+
+use std::time::Duration;
+
+use http::{Request, Response};
+
+use crate::ledger::Ledger;
+use crate::ledger::account::{Arrival, End};
+use crate::ledger::recorder::Recorder;
+use arrived::ClientBody;
+use auth::{Auth, Principal};
+use endpoint::{Endpoint, Endpoints};
+use limit::Limits;
+use refusal::{Refusal, Word};
+use screen::Screen;
+use tap::{Body, Tap};
+use upstream::{Answer, Upstream};
+
+/// All that a request needs, built once.
+pub struct Proxy {
+    /// Which endpoints are open.
+    pub endpoints: Endpoints,
+    /// Who may ask.
+    pub auth: Auth,
+    /// How much, and which models.
+    pub limits: Limits,
+    /// What may leave.
+    pub screen: Screen,
+    /// Where it goes.
+    pub upstream: Upstream,
+    /// What is written down.
+    pub ledger: Ledger,
+    /// Longest silence of an upstream in the middle of an answer.
+    pub idle_timeout: Duration,
+}
+
+/// Carries one exchange from its request to its answer. The order is the contract:
+///
+/// 1. *resolve*: what is closed is closed to everybody, so before anybody is asked who they are;
+/// 2. *authenticate*: before this there is nobody to account to; a stranger is counted, not recorded;
+/// 3. *open*: the record's place is taken now; no place, no exchange;
+/// 4. *carry*: everything that may be refused on the way to the upstream;
+/// 5. *tap*: the answer passes, seen by the recorder, which ends with it.
+pub async fn exchange(
+    proxy: &Proxy,
+    arrival: Arrival,
+    request: Request<ClientBody>,
+) -> Result<Response<Body>, Refusal> {
+    let endpoint = proxy.endpoints.resolve(&request).inspect_err(|refusal| {
+        proxy.ledger.refused(None, refusal.word());
+    })?;
+    let principal = authenticate(proxy, arrival, &request).await?;
+    let (head, body) = request.into_parts();
+    let mut recorder = proxy.ledger.open(&principal, &endpoint, &head, arrival)?;
+    let request = Request::from_parts(head, body);
+    let operation = endpoint.operation;
+    match carry(proxy, &principal, &endpoint, request, &mut recorder).await {
+        Ok(answer) => Tap::on(answer, recorder, operation, proxy.idle_timeout).await,
+        Err(refusal) => Err(refused(refusal, recorder).await),
+    }
+}
+
+async fn carry(
+    proxy: &Proxy,
+    principal: &Principal,
+    endpoint: &Endpoint,
+    request: Request<ClientBody>,
+    recorder: &mut Recorder,
+) -> Result<Answer, Refusal> {
+    // Concurrency before the body: a client that stalls still holds its place.
+    let slot = proxy.limits.enter(principal)?;
+    refuse_upgrade(&request)?;
+    // Only what was inspected, and admitted on what it asks, goes upstream; its opening frame is
+    // in the spool before the first byte leaves.
+    let mut screened = proxy.screen.inspect(endpoint, request).await?;
+    let permit = proxy.limits.admit(slot, screened.ask.as_ref())?;
+    recorder.request(&mut screened).await?;
+    proxy.upstream.forward(permit, screened).await
+}
+
+async fn authenticate(
+    proxy: &Proxy,
+    arrival: Arrival,
+    request: &Request<ClientBody>,
+) -> Result<Principal, Refusal> {
+    let principal = proxy.auth.authenticate(request.headers(), arrival.time).await;
+    principal.map_err(|unproven| {
+        proxy.ledger.refused(unproven.key_id, unproven.refusal.word());
+        unproven.refusal
+    })
+}
+
+/// Codex falls back to HTTP silently on this one status.
+fn refuse_upgrade(request: &Request<ClientBody>) -> Result<(), Refusal> {
+    let upgrade = request.headers().get(http::header::UPGRADE);
+    let websocket = upgrade.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if websocket {
+        let message = "WebSocket is not spoken here: use HTTP.";
+        return Err(Refusal::new(Word::WebsocketOff, message));
+    }
+    Ok(())
+}
+
+/// The record of a refused exchange is in the spool before the client hears of it.
+async fn refused(refusal: Refusal, mut recorder: Recorder) -> Refusal {
+    match recorder.end(End::Refused(refusal.word())).await {
+        Ok(Ok(())) => refusal,
+        _ if recorder.proceeds_unwritten() => refusal,
+        _ => Refusal::busy("No record can be written at the moment."),
+    }
+}

@@ -1,0 +1,237 @@
+//! Who is asking, as proven by a key.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use http::{HeaderMap, HeaderName, header};
+use jiff::Timestamp;
+use redact::own_key::{self, Shape};
+use store::{Key, KeyState, Store};
+use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
+
+use super::refusal::{Refusal, Word};
+use crate::secret::Derived;
+
+/// The header for our key where `authorization` holds the caller's own credential.
+pub const KEY_HEADER: HeaderName = HeaderName::from_static("x-codex-proxy-key");
+
+/// Who is asking. Made only here.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// The key that was shown.
+    pub key: Arc<Key>,
+    /// What outlives one request of the key.
+    pub live: Arc<Live>,
+    /// Whether the caller brought a credential of their own for the upstream.
+    pub own_credential: bool,
+    _proof: (),
+}
+
+/// What the exchanges of one key share.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Fires when the key must not be used any more.
+    pub ended: CancellationToken,
+    /// Exchanges under way.
+    pub exchanges: AtomicUsize,
+}
+
+/// A refused credential, and the key it belonged to, if to any.
+#[derive(Debug)]
+pub struct Unproven {
+    /// What to answer.
+    pub refusal: Refusal,
+    /// Which key it was.
+    pub key_id: Option<String>,
+}
+
+/// Checks keys against a snapshot of the store in memory.
+pub struct Auth {
+    store: Arc<dyn Store>,
+    derived: Derived,
+    snapshot: RwLock<Arc<Snapshot>>,
+    refreshing: tokio::sync::Mutex<()>,
+    contact: Option<String>,
+}
+
+#[derive(Default)]
+struct Snapshot {
+    version: u64,
+    /// By keyed hash. A stranger cannot choose hashes, so that the time of a look-up tells nothing
+    /// about stored ones; the found one is compared in constant time all the same.
+    keys: HashMap<[u8; 32], Holder>,
+}
+
+#[derive(Clone)]
+struct Holder {
+    key: Arc<Key>,
+    live: Arc<Live>,
+}
+
+impl Auth {
+    /// Takes the first snapshot.
+    pub async fn new(
+        store: Arc<dyn Store>,
+        derived: Derived,
+        contact: Option<String>,
+    ) -> Result<Self, store::Error> {
+        let auth = Self {
+            store,
+            derived,
+            snapshot: RwLock::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            contact,
+        };
+        auth.refresh().await?;
+        Ok(auth)
+    }
+
+    /// Who shows these headers. A change of the store counts from the next call on.
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Principal, Unproven> {
+        let Some((presented, own_credential)) = presented(headers) else {
+            let message = "No key was shown. Send it as `Authorization: Bearer <key>`.";
+            return Err(self.unproven(Word::KeyMissing, message, None));
+        };
+        if let Err(error) = self.refresh().await {
+            tracing::error!(%error, "the store cannot be read");
+            let refusal = Refusal::busy("Keys cannot be checked at the moment.");
+            return Err(Unproven { refusal, key_id: None });
+        }
+        let hash = self.derived.key_hash(presented);
+        let holder = self.snapshot().keys.get(&hash).cloned();
+        let Some(Holder { key, live }) =
+            holder.filter(|holder| holder.key.hash.ct_eq(&hash).into())
+        else {
+            return Err(self.unproven(Word::KeyUnknown, unknown(presented), None));
+        };
+        match usable(&key, now) {
+            Ok(()) => Ok(Principal { key, live, own_credential, _proof: () }),
+            Err((word, message)) => Err(self.unproven(word, message, Some(key.id.clone()))),
+        }
+    }
+
+    /// Re-reads the keys if the store has changed; ends what must not go on.
+    pub async fn refresh(&self) -> Result<(), store::Error> {
+        if self.store.version()? == self.snapshot().version {
+            return Ok(());
+        }
+        let _one_at_a_time = self.refreshing.lock().await;
+        // Asked before the keys are read: a change in between is seen by the next refresh.
+        let version = self.store.version()?;
+        let old = self.snapshot();
+        if version != old.version {
+            let keys = self.store.keys().await?;
+            let fresh = Arc::new(old.replaced(version, keys));
+            *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
+        Ok(())
+    }
+
+    /// What an exchange is told whose key ended while it was open.
+    pub fn ended(&self) -> Refusal {
+        let message = "This key was disabled while the answer was on its way.";
+        Refusal::new(Word::KeyDisabled, message).with_contact(self.contact.as_deref())
+    }
+
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.snapshot().keys.len()
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn unproven(&self, word: Word, message: &str, key_id: Option<String>) -> Unproven {
+        let refusal = Refusal::new(word, message).with_contact(self.contact.as_deref());
+        Unproven { refusal, key_id }
+    }
+}
+
+impl Snapshot {
+    /// The next snapshot; keys that are gone, changed or switched off end what they have open.
+    fn replaced(&self, version: u64, keys: Vec<Key>) -> Self {
+        let mut fresh = HashMap::with_capacity(keys.len());
+        for key in keys {
+            let live = self.keys.get(&key.hash).map(|holder| holder.live.clone());
+            let live = live.filter(|live| !live.ended.is_cancelled()).unwrap_or_default();
+            if key.state != KeyState::Active {
+                live.ended.cancel();
+            }
+            fresh.insert(key.hash, Holder { key: Arc::new(key), live });
+        }
+        let gone = self.keys.iter().filter(|(hash, _)| !fresh.contains_key(*hash));
+        gone.for_each(|(_, holder)| holder.live.ended.cancel());
+        Self { version, keys: fresh }
+    }
+}
+
+/// The key that a request shows, and whether `authorization` is the caller's own.
+fn presented(headers: &HeaderMap) -> Option<(&str, bool)> {
+    let authorization = headers.get(header::AUTHORIZATION);
+    let bearer = authorization.and_then(|value| bearer(value.to_str().ok()?));
+    let Some(key) = headers.get(KEY_HEADER) else { return bearer.map(|key| (key, false)) };
+    let key = key.to_str().ok()?.trim();
+    // Our own key in both places is no credential for the upstream.
+    Some((key, authorization.is_some() && bearer != Some(key)))
+}
+
+/// RFC 6750 §2.1; the scheme's case does not matter (RFC 9110 §11.1).
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, key) = authorization.split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
+}
+
+fn usable(key: &Key, now: Timestamp) -> Result<(), (Word, &'static str)> {
+    match key.state {
+        KeyState::Active => {}
+        KeyState::Disabled => return Err((Word::KeyDisabled, "This key is disabled.")),
+        KeyState::Revoked => return Err((Word::KeyDisabled, "This key was revoked.")),
+    }
+    match key.expires_ms {
+        Some(expires) if expires <= now.as_millisecond() => {
+            Err((Word::KeyExpired, "This key has expired."))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unknown(presented: &str) -> &'static str {
+    match own_key::shape(presented) {
+        Shape::Mistyped => "This key is mistyped: its checksum does not agree.",
+        Shape::Ours | Shape::Foreign => "This key is not known here.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::presented;
+
+    fn check(headers: &[(&'static str, &'static str)]) -> Option<(String, bool)> {
+        let pairs = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()));
+        let map: HeaderMap = pairs.collect();
+        presented(&map).map(|(key, own)| (key.to_owned(), own))
+    }
+
+    #[test]
+    fn the_key_is_found_where_clients_put_it() {
+        let key = |own| Some(("cpk_1".to_owned(), own));
+        assert_eq!(check(&[]), None);
+        assert_eq!(check(&[("authorization", "Basic cpk_1")]), None);
+        assert_eq!(check(&[("authorization", "bearer  cpk_1 ")]), key(false));
+        assert_eq!(check(&[("x-codex-proxy-key", "cpk_1")]), key(false));
+        let own = [("x-codex-proxy-key", "cpk_1"), ("authorization", "Bearer sk-theirs")];
+        assert_eq!(check(&own), key(true));
+        let twice = [("x-codex-proxy-key", "cpk_1"), ("authorization", "Bearer cpk_1")];
+        assert_eq!(check(&twice), key(false));
+    }
+}

@@ -1,0 +1,137 @@
+//! Method and path become an endpoint, or a refusal.
+
+use http::{Method, Request, Uri};
+use wildmatch::WildMatch;
+
+use super::refusal::{Refusal, Word};
+
+/// What is asked, as far as its address tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Which operation.
+    pub operation: Operation,
+    /// Path below `/v1`, beginning with a slash, without the query.
+    pub path: String,
+    /// Method and path as records name it.
+    pub name: String,
+}
+
+/// The operations that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// `POST /responses`
+    Responses,
+    /// `POST /chat/completions`
+    ChatCompletions,
+    /// Any other `POST`: it may cost
+    Work,
+    /// Anything else: it looks up, lists or deletes
+    Other,
+}
+
+/// Paths that are also served without `/v1`.
+const SHORT: [&str; 3] = ["/responses", "/chat/completions", "/models"];
+
+/// The endpoints that are open.
+pub struct Endpoints {
+    open: Vec<(Option<Method>, WildMatch)>,
+}
+
+impl Endpoints {
+    /// Reads the setting: `METHOD PATH` or `PATH`; `*` stands for anything.
+    pub fn new(patterns: &[String]) -> Self {
+        let open = patterns.iter().map(|pattern| match pattern.split_once(' ') {
+            Some((method, path)) => (method.parse().ok(), WildMatch::new(path.trim())),
+            None => (None, WildMatch::new(pattern)),
+        });
+        Self { open: open.collect() }
+    }
+
+    /// What this request asks, if it is open.
+    pub fn resolve<B>(&self, request: &Request<B>) -> Result<Endpoint, Refusal> {
+        let path = below_v1(request.uri()).unwrap_or_default();
+        let (method, name) = (request.method(), format!("/v1{path}"));
+        let open = |(only, glob): &(Option<Method>, WildMatch)| {
+            only.as_ref().is_none_or(|only| only == method) && glob.matches(&name)
+        };
+        if path.is_empty() || !self.open.iter().any(open) {
+            let message = format!("The endpoint {method} {name} is closed on this proxy.");
+            return Err(Refusal::new(Word::NotAllowed, message));
+        }
+        let operation = match (method.as_str(), path) {
+            ("POST", "/responses") => Operation::Responses,
+            ("POST", "/chat/completions") => Operation::ChatCompletions,
+            ("POST", _) => Operation::Work,
+            _ => Operation::Other,
+        };
+        let name = format!("{method} {name}");
+        Ok(Endpoint { operation, path: path.to_owned(), name })
+    }
+}
+
+/// Whether this address belongs to the `OpenAI` API.
+pub fn is_api(uri: &Uri) -> bool {
+    below_v1(uri).is_some()
+}
+
+fn below_v1(uri: &Uri) -> Option<&str> {
+    let path = uri.path();
+    match path.strip_prefix("/v1") {
+        Some(below) if below.starts_with('/') => Some(below),
+        _ => SHORT.iter().any(|short| is_at_or_below(path, short)).then_some(path),
+    }
+}
+
+fn is_at_or_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::{Endpoints, Operation};
+
+    fn check(open: &[&str], method: &str, uri: &str) -> Result<(Operation, String), &'static str> {
+        let open: Vec<String> = open.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+        match Endpoints::new(&open).resolve(&request) {
+            Ok(endpoint) => Ok((endpoint.operation, endpoint.name)),
+            Err(refusal) => Err(refusal.word().as_str()),
+        }
+    }
+
+    #[test]
+    fn addresses_become_endpoints() {
+        let all = &["*"];
+        let is = |operation, name: &str| Ok((operation, name.to_owned()));
+        assert_eq!(
+            check(all, "POST", "/v1/responses?a=b"),
+            is(Operation::Responses, "POST /v1/responses")
+        );
+        assert_eq!(
+            check(all, "POST", "/responses"),
+            is(Operation::Responses, "POST /v1/responses")
+        );
+        assert_eq!(
+            check(all, "GET", "/v1/responses/r_1"),
+            is(Operation::Other, "GET /v1/responses/r_1")
+        );
+        assert_eq!(
+            check(all, "POST", "/v1/embeddings"),
+            is(Operation::Work, "POST /v1/embeddings")
+        );
+        assert_eq!(check(all, "HEAD", "/v1/models"), is(Operation::Other, "HEAD /v1/models"));
+        assert_eq!(check(all, "POST", "/v2/x"), Err("not_allowed"));
+        assert_eq!(check(all, "POST", "/v1"), Err("not_allowed"));
+    }
+
+    #[test]
+    fn only_what_is_listed_is_open() {
+        let some = &["POST /v1/responses", "/v1/models*"];
+        assert!(check(some, "POST", "/v1/responses").is_ok());
+        assert!(check(some, "GET", "/v1/models/gpt-5.5").is_ok());
+        assert_eq!(check(some, "GET", "/v1/responses"), Err("not_allowed"));
+        assert_eq!(check(some, "POST", "/v1/files"), Err("not_allowed"));
+    }
+}

@@ -1,0 +1,152 @@
+//! Reads what is asked, within bounds.
+//!
+//! Secrets are not looked for yet; the proof that a request came through here is what `forward`
+//! takes already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderMap, Request, header};
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wire::ask::Ask;
+
+use super::arrived::ClientBody;
+use super::endpoint::{Endpoint, Operation};
+use super::refusal::{Refusal, Word};
+use crate::ledger::recorder::Copier;
+
+/// Memory for bodies is given out in pieces of this many bytes.
+const GRAIN: u64 = 1024;
+
+/// Inspects requests before they leave.
+pub struct Screen {
+    max_body: u64,
+    buffers: Arc<Semaphore>,
+    body_timeout: Duration,
+}
+
+/// A request that was inspected. Made only here.
+#[derive(Debug)]
+pub struct Screened {
+    /// Path below `/v1`.
+    pub path: String,
+    /// Method, address, headers as the client sent them.
+    pub head: Parts,
+    /// The body.
+    pub body: ScreenedBody,
+    /// What is asked, where it can be told.
+    pub ask: Option<Ask>,
+    _proof: (),
+}
+
+/// The body of an inspected request.
+#[derive(Debug)]
+pub enum ScreenedBody {
+    /// Read whole, with the memory it holds.
+    Whole(Bytes, Vec<OwnedSemaphorePermit>),
+    /// Passed on as it comes.
+    Streamed {
+        /// The client's bytes.
+        body: ClientBody,
+        /// How many there may be.
+        limit: u64,
+        /// Who keeps a copy of them.
+        copier: Option<Copier>,
+    },
+}
+
+impl Screen {
+    /// One body of at most `max_body` bytes, all of them together of at most `max_buffered`.
+    pub fn new(max_body: u64, max_buffered: u64, body_timeout: Duration) -> Self {
+        let grains = usize::try_from(max_buffered / GRAIN).unwrap_or(usize::MAX);
+        let buffers = Arc::new(Semaphore::new(grains.min(Semaphore::MAX_PERMITS)));
+        Self { max_body, buffers, body_timeout }
+    }
+
+    /// Reads a body that says what is asked; leaves others to stream.
+    pub async fn inspect(
+        &self,
+        endpoint: &Endpoint,
+        request: Request<ClientBody>,
+    ) -> Result<Screened, Refusal> {
+        let path = endpoint.path.clone();
+        let (head, body) = request.into_parts();
+        if body.size_hint().lower() > self.max_body {
+            return Err(self.too_large());
+        }
+        if !is_read_whole(endpoint, &head.headers) {
+            let body = ScreenedBody::Streamed { body, limit: self.max_body, copier: None };
+            return Ok(Screened { path, head, body, ask: None, _proof: () });
+        }
+        let (body, memory) = self.read(body).await?;
+        // A body that is no JSON goes on as it is: the upstream answers what is wrong with it.
+        let ask = Ask::read(&body);
+        Ok(Screened { path, head, body: ScreenedBody::Whole(body, memory), ask, _proof: () })
+    }
+
+    async fn read(
+        &self,
+        mut body: ClientBody,
+    ) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Refusal> {
+        let expected = body.size_hint().lower();
+        let mut memory = vec![self.reserve(expected)?];
+        let mut whole = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
+        while let Some(frame) = self.next(&mut body).await? {
+            let Ok(data) = frame.into_data() else { continue };
+            let length = (whole.len() + data.len()) as u64;
+            if length > self.max_body {
+                return Err(self.too_large());
+            }
+            if length > expected {
+                memory.push(self.reserve(data.len() as u64)?);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok((whole.freeze(), memory))
+    }
+
+    async fn next(
+        &self,
+        body: &mut ClientBody,
+    ) -> Result<Option<hyper::body::Frame<Bytes>>, Refusal> {
+        let unreadable = |message: String| Refusal::new(Word::UnreadableBody, message);
+        match tokio::time::timeout(self.body_timeout, body.frame()).await {
+            Ok(frame) => frame
+                .transpose()
+                .map_err(|error| unreadable(format!("The request's body broke off: {error}."))),
+            Err(_) => {
+                let seconds = self.body_timeout.as_secs();
+                Err(unreadable(format!("The request's body stalled for {seconds} seconds.")))
+            }
+        }
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
+        let grains = u32::try_from(bytes.div_ceil(GRAIN)).unwrap_or(u32::MAX);
+        self.buffers
+            .clone()
+            .try_acquire_many_owned(grains)
+            .map_err(|_| Refusal::busy("The memory for request bodies is full at the moment."))
+    }
+
+    fn too_large(&self) -> Refusal {
+        let limit = bytesize::ByteSize::b(self.max_body).display().iec();
+        let message =
+            format!("The request's body is larger than the {limit} that this proxy takes.");
+        Refusal::new(Word::BodyTooLarge, message)
+    }
+}
+
+/// Bodies that say which model is asked are read whole; uploads are not.
+fn is_read_whole(endpoint: &Endpoint, headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_json = content_type.is_some_and(|text| text.to_ascii_lowercase().contains("json"));
+    match endpoint.operation {
+        Operation::Responses | Operation::ChatCompletions => true,
+        Operation::Work | Operation::Other => is_json,
+    }
+}

@@ -1,0 +1,346 @@
+//! The answer on its way to the client: it passes unchanged and as it comes, and is shown to the
+//! recorder. Only its terminal unit waits until the closing frame is in the spool.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, header};
+use http_body_util::Full;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use wire::meter::Shape;
+
+use super::endpoint::Operation;
+use super::limit::Permit;
+use super::refusal::{Refusal, Word};
+use super::upstream::{Answer, BoxError};
+use crate::ledger::account::{End, Expected};
+use crate::ledger::recorder::{Closed, Recorder};
+
+/// How long the terminal event waits for the end of the stream, so that what little comes after it
+/// is recorded with it.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// The body of an answer.
+pub enum Body {
+    /// One of ours.
+    Whole(Full<Bytes>),
+    /// The upstream's.
+    Tapped(Box<Tap>),
+}
+
+/// The upstream's body while it passes.
+pub struct Tap {
+    upstream: Incoming,
+    recorder: Recorder,
+    _permit: Permit,
+    shape: Shape,
+    hold: Hold,
+    stage: Stage,
+    /// Frames that may go.
+    ready: VecDeque<Frame<Bytes>>,
+    /// The terminal unit.
+    held: VecDeque<Frame<Bytes>>,
+    key_ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    timer: Pin<Box<Sleep>>,
+    idle: Duration,
+    last_piece: Instant,
+}
+
+/// What the client cannot do without, and so is held until the record is safe.
+enum Hold {
+    /// The event that ends the stream.
+    Event,
+    /// The last piece of a body of known length: so many bytes are to come.
+    Length(u64),
+    /// The last byte of a body of unknown length.
+    LastByte,
+    /// The end itself.
+    End,
+}
+
+enum Stage {
+    /// Frames pass.
+    Passing,
+    /// The terminal unit is here; the end of the stream is awaited a moment.
+    Lingering,
+    /// The closing frame is on its way to the spool.
+    Closing(Closed, After),
+    /// The record is closed, and yet the upstream goes on.
+    Trailing,
+    /// To the client the body breaks off.
+    Broken(BoxError),
+    /// Nothing more.
+    Over,
+}
+
+/// What follows once the record is closed.
+enum After {
+    Trail,
+    Over,
+    Break(BoxError),
+}
+
+impl Tap {
+    /// Taps an answer.
+    pub async fn on(
+        answer: Answer,
+        mut recorder: Recorder,
+        operation: Operation,
+        idle: Duration,
+    ) -> Result<Response<Body>, Refusal> {
+        let (head, upstream) = answer.response.into_parts();
+        let (shape, hold, sse) = reading(operation, recorder.expected(), &head);
+        recorder.answered(&head, shape, sse);
+        if upstream.is_end_stream() {
+            // Nothing will be polled, so that the end is now.
+            let closed = recorder.end(End::Answered).await;
+            if !matches!(closed, Ok(Ok(()))) && !recorder.proceeds_unwritten() {
+                return Err(Refusal::busy("No record can be written at the moment."));
+            }
+            return Ok(Response::from_parts(head, Body::Whole(Full::default())));
+        }
+        let ended = answer.permit.principal().live.ended.clone();
+        let tap = Self {
+            upstream,
+            recorder,
+            _permit: answer.permit,
+            shape,
+            hold,
+            stage: Stage::Passing,
+            ready: VecDeque::new(),
+            held: VecDeque::new(),
+            key_ended: Box::pin(ended.cancelled_owned()),
+            timer: Box::pin(tokio::time::sleep(idle)),
+            idle,
+            last_piece: Instant::now(),
+        };
+        Ok(Response::from_parts(head, Body::Tapped(Box::new(tap))))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            match &mut self.stage {
+                Stage::Passing | Stage::Lingering => ready!(self.poll_upstream(cx)),
+                Stage::Closing(closed, _) => {
+                    let written = matches!(ready!(Pin::new(closed).poll(cx)), Ok(Ok(())));
+                    self.closed(written);
+                }
+                Stage::Trailing => return self.poll_trailing(cx),
+                Stage::Broken(_) => {
+                    let Stage::Broken(error) = std::mem::replace(&mut self.stage, Stage::Over)
+                    else {
+                        return Poll::Ready(None);
+                    };
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Stage::Over => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// One step with the upstream; ready means that something has changed.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.key_ended.as_mut().poll(cx).is_ready() {
+            let message = "This key was disabled while the answer was on its way.";
+            self.cut_in(&Refusal::new(Word::KeyDisabled, message));
+            return Poll::Ready(());
+        }
+        ready!(self.recorder.poll_room(cx));
+        match Pin::new(&mut self.upstream).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.last_piece = Instant::now();
+                self.take(frame);
+            }
+            Poll::Ready(Some(Err(error))) => self.end(End::Broken, After::Break(error.into())),
+            Poll::Ready(None) => self.end(End::Answered, After::Over),
+            Poll::Pending => return self.poll_timer(cx),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.timer.as_mut().poll(cx));
+        if let Stage::Lingering = self.stage {
+            self.end(End::Answered, After::Trail);
+            return Poll::Ready(());
+        }
+        // The timer is not set anew with each piece, which would cost more than this look.
+        let due = self.last_piece + self.idle;
+        if Instant::now() < due {
+            self.timer.as_mut().reset(due);
+        } else {
+            let limit = humantime::format_duration(self.idle);
+            let message = format!("The upstream has sent nothing for {limit}.");
+            self.cut_in(&Refusal::new(Word::UpstreamTimeout, message));
+        }
+        Poll::Ready(())
+    }
+
+    /// Shows a frame to the recorder, and lets go or holds it.
+    fn take(&mut self, frame: Frame<Bytes>) {
+        let mut data = match frame.into_data() {
+            Ok(data) => data,
+            // Trailers come last: they wait with what is held.
+            Err(trailers) => return self.held.push_back(trailers),
+        };
+        let terminal = self.recorder.see(&data);
+        if let Stage::Lingering = self.stage {
+            return self.held.push_back(Frame::data(data));
+        }
+        match &mut self.hold {
+            Hold::End => self.ready.push_back(Frame::data(data)),
+            Hold::Event => match terminal {
+                None => self.ready.push_back(Frame::data(data)),
+                Some(at) => {
+                    let last = data.split_off(at.min(data.len()));
+                    self.let_go(data);
+                    self.linger(last);
+                }
+            },
+            Hold::Length(left) => {
+                *left = left.saturating_sub(data.len() as u64);
+                if *left > 0 { self.ready.push_back(Frame::data(data)) } else { self.linger(data) }
+            }
+            Hold::LastByte => {
+                let last = data.split_off(data.len().saturating_sub(1));
+                self.ready.append(&mut self.held);
+                self.let_go(data);
+                self.held.push_back(Frame::data(last));
+            }
+        }
+    }
+
+    fn let_go(&mut self, data: Bytes) {
+        if !data.is_empty() {
+            self.ready.push_back(Frame::data(data));
+        }
+    }
+
+    fn linger(&mut self, last: Bytes) {
+        self.held.push_back(Frame::data(last));
+        self.stage = Stage::Lingering;
+        self.timer.as_mut().reset(Instant::now() + LINGER);
+    }
+
+    fn end(&mut self, end: End, after: After) {
+        self.stage = Stage::Closing(self.recorder.end(end), after);
+    }
+
+    /// Ends the answer from our side: with an event where the client reads events, else by
+    /// breaking off.
+    fn cut_in(&mut self, refusal: &Refusal) {
+        let event = match self.shape {
+            Shape::ResponsesEvents => refusal.responses_event(),
+            Shape::ChatEvents => refusal.chat_event(),
+            Shape::Json | Shape::Opaque => {
+                let broken = After::Break(refusal.word().as_str().into());
+                return self.end(End::Refused(refusal.word()), broken);
+            }
+        };
+        // A half event is ended by a blank line; what is held of it has not been sent.
+        let half = if self.recorder.mid_event() { "\n\n" } else { "" };
+        self.held.clear();
+        self.held.push_back(Frame::data(format!("{half}{event}").into()));
+        self.end(End::Refused(refusal.word()), After::Over);
+    }
+
+    /// The closing frame is written, or cannot be.
+    fn closed(&mut self, written: bool) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let Stage::Closing(_, after) = stage else { return };
+        if !written && !self.recorder.proceeds_unwritten() {
+            // What is complete is recorded: so this is not complete.
+            self.stage = Stage::Broken("the record cannot be written".into());
+            return;
+        }
+        self.ready.append(&mut self.held);
+        self.stage = match after {
+            After::Over => Stage::Over,
+            After::Trail => Stage::Trailing,
+            After::Break(error) => Stage::Broken(error),
+        };
+    }
+
+    fn poll_trailing(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.upstream).poll_frame(cx));
+        if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
+            data.into_iter().for_each(|data| self.recorder.late(data));
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+    }
+}
+
+/// What the bytes of an answer are, and what of it is held back.
+fn reading(
+    operation: Operation,
+    expected: Expected,
+    head: &http::response::Parts,
+) -> (Shape, Hold, bool) {
+    let text =
+        |name| head.headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+    let content_type = text(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+    let coded = text(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+    // A backend may stream without saying so: then what was asked decides.
+    let unsaid = content_type.is_empty() && head.status.is_success();
+    let sse =
+        content_type.starts_with("text/event-stream") || (unsaid && expected == Expected::Events);
+    match (operation, sse) {
+        _ if coded => (Shape::Opaque, if sse { Hold::End } else { by_length(&head.headers) }, sse),
+        (Operation::Responses, true) => (Shape::ResponsesEvents, Hold::Event, true),
+        (Operation::ChatCompletions, true) => (Shape::ChatEvents, Hold::Event, true),
+        (Operation::Work | Operation::Other, true) => (Shape::Opaque, Hold::End, true),
+        // A look-up may show the usage of an answer that was counted when it was made.
+        (Operation::Other, false) => (Shape::Opaque, by_length(&head.headers), false),
+        (_, false) if content_type.contains("json") => {
+            (Shape::Json, by_length(&head.headers), false)
+        }
+        (_, false) => (Shape::Opaque, by_length(&head.headers), false),
+    }
+}
+
+fn by_length(headers: &HeaderMap) -> Hold {
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    length.map_or(Hold::LastByte, Hold::Length)
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Tapped(tap) => tap.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Tapped(tap) => matches!(tap.stage, Stage::Over) && tap.ready.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            // Asked for the head only, before anything was taken.
+            Self::Tapped(tap) => tap.upstream.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The way to the upstream: connections, time limits, and the headers that change on the way.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use redact::secret::Secret;
+
+use super::arrived::ClientBody;
+use super::auth::{KEY_HEADER, Principal};
+use super::limit::Permit;
+use super::refusal::{Refusal, Word};
+use super::screen::{Screened, ScreenedBody};
+use crate::config;
+use crate::ledger::recorder::Copier;
+
+/// What any body error is turned into.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// The upstream's answer with the proof that it was admitted.
+pub struct Answer {
+    /// As the upstream gave it, hop-by-hop headers removed.
+    pub response: Response<Incoming>,
+    /// Held until the exchange has ended.
+    pub permit: Permit,
+}
+
+/// Why the body of a request could not be sent on whole.
+#[derive(Debug, thiserror::Error)]
+enum BodyError {
+    #[error("the request's body is larger than this proxy takes")]
+    TooLarge,
+    #[error("the client's upload broke off")]
+    Client(#[source] hyper::Error),
+}
+
+/// The upstream and the organisation's credential for it.
+pub struct Upstream {
+    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+    base_path: String,
+    base_query: Option<String>,
+    authorization: HeaderValue,
+    first_byte_timeout: Duration,
+}
+
+impl Upstream {
+    /// Prepares the pool; nothing is connected yet.
+    pub fn new(settings: &config::Upstream, key: &Secret<String>) -> Result<Self> {
+        let url = settings.url.clone().into_parts();
+        let scheme = url.scheme.unwrap_or(Scheme::HTTPS);
+        let authority = url.authority.context("the upstream's address has no host")?;
+        let base = url.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+            .context("the upstream's key cannot stand in a header")?;
+        authorization.set_sensitive(true);
+        Ok(Self {
+            client: client(settings.connect_timeout, &scheme)?,
+            scheme,
+            host: HeaderValue::try_from(authority.as_str())?,
+            authority,
+            base_path: base.path().trim_end_matches('/').to_owned(),
+            base_query: base.query().map(str::to_owned),
+            authorization,
+            first_byte_timeout: settings.first_byte_timeout,
+        })
+    }
+
+    /// Sends an admitted and inspected request; gives up when the key ends or the time is over.
+    ///
+    /// Never a retry once a byte may have arrived: the client library repeats only what a dead
+    /// pooled connection refused before anything was written.
+    pub async fn forward(&self, permit: Permit, screened: Screened) -> Result<Answer, Refusal> {
+        let principal = permit.principal();
+        let request = self.request(principal, screened)?;
+        let answer = tokio::time::timeout(self.first_byte_timeout, self.client.request(request));
+        let response = tokio::select! {
+            answer = answer => match answer {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => return Err(unanswered(&error)),
+                Err(_) => return Err(self.too_slow()),
+            },
+            () = principal.live.ended.cancelled() => return Err(ended()),
+        };
+        Ok(Answer { response: without_hop_by_hop(response), permit })
+    }
+
+    fn request(
+        &self,
+        principal: &Principal,
+        screened: Screened,
+    ) -> Result<Request<RequestBody>, Refusal> {
+        let uri = self.uri(&screened.path, screened.head.uri.query())?;
+        let headers = self.headers(&screened.head.headers, principal.own_credential);
+        let mut request = Request::new(body(screened.body));
+        *request.method_mut() = screened.head.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        // The spelling of header names travels in here.
+        *request.extensions_mut() = screened.head.extensions;
+        Ok(request)
+    }
+
+    /// The base address's path with ours behind it, and both queries.
+    fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
+        let mut target = format!("{}{path}", self.base_path);
+        let queries = [self.base_query.as_deref(), query];
+        for (index, query) in queries.into_iter().flatten().enumerate() {
+            target.push(if index == 0 { '?' } else { '&' });
+            target.push_str(query);
+        }
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        uri.path_and_query(target).build().map_err(|_| {
+            Refusal::new(Word::UnreadableBody, "The request's address cannot be passed on.")
+        })
+    }
+
+    /// The client's headers in their order, but for those that must change.
+    fn headers(&self, client: &HeaderMap, own_credential: bool) -> HeaderMap {
+        let connection = listed_in_connection(client);
+        let mut headers = HeaderMap::with_capacity(client.len() + 1);
+        for (name, value) in client {
+            if is_hop_by_hop(name, &connection) || is_ours(name) {
+                continue;
+            }
+            match name {
+                &header::HOST => headers.append(name, self.host.clone()),
+                &header::AUTHORIZATION if !own_credential => {
+                    headers.insert(name, self.authorization.clone()).is_none()
+                }
+                _ => headers.append(name, value.clone()),
+            };
+        }
+        if !own_credential {
+            headers.entry(header::AUTHORIZATION).or_insert_with(|| self.authorization.clone());
+        }
+        headers
+    }
+
+    fn too_slow(&self) -> Refusal {
+        let limit = humantime::format_duration(self.first_byte_timeout);
+        let message = format!("The upstream did not answer within {limit}.");
+        Refusal::new(Word::UpstreamTimeout, message)
+    }
+}
+
+fn client(
+    connect_timeout: Duration,
+    scheme: &Scheme,
+) -> Result<Client<HttpsConnector<HttpConnector>, RequestBody>> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(connect_timeout));
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls(scheme)?)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
+    let client = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(50))
+        .http1_preserve_header_case(true)
+        .build(https);
+    Ok(client)
+}
+
+/// The system's certificate authorities; none where the upstream is plain, since a small machine
+/// may have none.
+fn tls(scheme: &Scheme) -> Result<rustls::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let mut roots = rustls::RootCertStore::empty();
+    if *scheme == Scheme::HTTPS {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        ensure!(
+            !roots.is_empty(),
+            "the system has no certificate authorities: install the package ca-certificates"
+        );
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Whose fault it is that there is no answer.
+fn unanswered(error: &Error) -> Refusal {
+    match causes(error).find_map(|error| error.downcast_ref::<BodyError>()) {
+        Some(error @ BodyError::TooLarge) => {
+            return Refusal::new(Word::BodyTooLarge, sentence(error));
+        }
+        Some(error @ BodyError::Client(_)) => {
+            return Refusal::new(Word::UnreadableBody, sentence(error));
+        }
+        None => {}
+    }
+    let cause = causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let timed_out = causes(error)
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::TimedOut);
+    match (error.is_connect(), timed_out) {
+        (true, true) => {
+            let message = format!("No connection to the upstream came about in time: {cause}.");
+            Refusal::new(Word::UpstreamTimeout, message)
+        }
+        (true, false) => {
+            let message = format!("The upstream cannot be reached: {cause}.");
+            Refusal::new(Word::UpstreamUnreachable, message)
+        }
+        (false, _) => {
+            let message = format!("The upstream ended the connection without an answer: {cause}.");
+            Refusal::new(Word::UpstreamUnreachable, message)
+        }
+    }
+}
+
+/// An error as a message for people.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
+}
+
+/// What an error came from, the nearest first.
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let first = std::error::Error::source(error);
+    std::iter::successors(first, |error| error.source())
+}
+
+fn ended() -> Refusal {
+    Refusal::new(Word::KeyDisabled, "This key was disabled while the answer was awaited.")
+}
+
+/// RFC 9110 §7.6.1: what a connection says about itself ends with it.
+fn is_hop_by_hop(name: &HeaderName, connection: &[HeaderName]) -> bool {
+    const FIXED: [HeaderName; 4] =
+        [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE];
+    FIXED.contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+        || connection.contains(name)
+}
+
+/// What is meant for this proxy, or must not leave the house.
+fn is_ours(name: &HeaderName) -> bool {
+    *name == KEY_HEADER
+        || *name == header::PROXY_AUTHORIZATION
+        || *name == header::COOKIE
+        || matches!(name.as_str(), "api-key")
+        || name.as_str().starts_with("x-codex-proxy-")
+}
+
+fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let names = values.flat_map(|value| value.split(','));
+    // What the end-to-end parts need cannot be listed away (RFC 9110 §7.6.1, last paragraph).
+    names
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::HOST)
+        .collect()
+}
+
+fn without_hop_by_hop(mut response: Response<Incoming>) -> Response<Incoming> {
+    let connection = listed_in_connection(response.headers());
+    if response.headers().keys().any(|name| is_hop_by_hop(name, &connection)) {
+        let all = response.headers().iter();
+        let kept = all.filter(|(name, _)| !is_hop_by_hop(name, &connection));
+        let kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        // Rebuilt, not removed from: removal would change the order of those that stay.
+        *response.headers_mut() = kept;
+    }
+    response
+}
+
+fn body(body: ScreenedBody) -> RequestBody {
+    match body {
+        ScreenedBody::Whole(bytes, _) if bytes.is_empty() => {
+            Empty::new().map_err(BoxError::from).boxed_unsync()
+        }
+        ScreenedBody::Whole(bytes, memory) => {
+            let held = Held { body: Full::new(bytes), _memory: memory };
+            held.map_err(BoxError::from).boxed_unsync()
+        }
+        ScreenedBody::Streamed { body, limit, copier } => {
+            Upload { body, left: limit, copier, waiting: None }.boxed_unsync()
+        }
+    }
+}
+
+/// A body with the memory it was granted.
+struct Held {
+    body: Full<Bytes>,
+    _memory: Vec<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that is passed on as it comes, within its limit, while a copy is kept.
+struct Upload {
+    body: ClientBody,
+    left: u64,
+    copier: Option<Copier>,
+    waiting: Option<Bytes>,
+}
+
+impl hyper::body::Body for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(piece) = &this.waiting {
+                if let Some(copier) = &mut this.copier {
+                    ready!(copier.poll_copy(cx, piece));
+                }
+                return Poll::Ready(this.waiting.take().map(hyper::body::Frame::data).map(Ok));
+            }
+            let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error).into()))),
+                None => return Poll::Ready(None),
+            };
+            let data = match frame.into_data() {
+                Ok(data) => data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            };
+            match this.left.checked_sub(data.len() as u64) {
+                Some(left) => this.left = left,
+                None => return Poll::Ready(Some(Err(BodyError::TooLarge.into()))),
+            }
+            this.waiting = Some(data);
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.waiting.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,157 @@
+//! The books: a [`Recorder`](recorder::Recorder) an exchange, the spool behind them, and the
+//! refusals that leave no record.
+
+pub mod account;
+pub mod recorder;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use archive::segment::Clock;
+use archive::spool::{Command, Spool};
+use http::request::Parts;
+use store::{Refusals, Store};
+use tokio::sync::{Semaphore, mpsc};
+use wire::price::PriceTable;
+
+use crate::config::{Bodies, WhenFull};
+use crate::exchange::auth::Principal;
+use crate::exchange::endpoint::Endpoint;
+use crate::exchange::refusal::{Refusal, Word};
+use crate::metrics::Metrics;
+use account::{Account, Arrival};
+use recorder::Recorder;
+
+/// Room in the spool's queue beyond the closings of all exchanges: for openings and bodies.
+pub const QUEUE_BEYOND_PLACES: usize = 1024;
+
+/// Opens records and keeps them.
+pub struct Ledger {
+    books: Arc<Books>,
+    places: Arc<Semaphore>,
+    spool: Spool,
+}
+
+/// How the books are kept.
+pub struct Options {
+    /// Which node writes.
+    pub node: String,
+    /// What things cost.
+    pub prices: PriceTable,
+    /// Whether bodies are kept.
+    pub bodies: Bodies,
+    /// What happens when no record can be written.
+    pub when_full: WhenFull,
+    /// How many exchanges may be open.
+    pub exchanges: usize,
+    /// Where the clock is asked.
+    pub clock: Clock,
+}
+
+/// What every recorder needs.
+pub(crate) struct Books {
+    inbox: mpsc::Sender<Command>,
+    pub(crate) options: Options,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The program is stopping: who breaks off now is cut off by us.
+    stopping: AtomicBool,
+    refused: Mutex<Refused>,
+}
+
+/// By key and word: how often, and when last in milliseconds since 1970.
+type Refused = HashMap<(String, Word), (u64, i64)>;
+
+impl Ledger {
+    /// Keeps books on this spool.
+    pub fn new(spool: Spool, options: Options, metrics: Arc<Metrics>) -> Self {
+        let places = Arc::new(Semaphore::new(options.exchanges));
+        let inbox = spool.inbox().clone();
+        let (stopping, refused) = (AtomicBool::new(false), Mutex::default());
+        let books = Arc::new(Books { inbox, options, metrics, stopping, refused });
+        Self { books, places, spool }
+    }
+
+    /// Opens the record of an exchange. From here on a record is certain: the place of its closing
+    /// frame in the spool's queue is taken now.
+    pub fn open(
+        &self,
+        principal: &Principal,
+        endpoint: &Endpoint,
+        head: &Parts,
+        arrival: Arrival,
+    ) -> Result<Recorder, Refusal> {
+        if self.books.stopping.load(Ordering::Relaxed) {
+            return Err(Refusal::busy("This proxy is stopping."));
+        }
+        let full = || Refusal::busy("Too many exchanges are under way on this proxy.");
+        let place = self.places.clone().try_acquire_owned().map_err(|_| full())?;
+        let seat = self.books.inbox.clone().try_reserve_owned().map_err(|_| full())?;
+        let account = Account::new(principal, endpoint, head, arrival, &self.books.options.node);
+        Ok(Recorder::new(self.books.clone(), (seat, place), account))
+    }
+
+    /// Counts a refusal that leaves no record, and for which key it was.
+    pub fn refused(&self, key_id: Option<String>, word: Word) {
+        self.books.count_refused(key_id, word);
+    }
+
+    /// Writes the counts of refusals to the store.
+    pub async fn flush(&self, store: &dyn Store) -> Result<(), store::Error> {
+        let counts = std::mem::take(&mut *self.books.refused());
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let rows = counts.iter().map(|((key_id, word), (count, last_ms))| Refusals {
+            key_id: key_id.clone(),
+            word: word.as_str().to_owned(),
+            count: *count,
+            last_ms: *last_ms,
+        });
+        let result = store.count_refusals(rows.collect()).await;
+        if result.is_err() {
+            let mut refused = self.books.refused();
+            for (what, (count, last)) in counts {
+                let (sum, latest) = refused.entry(what).or_default();
+                (*sum, *latest) = (*sum + count, last.max(*latest));
+            }
+        }
+        result
+    }
+
+    /// Whether records can be written.
+    pub fn is_writable(&self) -> bool {
+        self.spool.state().is_writable() && !self.books.stopping.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing new is opened, and what breaks off is our doing.
+    pub fn stop(&self) {
+        self.books.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes what is left and seals it. Every recorder must be gone.
+    pub fn close(self) {
+        let Self { books, spool, .. } = self;
+        drop(books);
+        spool.close();
+    }
+}
+
+impl Books {
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_refused(&self, key_id: Option<String>, word: Word) {
+        self.metrics.refused(word.as_str());
+        let Some(key_id) = key_id else { return };
+        let now = (self.options.clock)().as_millisecond();
+        let mut refused = self.refused();
+        let (count, last) = refused.entry((key_id, word)).or_default();
+        (*count, *last) = (*count + 1, now);
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,331 @@
+//! What is known of one exchange, and the record that it makes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use archive::frame::{RequestHead, ResponseHead};
+use archive::record::{Altered, Outcome, Record, Source, Transport, UsageKind};
+use archive::segment::day_of;
+use http::HeaderMap;
+use http::request::Parts;
+use jiff::Timestamp;
+use redact::headers::storable;
+use redact::own_key;
+use uuid::Uuid;
+use wire::ask::Ask;
+use wire::attribution::{Attribution, RequestKind};
+use wire::meter::{Ending, Meter, Reading, Shape};
+use wire::price::{PriceTable, usd};
+use wire::usage::Usage;
+
+use crate::exchange::auth::Principal;
+use crate::exchange::endpoint::{Endpoint, Operation};
+use crate::exchange::refusal::Word;
+
+/// When a request came, and the name its exchange got.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// The exchange's id.
+    pub id: Uuid,
+    /// By the calendar.
+    pub time: Timestamp,
+    /// For measuring.
+    pub at: Instant,
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The upstream's answer came to its end.
+    Answered,
+    /// We answered instead, or cut in.
+    Refused(Word),
+    /// The upstream broke off.
+    Broken,
+    /// The client left.
+    Left,
+    /// This program broke off.
+    Cut,
+}
+
+/// What a request asked its answer to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// A stream of events.
+    Events,
+    /// One body.
+    Whole,
+}
+
+/// What is known of one exchange so far.
+pub(crate) struct Account {
+    pub(crate) expected: Expected,
+    pub(crate) record: Record,
+    pub(crate) request: RequestHead,
+    pub(crate) response: Option<ResponseHead>,
+    pub(crate) meter: Meter,
+    /// Bytes of a streamed request body that have passed.
+    pub(crate) uploaded: Arc<AtomicU64>,
+    /// The request may have reached the upstream.
+    pub(crate) forwarded: bool,
+    operation: Operation,
+    arrived: Instant,
+    headers: HeaderMap,
+}
+
+impl Account {
+    pub(crate) fn new(
+        principal: &Principal,
+        endpoint: &Endpoint,
+        head: &Parts,
+        arrival: Arrival,
+        node: &str,
+    ) -> Self {
+        let mut record = blank(arrival, node);
+        record.key_id.clone_from(&principal.key.id);
+        record.user.clone_from(&principal.key.user);
+        record.team.clone_from(&principal.key.team);
+        record.endpoint.clone_from(&endpoint.name);
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let request = RequestHead {
+            method: head.method.to_string(),
+            target: own_key::mask(target).into_owned(),
+            headers: stored_headers(&head.headers),
+        };
+        let mut account = Self {
+            record,
+            request,
+            response: None,
+            meter: Meter::new(Shape::Opaque),
+            uploaded: Arc::default(),
+            forwarded: false,
+            expected: Expected::Whole,
+            operation: endpoint.operation,
+            arrived: arrival.at,
+            headers: head.headers.clone(),
+        };
+        account.attribute(None);
+        account
+    }
+
+    /// Notes what is asked, as the body tells.
+    pub(crate) fn asked(&mut self, ask: Option<&Ask>, bytes: u64) {
+        self.record.request_bytes = bytes;
+        if let Some(ask) = ask {
+            self.expected = if ask.stream { Expected::Events } else { Expected::Whole };
+            self.record.model.clone_from(&ask.model);
+            self.record.service_tier.clone_from(&ask.service_tier);
+            self.record.previous_response_id.clone_from(&ask.previous_response_id);
+        }
+        self.attribute(ask);
+    }
+
+    /// Notes the head of the answer.
+    pub(crate) fn answered(&mut self, head: &http::response::Parts, shape: Shape, sse: bool) {
+        self.record.status = Some(head.status.as_u16());
+        self.record.transport = if sse { Transport::Sse } else { Transport::Http };
+        let coding = head.headers.get(http::header::CONTENT_ENCODING);
+        self.record.content_encoding =
+            coding.and_then(|coding| coding.to_str().ok()).map(str::to_owned);
+        let headers = stored_headers(&head.headers);
+        self.response = Some(ResponseHead { status: head.status.as_u16(), headers });
+        self.meter = Meter::new(shape);
+    }
+
+    /// Shows a piece of the answer to the meter; tells where its terminal event begins.
+    pub(crate) fn piece(&mut self, piece: &[u8]) -> Option<usize> {
+        self.first_byte();
+        self.record.response_bytes += piece.len() as u64;
+        self.meter.feed(piece)
+    }
+
+    /// Notes that the answer's first byte is here.
+    pub(crate) fn first_byte(&mut self) {
+        if self.record.first_byte_ms.is_none() {
+            self.record.first_byte_ms = Some(millis(self.arrived));
+        }
+    }
+
+    /// Completes the record.
+    pub(crate) fn close(&mut self, end: End, prices: &PriceTable) -> Record {
+        let reading = self.meter.reading();
+        (self.record.outcome, self.record.source) = self.outcome(end, &reading);
+        if let End::Refused(word) = end {
+            self.record.refusal = Some(word.as_str().to_owned());
+            let told = self.record.status.unwrap_or(word.status().as_u16());
+            self.record.status = Some(told);
+        }
+        self.record.request_bytes += self.uploaded.swap(0, Ordering::Relaxed);
+        self.record.upstream_model.clone_from(&reading.upstream_model);
+        self.record.response_id.clone_from(&reading.response_id);
+        if reading.service_tier.is_some() {
+            self.record.service_tier.clone_from(&reading.service_tier);
+        }
+        self.count(&reading);
+        self.price(prices);
+        self.record.took_ms = millis(self.arrived);
+        self.record.clone()
+    }
+
+    fn outcome(&self, end: End, reading: &Reading) -> (Outcome, Source) {
+        match end {
+            End::Refused(_) => (Outcome::Refused, Source::Proxy),
+            End::Broken => (Outcome::Failed, Source::Upstream),
+            End::Left => (Outcome::Cancelled, Source::Client),
+            End::Cut => (Outcome::Failed, Source::Proxy),
+            End::Answered if self.is_whole(reading) => (Outcome::Complete, Source::Upstream),
+            End::Answered => (Outcome::Failed, Source::Upstream),
+        }
+    }
+
+    /// Whether an answer that ended is what was asked for: no error, and not cut off.
+    fn is_whole(&self, reading: &Reading) -> bool {
+        let is_error = self.record.status.is_none_or(|status| status >= 400);
+        let is_model_stream = self.record.transport == Transport::Sse && self.is_model_call();
+        match reading.ending {
+            Some(Ending::Completed | Ending::Incomplete | Ending::Done) => !is_error,
+            Some(Ending::Failed) => false,
+            None => !is_error && !is_model_stream,
+        }
+    }
+
+    fn is_model_call(&self) -> bool {
+        matches!(self.operation, Operation::Responses | Operation::ChatCompletions)
+    }
+
+    fn count(&mut self, reading: &Reading) {
+        let (usage, kind) = match reading.usage {
+            Some(usage) => (usage, UsageKind::Exact),
+            None if self.may_have_cost() && self.is_model_call() => {
+                let estimate = Usage::estimate(self.record.request_bytes, reading.text_bytes);
+                (estimate, UsageKind::Estimated)
+            }
+            None => (Usage::default(), UsageKind::None),
+        };
+        self.record.usage = kind;
+        self.record.input_tokens = usage.input_tokens;
+        self.record.cached_input_tokens = usage.cached_input_tokens;
+        self.record.cache_write_tokens = usage.cache_write_tokens;
+        self.record.output_tokens = usage.output_tokens;
+        self.record.reasoning_tokens = usage.reasoning_tokens;
+        self.record.total_tokens = usage.total_tokens();
+    }
+
+    /// Whether the upstream may have worked for this: it got the request and did not refuse it.
+    fn may_have_cost(&self) -> bool {
+        let answered = self.response.as_ref().map(|response| response.status);
+        let refused = self.record.refusal.as_deref();
+        let unreached = refused == Some(Word::UpstreamUnreachable.as_str());
+        self.forwarded && !unreached && answered.is_none_or(|status| (200..300).contains(&status))
+    }
+
+    /// What it cost. Never a zero for what is not known.
+    fn price(&mut self, prices: &PriceTable) {
+        let record = &self.record;
+        let cost = if record.usage == UsageKind::None {
+            let free = !self.may_have_cost() || self.operation == Operation::Other;
+            free.then_some(0)
+        } else {
+            let usage = Usage {
+                input_tokens: record.input_tokens,
+                cached_input_tokens: record.cached_input_tokens,
+                cache_write_tokens: record.cache_write_tokens,
+                output_tokens: record.output_tokens,
+                reasoning_tokens: record.reasoning_tokens,
+            };
+            let model = record.upstream_model.as_ref().or(record.model.as_ref());
+            let (tier, day) = (record.service_tier.as_deref(), day_of(record.time));
+            model.and_then(|model| prices.cost(model, tier, day, &usage)).map(|cost| cost.nanos)
+        };
+        self.record.priced = cost.is_some();
+        self.record.cost_usd = cost.map(usd);
+    }
+
+    fn attribute(&mut self, ask: Option<&Ask>) {
+        let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
+        let nothing = Ask::default();
+        let mut said = Attribution::read(&header, ask.unwrap_or(&nothing));
+        if ask.is_none() {
+            said.request_kind = RequestKind::Other;
+        }
+        let record = &mut self.record;
+        said.request_kind.as_str().clone_into(&mut record.request_kind);
+        record.session_id = said.session_id;
+        record.thread_id = said.thread_id;
+        record.turn_id = said.turn_id;
+        record.parent_thread_id = said.parent_thread_id;
+        record.subagent = said.subagent;
+        record.repo = said.repo;
+        record.commit = said.commit;
+        record.client = said.client;
+        record.client_version = said.client_version;
+        record.tags = said.tags;
+    }
+}
+
+/// A record of which only its name, time and node are known: it reads as if we had broken off now.
+fn blank(arrival: Arrival, node: &str) -> Record {
+    Record {
+        id: arrival.id.to_string(),
+        time: arrival.time,
+        key_id: String::new(),
+        user: String::new(),
+        team: None,
+        endpoint: String::new(),
+        transport: Transport::Http,
+        request_kind: String::new(),
+        model: None,
+        upstream_model: None,
+        service_tier: None,
+        status: None,
+        outcome: Outcome::Failed,
+        source: Source::Proxy,
+        refusal: None,
+        altered: Altered::None,
+        input_tokens: 0,
+        cached_input_tokens: 0,
+        cache_write_tokens: 0,
+        output_tokens: 0,
+        reasoning_tokens: 0,
+        total_tokens: 0,
+        usage: UsageKind::None,
+        cost_usd: None,
+        priced: false,
+        took_ms: 0,
+        first_byte_ms: None,
+        request_bytes: 0,
+        response_bytes: 0,
+        content_encoding: None,
+        session_id: None,
+        thread_id: None,
+        turn_id: None,
+        parent_thread_id: None,
+        response_id: None,
+        previous_response_id: None,
+        connection_id: None,
+        subagent: None,
+        repo: None,
+        commit: None,
+        client: None,
+        client_version: None,
+        tags: std::collections::BTreeMap::new(),
+        findings: Vec::new(),
+        node: node.to_owned(),
+    }
+}
+
+/// Headers as they may be stored: no credentials, no cookies.
+fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let stored = headers.iter().filter_map(|(name, value)| {
+        let value = text(value);
+        let value = storable(name.as_str(), &value)?.into_owned();
+        Some((name.as_str().to_owned(), value))
+    });
+    stored.collect()
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

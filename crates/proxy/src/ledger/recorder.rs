@@ -1,0 +1,201 @@
+//! A recorder follows one exchange and sees to it that it leaves exactly one record.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use archive::frame::{Closing, Line, Opening, PART_BYTES, Part, Side};
+use archive::spool::{Command, Unwritable};
+use bytes::Bytes;
+use http::response;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::PollSender;
+use wire::meter::Shape;
+
+use super::Books;
+use super::account::{Account, End, Expected};
+use crate::config::{Bodies, WhenFull};
+use crate::exchange::refusal::Refusal;
+use crate::exchange::screen::{Screened, ScreenedBody};
+
+/// Bytes of an answer that are collected before they go to the spool.
+const PIECE: usize = PART_BYTES / 4;
+
+/// The seat of the closing frame in the spool's queue, and the exchange's place among all.
+type Place = (mpsc::OwnedPermit<Command>, OwnedSemaphorePermit);
+
+/// Follows one exchange. When it is dropped before its end, that is the end.
+pub struct Recorder {
+    books: Arc<Books>,
+    /// Taken by the end, whichever comes first: so there is exactly one.
+    place: Option<Place>,
+    account: Box<Account>,
+    /// The opening frame is in the spool.
+    opened: bool,
+    /// What of the answer is not in the spool yet.
+    answer: Vec<u8>,
+    parts: PollSender<Command>,
+}
+
+/// Says when the closing frame is in the spool.
+pub type Closed = oneshot::Receiver<Result<(), Unwritable>>;
+
+impl Recorder {
+    pub(crate) fn new(books: Arc<Books>, place: Place, account: Account) -> Self {
+        let parts = PollSender::new(books.inbox.clone());
+        books.metrics.opened();
+        let (account, answer) = (Box::new(account), Vec::new());
+        Self { books, place: Some(place), account, opened: false, answer, parts }
+    }
+
+    /// Brings the opening frame to the spool: before the first byte goes upstream.
+    pub async fn request(&mut self, screened: &mut Screened) -> Result<(), Refusal> {
+        let ask = screened.ask.as_ref();
+        let keep = self.books.options.bodies == Bodies::Full;
+        let mut parts = Vec::new();
+        match &mut screened.body {
+            ScreenedBody::Whole(body, _) => {
+                self.account.asked(ask, body.len() as u64);
+                if keep {
+                    parts = Part::cut(&self.account.record.id, Side::Request, body);
+                }
+            }
+            ScreenedBody::Streamed { copier, .. } => {
+                self.account.asked(ask, 0);
+                *copier = Some(self.copier(keep));
+            }
+        }
+        let (ack, done) = oneshot::channel();
+        let command = Command::Open(Box::new(self.opening()), parts, ack);
+        let sent = self.books.inbox.send(command).await.is_ok();
+        let written = sent && matches!(done.await, Ok(Ok(())));
+        self.opened = written;
+        if !written && self.books.options.when_full == WhenFull::Refuse {
+            return Err(Refusal::busy("No record can be written at the moment."));
+        }
+        self.account.forwarded = true;
+        Ok(())
+    }
+
+    /// Notes the head of the answer and how its body is to be read.
+    pub fn answered(&mut self, head: &response::Parts, shape: Shape, sse: bool) {
+        self.account.answered(head, shape, sse);
+    }
+
+    /// What the request asked its answer to be.
+    pub fn expected(&self) -> Expected {
+        self.account.expected
+    }
+
+    /// Sees a piece of the answer; tells where in it the terminal event begins that ends in it.
+    pub fn see(&mut self, piece: &[u8]) -> Option<usize> {
+        if self.books.options.bodies == Bodies::Full {
+            self.answer.extend_from_slice(piece);
+        }
+        self.account.piece(piece)
+    }
+
+    /// Whether the answer stands inside an event.
+    pub fn mid_event(&self) -> bool {
+        self.account.meter.mid_event()
+    }
+
+    /// Brings collected bytes to the spool's queue; pending while that is full. Bounds what a long
+    /// answer holds in memory.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.answer.len() < PIECE {
+            return Poll::Ready(());
+        }
+        // An error means that the spool's thread is gone; the end will be told so.
+        if std::task::ready!(self.parts.poll_reserve(cx)).is_ok() {
+            let parts = self.take_answer();
+            let _ = self.parts.send_item(Command::Body(parts));
+        }
+        Poll::Ready(())
+    }
+
+    /// Ends the exchange; the answer tells when the closing frame is in the spool. Only the first
+    /// end counts.
+    pub fn end(&mut self, end: End) -> Closed {
+        let (ack, closed) = oneshot::channel();
+        self.close(end, Some(ack));
+        closed
+    }
+
+    /// Keeps bytes that came after the end.
+    pub fn late(&mut self, piece: &[u8]) {
+        if self.books.options.bodies == Bodies::Full {
+            let parts = Part::cut(&self.account.record.id, Side::Response, piece);
+            if self.books.inbox.try_send(Command::Body(parts)).is_err() {
+                tracing::warn!("bytes after the end of an answer could not be kept");
+            }
+        }
+    }
+
+    /// Whether an end that could not be written is given to the client all the same.
+    pub fn proceeds_unwritten(&self) -> bool {
+        self.books.options.when_full == WhenFull::Proceed
+    }
+
+    fn close(&mut self, end: End, ack: Option<archive::spool::Ack>) {
+        let Some((seat, _place)) = self.place.take() else { return };
+        let record = self.account.close(end, &self.books.options.prices);
+        self.books.metrics.closed(&record);
+        if let End::Refused(word) = end {
+            self.books.count_refused(Some(record.key_id.clone()), word);
+        }
+        let mut lines = Vec::new();
+        if !self.opened {
+            lines.push(Line::Open(Box::new(self.opening())));
+        }
+        lines.extend(self.take_answer().into_iter().map(Line::Body));
+        let response = self.account.response.take();
+        let closing = Box::new(Closing { record, response, frames: Vec::new() });
+        seat.send(Command::Close(closing, lines, ack));
+    }
+
+    fn opening(&self) -> Opening {
+        let record = self.account.record.clone();
+        Opening { record, request: self.account.request.clone(), frames: Vec::new() }
+    }
+
+    fn take_answer(&mut self) -> Vec<Part> {
+        let answer = std::mem::take(&mut self.answer);
+        Part::cut(&self.account.record.id, Side::Response, &answer)
+    }
+
+    fn copier(&self, keep: bool) -> Copier {
+        let parts = keep.then(|| PollSender::new(self.books.inbox.clone()));
+        let id = self.account.record.id.clone();
+        Copier { id, parts, bytes: self.account.uploaded.clone() }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let cut = std::thread::panicking() || self.books.is_stopping();
+        self.close(if cut { End::Cut } else { End::Left }, None);
+    }
+}
+
+/// Keeps a copy of a request body that streams by.
+#[derive(Debug)]
+pub struct Copier {
+    id: String,
+    parts: Option<PollSender<Command>>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Copier {
+    /// Copies a piece; pending while the spool's queue is full. The piece may go on when ready.
+    pub fn poll_copy(&mut self, cx: &mut Context<'_>, piece: &Bytes) -> Poll<()> {
+        if let Some(parts) = &mut self.parts {
+            if std::task::ready!(parts.poll_reserve(cx)).is_ok() {
+                let cut = Part::cut(&self.id, Side::Request, piece);
+                let _ = parts.send_item(Command::Body(cut));
+            }
+        }
+        self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Counters for operators, as Prometheus reads them.
+
+use std::sync::atomic::AtomicU64;
+
+use archive::record::{Outcome, Record};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// All counters of one process.
+pub struct Metrics {
+    registry: Registry,
+    exchanges: Family<OutcomeLabel, Counter>,
+    refusals: Family<WordLabel, Counter>,
+    tokens: Family<KindLabel, Counter>,
+    cost: Counter<f64, AtomicU64>,
+    unpriced: Counter,
+    open: Gauge,
+    connections: Gauge,
+    bad_connections: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WordLabel {
+    word: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("codex_proxy"),
+            exchanges: Family::default(),
+            refusals: Family::default(),
+            tokens: Family::default(),
+            cost: Counter::default(),
+            unpriced: Counter::default(),
+            open: Gauge::default(),
+            connections: Gauge::default(),
+            bad_connections: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let to = &mut self.registry;
+        to.register("exchanges", "Exchanges ended, by outcome", self.exchanges.clone());
+        to.register("refusals", "Refusals, by word", self.refusals.clone());
+        to.register("tokens", "Tokens, by kind", self.tokens.clone());
+        to.register("cost_usd", "Cost of priced exchanges in US dollars", self.cost.clone());
+        to.register("unpriced", "Exchanges of unknown cost", self.unpriced.clone());
+        to.register("exchanges_open", "Exchanges under way", self.open.clone());
+        to.register("connections_open", "Connections from clients", self.connections.clone());
+        let bad = self.bad_connections.clone();
+        to.register("connections_bad", "Connections ended for what they sent", bad);
+    }
+
+    /// The text that Prometheus reads.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    pub(crate) fn opened(&self) {
+        self.open.inc();
+    }
+
+    pub(crate) fn closed(&self, record: &Record) {
+        self.open.dec();
+        let outcome = match record.outcome {
+            Outcome::Complete => "complete",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+            Outcome::Cancelled => "cancelled",
+        };
+        self.exchanges.get_or_create(&OutcomeLabel { outcome }).inc();
+        let kinds = [
+            ("input", record.input_tokens),
+            ("cached_input", record.cached_input_tokens),
+            ("output", record.output_tokens),
+            ("reasoning", record.reasoning_tokens),
+        ];
+        for (kind, count) in kinds {
+            self.tokens.get_or_create(&KindLabel { kind }).inc_by(count);
+        }
+        match record.cost_usd.as_ref().and_then(|cost| cost.parse().ok()) {
+            Some(cost) => drop(self.cost.inc_by(cost)),
+            None => drop(self.unpriced.inc()),
+        }
+    }
+
+    pub(crate) fn refused(&self, word: &'static str) {
+        self.refusals.get_or_create(&WordLabel { word }).inc();
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connections.inc();
+    }
+
+    pub(crate) fn disconnected(&self) {
+        self.connections.dec();
+    }
+
+    pub(crate) fn bad_connection(&self) {
+        self.bad_connections.inc();
+    }
+}

@@ -1,0 +1,217 @@
+//! The team gateway: builds all parts, listens, and brings everything to a good end.
+
+pub mod connection;
+pub mod route;
+
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use archive::publish;
+use archive::spool::{self, Spool};
+use store::Store;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::price::PriceTable;
+
+use crate::clock;
+use crate::config::Config;
+use crate::exchange::Proxy;
+use crate::exchange::auth::Auth;
+use crate::exchange::endpoint::Endpoints;
+use crate::exchange::limit::Limits;
+use crate::exchange::screen::Screen;
+use crate::exchange::upstream::Upstream;
+use crate::ledger::{Ledger, Options, QUEUE_BEYOND_PLACES};
+use crate::metrics::Metrics;
+use crate::secret::{Derived, hex, random};
+use connection::{Doors, Listening};
+use route::Site;
+
+/// How often open exchanges learn of switched-off keys: well within the promised second.
+const KEY_WATCH: Duration = Duration::from_millis(250);
+/// How often the counts of refusals go to the store.
+const FLUSH: Duration = Duration::from_millis(500);
+/// A segment of the spool is sealed at this size.
+const SEAL_BYTES: u64 = 16 << 20;
+
+/// A running gateway.
+pub struct Gateway {
+    site: Arc<Site>,
+    listening: Listening,
+    store: Arc<dyn Store>,
+    background: Background,
+    _lock: File,
+}
+
+/// The tasks beside the connections.
+struct Background {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    publisher: JoinHandle<()>,
+    stop_publisher: oneshot::Sender<()>,
+}
+
+impl Gateway {
+    /// Builds everything and listens.
+    pub async fn start(config: &Config) -> Result<Self> {
+        make_data_folder(&config.data)?;
+        let lock = lock(&config.data)?;
+        let store = store(config).await?;
+        let derived = Derived::from(&config.secret)?;
+        let key = config.upstream.key.resolve().context("the setting upstream.key")?;
+        let upstream = Upstream::new(&config.upstream, &key)?;
+        let auth = Auth::new(store.clone(), derived, config.contact.clone()).await?;
+        let doors = Doors::bind(&config.listen, &config.admin_listen).await?;
+        let metrics = Arc::new(Metrics::default());
+        let (ledger, publisher, stop_publisher) = ledger(config, metrics.clone()).await?;
+        let proxy = Proxy {
+            endpoints: Endpoints::new(&config.endpoints),
+            auth,
+            limits: Limits::new(config.limits.exchanges_per_key, config.contact.clone()),
+            screen: Screen::new(config.max_body, config.max_buffered, config.client.body_timeout),
+            upstream,
+            ledger,
+            idle_timeout: config.upstream.idle_timeout,
+        };
+        let site = Arc::new(Site::new(proxy, metrics, &config.cors_origins));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let background = Background { tasks, stop, publisher, stop_publisher };
+        background.start(&site, &store);
+        let listening = doors.open(&site, config);
+        Ok(Self { site, listening, store, background, _lock: lock })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.listening.addresses()
+    }
+
+    /// Whether there is no key yet.
+    pub fn has_no_key(&self) -> bool {
+        self.site.proxy.auth.key_count() == 0
+    }
+
+    /// Takes nothing new, lets open exchanges end within `drain`, writes and seals everything.
+    pub async fn stop(self, drain: Duration) -> Result<()> {
+        let Self { site, listening, store, background, _lock } = self;
+        site.drain();
+        listening.close(drain, || site.proxy.ledger.stop()).await;
+        background.stop.cancel();
+        background.tasks.close();
+        background.tasks.wait().await;
+        site.proxy.ledger.flush(&*store).await.context("writing counts to the store")?;
+        let site = Arc::into_inner(site).context("a connection outlived the shutdown")?;
+        tokio::task::spawn_blocking(move || site.proxy.ledger.close())
+            .await
+            .context("closing the spool")?;
+        let _ = background.stop_publisher.send(());
+        background.publisher.await.context("publishing the last segments")
+    }
+}
+
+impl Background {
+    fn start(&self, site: &Arc<Site>, store: &Arc<dyn Store>) {
+        let (watched, stop) = (site.clone(), self.stop.clone());
+        self.tasks.spawn(every(KEY_WATCH, stop, async move || {
+            if let Err(error) = watched.proxy.auth.refresh().await {
+                tracing::error!(%error, "the store cannot be read");
+            }
+        }));
+        let (flushed, store, stop) = (site.clone(), store.clone(), self.stop.clone());
+        self.tasks.spawn(every(FLUSH, stop, async move || {
+            if let Err(error) = flushed.proxy.ledger.flush(&*store).await {
+                tracing::warn!(%error, "counts of refusals cannot be written, they are kept");
+            }
+        }));
+    }
+}
+
+async fn every(pause: Duration, stop: CancellationToken, work: impl AsyncFn()) {
+    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        work().await;
+    }
+}
+
+/// Opens the store and binds it to the secret.
+pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
+    make_data_folder(&config.data)?;
+    let store = store::open(&config.store_url)
+        .with_context(|| format!("opening the store {}", config.store_url))?;
+    let derived = Derived::from(&config.secret)?;
+    store.claim(derived.fingerprint()).await?;
+    Ok(store)
+}
+
+async fn ledger(
+    config: &Config,
+    metrics: Arc<Metrics>,
+) -> Result<(Ledger, JoinHandle<()>, oneshot::Sender<()>)> {
+    let folder = config.archive.spool.clone();
+    let fresh = hex(&random::<4>()?);
+    let node = spool::node_name(&folder, || fresh)?;
+    let exchanges = config.limits.exchanges;
+    let options = spool::Options {
+        folder: folder.clone(),
+        node: node.clone(),
+        sync: config.archive.sync,
+        seal_after: config.archive.seal_after,
+        seal_bytes: SEAL_BYTES,
+        queue: exchanges + QUEUE_BEYOND_PLACES,
+        clock: clock::now,
+    };
+    let objects = archive::open(&config.archive.url)
+        .with_context(|| format!("opening the archive {}", config.archive.url))?;
+    // Recovery reads what an earlier process left, which may be much.
+    let spool = tokio::task::spawn_blocking(move || Spool::open(options)).await??;
+    let (stop, stopped) = oneshot::channel();
+    let publishing = publish::run(folder, objects, spool.state().clone(), stopped);
+    #[expect(clippy::disallowed_methods, reason = "awaited by Gateway::stop")]
+    let publisher = tokio::spawn(publishing);
+    let options = Options {
+        node,
+        prices: prices(config.prices.as_deref())?,
+        bodies: config.archive.bodies,
+        when_full: config.archive.when_full,
+        exchanges,
+        clock: clock::now,
+    };
+    Ok((Ledger::new(spool, options, metrics), publisher, stop))
+}
+
+/// The price table of a file, or the built-in one.
+pub fn prices(file: Option<&Path>) -> Result<PriceTable> {
+    let Some(path) = file else { return Ok(PriceTable::builtin()) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading the price table {}", path.display()))?;
+    PriceTable::parse(&text).with_context(|| format!("in the price table {}", path.display()))
+}
+
+fn make_data_folder(folder: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).with_context(|| format!("making the data folder {}", folder.display()))
+}
+
+/// One `serve` a data folder.
+fn lock(folder: &Path) -> Result<File> {
+    let path: PathBuf = folder.join("serve.lock");
+    let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another `codex-proxy serve` uses the data folder {}: stop it, or give this one its own with --data",
+            folder.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("locking {}", path.display()))
+        }
+    }
+}

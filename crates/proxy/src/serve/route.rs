@@ -1,0 +1,192 @@
+//! What an address on our own sockets is for.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::exchange::arrived::ClientBody;
+use crate::exchange::endpoint::is_api;
+use crate::exchange::tap::Body;
+use crate::exchange::{Proxy, exchange};
+use crate::ledger::account::Arrival;
+use crate::metrics::Metrics;
+
+/// The exchange's id, on every answer of the API.
+const ID_HEADER: HeaderName = HeaderName::from_static("x-codex-proxy-id");
+
+/// Who comes in through a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Clients and operators.
+    Everyone,
+    /// Clients: health and metrics are elsewhere.
+    Clients,
+    /// Operators: health and metrics only.
+    Operators,
+}
+
+/// Everything that can be asked here.
+pub struct Site {
+    /// The gateway itself.
+    pub proxy: Proxy,
+    /// Its counters.
+    pub metrics: Arc<Metrics>,
+    origins: Vec<String>,
+    draining: AtomicBool,
+}
+
+impl Site {
+    /// A site that browsers may ask from these origins.
+    pub fn new(proxy: Proxy, metrics: Arc<Metrics>, origins: &[String]) -> Self {
+        Self { proxy, metrics, origins: origins.to_vec(), draining: AtomicBool::new(false) }
+    }
+
+    /// From now on it is not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers one request.
+    pub async fn answer(
+        self: Arc<Self>,
+        door: Door,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let for_clients = door != Door::Operators;
+        let for_operators = door != Door::Clients;
+        let answer = match request.uri().path() {
+            "/healthz" if for_operators => text(StatusCode::OK, "alive\n"),
+            "/readyz" if for_operators => self.readiness(),
+            "/metrics" if for_operators => self.numbers(),
+            _ if for_clients && is_api(request.uri()) => self.api(request).await,
+            _ => not_found(),
+        };
+        Ok(answer)
+    }
+
+    async fn api(&self, request: Request<Incoming>) -> Response<Body> {
+        let arrival = Arrival { id: Uuid::now_v7(), time: clock::now(), at: Instant::now() };
+        let origin = self.allowed_origin(request.headers());
+        let mut answer = if is_preflight(&request) {
+            preflight(request.headers(), origin.is_some())
+        } else {
+            self.exchange(arrival, request).await
+        };
+        let headers = answer.headers_mut();
+        if let Ok(id) = HeaderValue::try_from(arrival.id.to_string()) {
+            headers.insert(ID_HEADER, id);
+        }
+        if let Some(origin) = origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+            let expose = HeaderValue::from_static("x-codex-proxy-id, x-codex-proxy-refusal");
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, expose);
+        }
+        answer
+    }
+
+    async fn exchange(&self, arrival: Arrival, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let (body, unread) = ClientBody::new(body);
+        match exchange(&self.proxy, arrival, Request::from_parts(head, body)).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                unread.discard().await;
+                let mut answer = refusal.response().map(whole);
+                date(answer.headers_mut());
+                answer
+            }
+        }
+    }
+
+    fn readiness(&self) -> Response<Body> {
+        let service = StatusCode::SERVICE_UNAVAILABLE;
+        if self.draining.load(Ordering::Relaxed) {
+            return text(service, "draining\n");
+        }
+        if !self.proxy.ledger.is_writable() {
+            return text(service, "no record can be written\n");
+        }
+        text(StatusCode::OK, "ready\n")
+    }
+
+    fn numbers(&self) -> Response<Body> {
+        let mut answer = Response::new(whole(self.metrics.text().into()));
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        answer
+    }
+
+    /// The origin of a browser's request, if browsers may ask from there.
+    fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        let allowed =
+            self.origins.iter().any(|one| one == "*" || one.as_bytes() == origin.as_bytes());
+        allowed.then(|| origin.clone())
+    }
+}
+
+/// Fetch standard, "CORS-preflight request".
+fn is_preflight<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ORIGIN)
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn preflight(asked: &HeaderMap, allowed: bool) -> Response<Body> {
+    let mut answer = Response::new(whole(Bytes::new()));
+    *answer.status_mut() = if allowed { StatusCode::NO_CONTENT } else { StatusCode::FORBIDDEN };
+    if allowed {
+        let headers = answer.headers_mut();
+        let methods = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        let names = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let names =
+            names.unwrap_or_else(|| HeaderValue::from_static("authorization, content-type"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    answer
+}
+
+fn not_found() -> Response<Body> {
+    let error = serde_json::json!({ "error": {
+        "message": "There is nothing at this address; the OpenAI API is below /v1.",
+        "type": "invalid_request_error", "param": null, "code": "not_found",
+    } });
+    let mut answer = text(StatusCode::NOT_FOUND, &error.to_string());
+    let json = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(header::CONTENT_TYPE, json);
+    answer
+}
+
+fn text(status: StatusCode, text: &str) -> Response<Body> {
+    let mut answer = Response::new(whole(text.to_owned().into()));
+    *answer.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(header::CONTENT_TYPE, plain);
+    date(answer.headers_mut());
+    answer
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Body::Whole(Full::new(bytes))
+}
+
+/// Answers of our own say when they were made (RFC 9110 §6.6.1); the upstream's are left alone.
+fn date(headers: &mut HeaderMap) {
+    let date =
+        jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&clock::now());
+    if let Some(date) = date.ok().and_then(|date| HeaderValue::try_from(date).ok()) {
+        headers.insert(header::DATE, date);
+    }
+}

@@ -1,0 +1,134 @@
+//! What the simulator remembers from one request to the next.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::request::Parts;
+use serde::Serialize;
+
+use crate::{
+    bill::{Asked, Bill, Billed, Cache},
+    body::Received,
+    seed::{Ids, Seed},
+};
+
+/// All that requests share.
+pub(crate) struct State {
+    /// The only key accepted, if there is one.
+    pub(crate) key: Option<String>,
+    /// The time between events.
+    pub(crate) pace: Duration,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    counter: u64,
+    bill: Bill,
+    seen: VecDeque<Seen>,
+    made: VecDeque<(String, String)>,
+    cache: Cache,
+}
+
+/// How many requests and responses are kept.
+const KEPT: usize = 1000;
+/// Longer responses are not kept.
+const LONGEST_KEPT: usize = 128 << 10;
+
+/// A request as it arrived.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Seen {
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body_length: u64,
+    body_start: String,
+}
+
+impl Seen {
+    /// Notes a request.
+    pub(crate) fn new(head: &Parts, body: &Received) -> Self {
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
+        let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
+        let start: Vec<u8> = body.bytes.iter().copied().take(800).collect();
+        Self {
+            method: head.method.to_string(),
+            path: path.to_owned(),
+            headers: headers.collect(),
+            body_length: body.length,
+            body_start: String::from_utf8_lossy(&start).chars().take(200).collect(),
+        }
+    }
+}
+
+impl State {
+    /// Nothing seen yet.
+    pub(crate) fn new(key: Option<String>, pace: Duration) -> Self {
+        Self { key, pace, memory: Mutex::default() }
+    }
+
+    /// Notes a request and gives it its ids.
+    pub(crate) fn open(&self, seen: Seen, body: &[u8]) -> Ids {
+        let asked = Seed::of(body);
+        let mut memory = self.memory();
+        push(&mut memory.seen, seen);
+        let counter = memory.counter;
+        memory.counter += 1;
+        Ids { asked, counter }
+    }
+
+    /// How many tokens the prompt cache holds for a request, which it then remembers.
+    pub(crate) fn cached(&self, asked: &Asked) -> u64 {
+        self.memory().cache.exchange(asked)
+    }
+
+    /// Adds to the bill.
+    pub(crate) fn charge(&self, billed: Billed) {
+        self.memory().bill.exchanges.push(billed);
+    }
+
+    /// Keeps a response.
+    pub(crate) fn keep(&self, id: String, response: String) {
+        if response.len() <= LONGEST_KEPT {
+            push(&mut self.memory().made, (id, response));
+        }
+    }
+
+    /// The response with this id, if it is kept.
+    pub(crate) fn made(&self, id: &str) -> Option<String> {
+        let memory = self.memory();
+        let found = memory.made.iter().find(|(made, _)| made == id);
+        found.map(|(_, response)| response.clone())
+    }
+
+    /// A copy of the bill.
+    pub(crate) fn bill(&self) -> Bill {
+        self.memory().bill.clone()
+    }
+
+    /// The last requests, oldest first.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.memory().seen.iter().cloned().collect()
+    }
+
+    /// Forgets everything.
+    pub(crate) fn reset(&self) {
+        *self.memory() = Memory::default();
+    }
+
+    /// What is in memory is right even if a task panicked: each change is one step.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn push<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.len() >= KEPT {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}

@@ -1,0 +1,75 @@
+//! Where in the API's documents the meter looks.
+
+use crate::pick::{Member, inside, length, text};
+
+/// A thing that the meter takes note of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The `type` of a Responses event.
+    Type,
+    /// The `delta` of a Responses event: text of some kind, depending on the type.
+    Delta,
+    Id,
+    Model,
+    ServiceTier,
+    Usage,
+    Status,
+    ErrorCode,
+    ErrorType,
+    /// Text that the model wrote.
+    Text,
+}
+
+/// Ids, names and codes are far shorter.
+const NAME_LIMIT: usize = 512;
+const USAGE_LIMIT: usize = 64 * 1024;
+
+const ERROR: Member<Place> = inside(
+    "error",
+    &[text(Place::ErrorCode, "code", NAME_LIMIT), text(Place::ErrorType, "type", NAME_LIMIT)],
+);
+const ID: Member<Place> = text(Place::Id, "id", NAME_LIMIT);
+const MODEL: Member<Place> = text(Place::Model, "model", NAME_LIMIT);
+const SERVICE_TIER: Member<Place> = text(Place::ServiceTier, "service_tier", NAME_LIMIT);
+const USAGE: Member<Place> = text(Place::Usage, "usage", USAGE_LIMIT);
+
+/// An event of the Responses API; `code` is that of its `error` event, which has it at the top.
+pub(super) const RESPONSES_EVENT: &[Member<Place>] = &[
+    text(Place::Type, "type", NAME_LIMIT),
+    length(Place::Delta, "delta"),
+    inside("response", &[ID, MODEL, SERVICE_TIER, USAGE, ERROR]),
+    text(Place::ErrorCode, "code", NAME_LIMIT),
+    ERROR,
+];
+
+/// What the model wrote in a chat message, or in a piece of one.
+const MESSAGE: &[Member<Place>] = &[
+    length(Place::Text, "content"),
+    length(Place::Text, "refusal"),
+    length(Place::Text, "reasoning_content"),
+    inside("tool_calls", &[inside("function", &[length(Place::Text, "arguments")])]),
+    inside("function_call", &[length(Place::Text, "arguments")]),
+];
+
+/// A chunk of a chat completion.
+pub(super) const CHAT_CHUNK: &[Member<Place>] =
+    &[ID, MODEL, SERVICE_TIER, USAGE, ERROR, inside("choices", &[inside("delta", MESSAGE)])];
+
+/// A response, a chat completion, embeddings, images or an error.
+pub(super) const DOCUMENT: &[Member<Place>] = &[
+    ID,
+    MODEL,
+    SERVICE_TIER,
+    USAGE,
+    ERROR,
+    text(Place::Status, "status", NAME_LIMIT),
+    inside("choices", &[inside("message", MESSAGE)]),
+    inside(
+        "output",
+        &[
+            inside("content", &[length(Place::Text, "text")]),
+            length(Place::Text, "arguments"),
+            length(Place::Text, "input"),
+        ],
+    ),
+];

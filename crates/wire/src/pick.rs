@@ -1,0 +1,255 @@
+//! Picks a few members out of a JSON document while its bytes pass, without keeping the document.
+//!
+//! The picker reads structure only on the way to the wanted members; every other value is skipped by
+//! its brackets and quotes. It trusts that a skipped value is JSON: the API checks that, not we.
+
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+
+use scan::{Kept, Scan};
+
+/// A member that is looked for in an object.
+pub(crate) struct Member<P: 'static> {
+    pub(crate) key: &'static str,
+    pub(crate) want: Want<P>,
+}
+
+/// What is wanted of a member's value.
+#[derive(Clone, Copy)]
+pub(crate) enum Want<P: 'static> {
+    /// Its raw text, if that is no longer than so many bytes.
+    Text(P, usize),
+    /// How long it is, raw, if it is a string.
+    Length(P),
+    /// These members of it, if it is an object, or of each object in it, if it is an array.
+    Inside(&'static [Member<P>]),
+}
+
+/// Wants the raw text of a member.
+pub(crate) const fn text<P>(place: P, key: &'static str, limit: usize) -> Member<P> {
+    Member { key, want: Want::Text(place, limit) }
+}
+
+/// Wants the raw length of a member that is a string.
+pub(crate) const fn length<P>(place: P, key: &'static str) -> Member<P> {
+    Member { key, want: Want::Length(place) }
+}
+
+/// Wants members of a member.
+pub(crate) const fn inside<P>(key: &'static str, members: &'static [Member<P>]) -> Member<P> {
+    Member { key, want: Want::Inside(members) }
+}
+
+/// The value of a wanted member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Value<'a> {
+    /// The raw text; empty where it is over the limit or only the length was wanted.
+    pub(crate) raw: &'a [u8],
+    /// Raw bytes between the quotes; 0 where it is no string.
+    pub(crate) string_bytes: u64,
+}
+
+/// Longest raw key that is compared: the longest wanted key with each of its letters escaped fits.
+const KEY_LIMIT: usize = 192;
+
+/// Reads one document, piece by piece, and reports wanted members in the order they end.
+///
+/// Of a repeated key every value is reported, so that the last one can win, as it does with the
+/// API's own parsers.
+pub(crate) struct Picker<P: 'static> {
+    root: &'static [Member<P>],
+    /// The containers entered on the way to wanted members: never deeper than the wanted members.
+    levels: Vec<Level<P>>,
+    state: State,
+    /// What is wanted of the value that comes next or is being read.
+    wanted: Option<Want<P>>,
+    scan: Scan,
+    kept: Kept,
+}
+
+struct Level<P: 'static> {
+    members: &'static [Member<P>],
+    container: Container,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Container {
+    Object,
+    Array,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Between keys and values.
+    Between(Expect),
+    /// Inside a key.
+    Key,
+    /// Inside a value that is not entered.
+    Value,
+    /// The document has ended.
+    Ended,
+    /// Nothing more is read: this is no JSON object, or the receiver has seen enough.
+    Over,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Key,
+    Colon,
+    Value,
+    Comma,
+}
+
+impl<P: Copy> Picker<P> {
+    /// Makes a picker for a document whose root is an object with these members.
+    pub(crate) fn new(root: &'static [Member<P>]) -> Self {
+        Self {
+            root,
+            levels: Vec::new(),
+            state: State::Between(Expect::Value),
+            wanted: None,
+            scan: Scan::default(),
+            kept: Kept::default(),
+        }
+    }
+
+    /// Starts over with a new document, keeping the memory.
+    pub(crate) fn restart(&mut self) {
+        self.levels.clear();
+        self.state = State::Between(Expect::Value);
+    }
+
+    /// Tells whether exactly one object was read, from end to end.
+    pub(crate) fn read_whole_object(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Reads the next piece; `receive` is given each wanted member when its value has ended, and
+    /// breaks when it has seen enough of this document.
+    pub(crate) fn feed(
+        &mut self,
+        piece: &[u8],
+        receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>,
+    ) {
+        let mut rest = piece;
+        while let Some(&byte) = rest.first() {
+            let used = match self.state {
+                State::Between(expect) => self.between(expect, byte),
+                State::Key | State::Value => self.inside(rest, receive),
+                State::Ended => self.after(byte),
+                State::Over => return,
+            };
+            rest = rest.get(used..).unwrap_or_default();
+        }
+    }
+
+    /// Takes one byte of structure.
+    fn between(&mut self, expect: Expect, byte: u8) -> usize {
+        match (expect, byte) {
+            (_, b' ' | b'\t' | b'\n' | b'\r') => {}
+            (Expect::Key, b'"') => self.start(State::Key, byte, KEY_LIMIT),
+            (Expect::Colon, b':') => self.state = State::Between(Expect::Value),
+            (Expect::Comma, b',') => self.next_member(),
+            (Expect::Key | Expect::Comma, b'}') => self.leave(Container::Object),
+            (Expect::Value | Expect::Comma, b']') => self.leave(Container::Array),
+            (Expect::Value, b',' | b':' | b'}') => self.state = State::Over,
+            (Expect::Value, _) => self.value(byte),
+            _ => self.state = State::Over,
+        }
+        1
+    }
+
+    /// Begins a value with its first byte: enters it, or reads over it.
+    fn value(&mut self, byte: u8) {
+        let container = self.levels.last().map(|level| level.container);
+        match (self.wanted, byte, container) {
+            (_, b'{', None) => self.enter(self.root, Container::Object),
+            (_, _, None) => self.state = State::Over,
+            (Some(Want::Inside(members)), b'{', _) => self.enter(members, Container::Object),
+            // Only one array deep: that is what the API has, and it bounds `levels`.
+            (Some(Want::Inside(members)), b'[', Some(Container::Object)) => {
+                self.enter(members, Container::Array);
+            }
+            (Some(Want::Text(_, limit)), ..) => self.start(State::Value, byte, limit),
+            _ => self.start(State::Value, byte, 0),
+        }
+    }
+
+    fn start(&mut self, state: State, byte: u8, limit: usize) {
+        self.state = state;
+        self.scan = Scan::begin(byte);
+        self.kept.begin(byte, limit);
+    }
+
+    fn enter(&mut self, members: &'static [Member<P>], container: Container) {
+        self.levels.push(Level { members, container });
+        self.next_member();
+    }
+
+    /// Makes ready for the next key of an object, or the next element of an array.
+    fn next_member(&mut self) {
+        let Some(level) = self.levels.last() else { return };
+        self.state = State::Between(match level.container {
+            Container::Object => Expect::Key,
+            Container::Array => Expect::Value,
+        });
+        self.wanted = Some(Want::Inside(level.members));
+    }
+
+    fn leave(&mut self, container: Container) {
+        self.state = match self.levels.pop() {
+            Some(left) if left.container != container => State::Over,
+            Some(_) if self.levels.is_empty() => State::Ended,
+            Some(_) => State::Between(Expect::Comma),
+            None => State::Over,
+        };
+    }
+
+    /// Reads on in a key or a value.
+    fn inside(
+        &mut self,
+        rest: &[u8],
+        receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>,
+    ) -> usize {
+        let end = self.scan.find_end(rest);
+        let used = end.unwrap_or(rest.len());
+        self.kept.add(rest.get(..used).unwrap_or_default());
+        if end.is_some() && self.state == State::Key {
+            self.wanted = self.find_wanted();
+            self.state = State::Between(Expect::Colon);
+        } else if end.is_some() {
+            self.report(receive);
+        }
+        used
+    }
+
+    fn find_wanted(&self) -> Option<Want<P>> {
+        let (level, key) = (self.levels.last()?, self.kept.key()?);
+        let member = level.members.iter().find(|member| member.key.as_bytes() == &*key)?;
+        Some(member.want)
+    }
+
+    fn report(&mut self, receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>) {
+        self.state = State::Between(Expect::Comma);
+        let Some(Want::Text(place, _) | Want::Length(place)) = self.wanted else { return };
+        let value = Value { raw: self.kept.bytes(), string_bytes: self.scan.string_bytes() };
+        if receive(place, value).is_break() {
+            self.state = State::Over;
+        }
+    }
+
+    fn after(&mut self, byte: u8) -> usize {
+        if !byte.is_ascii_whitespace() {
+            self.state = State::Over;
+        }
+        1
+    }
+}
+
+/// Reads a raw JSON string; anything else, and an empty string, is nothing.
+pub(crate) fn string(raw: &[u8]) -> Option<String> {
+    serde_json::from_slice(raw).ok().filter(|text: &String| !text.is_empty())
+}

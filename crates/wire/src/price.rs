@@ -1,0 +1,156 @@
+//! What an exchange costs, exactly: rates in pico-dollars a token, costs in nano-dollars.
+
+mod parse;
+mod rates;
+#[cfg(test)]
+mod tests;
+
+use jiff::civil::Date;
+use wildmatch::WildMatch;
+
+use crate::usage::Usage;
+
+pub use rates::Rates;
+
+/// What is wrong with a price table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the price table is wrong: {}", problems.join("; "))]
+pub struct PriceError {
+    /// Every problem, with its line.
+    pub problems: Vec<String>,
+}
+
+/// The prices in force, by model and day.
+#[derive(Debug, Clone)]
+pub struct PriceTable {
+    rows: Vec<Row>,
+}
+
+/// The prices of one model from a day on.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The model's name, or a pattern with `*` and `?`.
+    pub model: String,
+    /// The first day of these prices.
+    pub from: Date,
+    /// Where the figures were read.
+    pub source: String,
+    /// When they were read.
+    pub read: Option<Date>,
+    /// The standard tier.
+    pub standard: Rates,
+    /// The standard tier above 272,000 input tokens.
+    pub long: Option<Rates>,
+    /// The flex tier.
+    pub flex: Option<Rates>,
+    /// The priority tier.
+    pub priority: Option<Rates>,
+    /// The batch tier.
+    pub batch: Option<Rates>,
+    /// The most input tokens the model takes.
+    pub context_window: Option<u64>,
+    /// The most output tokens it gives.
+    pub max_output_tokens: Option<u64>,
+    pattern: Option<WildMatch>,
+}
+
+/// What an exchange costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cost {
+    /// Nano-dollars: a thousand millionth of a US dollar.
+    pub nanos: u64,
+}
+
+/// How closely a row's name fits a model; the closer wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// By a pattern of so many bytes.
+    Pattern(usize),
+    /// As the name of which the model is a dated snapshot.
+    Snapshot,
+    Exact,
+}
+
+/// Above so many input tokens the whole request is at the long rates.
+const LONG_ABOVE_TOKENS: u64 = 272_000;
+
+impl PriceTable {
+    /// The table that comes with the program.
+    #[expect(clippy::missing_panics_doc, reason = "a test parses the built-in table")]
+    pub fn builtin() -> Self {
+        Self::parse(include_str!("prices.toml")).expect("the built-in table parses: a test does so")
+    }
+
+    /// Reads a table from TOML: one `[[price]]` a row, rates as strings in USD per million tokens.
+    pub fn parse(toml: &str) -> Result<Self, PriceError> {
+        parse::rows(toml).map(|rows| Self { rows })
+    }
+
+    /// The row in force for a model on a day: the closest name, and of that the newest.
+    pub fn row(&self, model: &str, day: Date) -> Option<&Row> {
+        let in_force = self.rows.iter().filter(|row| row.from <= day);
+        let fitting = in_force.filter_map(|row| Some((row.fit(model)?, row)));
+        fitting.max_by_key(|(fit, row)| (*fit, row.from)).map(|(_, row)| row)
+    }
+
+    /// What an exchange costs; nothing if the model or the tier has no price, which is not zero.
+    pub fn cost(&self, model: &str, tier: Option<&str>, day: Date, usage: &Usage) -> Option<Cost> {
+        let rates = self.row(model, day)?.rates(tier, usage.input_tokens)?;
+        Some(Cost { nanos: to_nanos(rates.picos(usage)) })
+    }
+}
+
+impl Row {
+    fn fit(&self, model: &str) -> Option<Fit> {
+        if self.model == model {
+            return Some(Fit::Exact);
+        }
+        if snapshot_of(model) == Some(self.model.as_str()) {
+            return Some(Fit::Snapshot);
+        }
+        let pattern = self.pattern.as_ref()?;
+        pattern.matches(model).then_some(Fit::Pattern(self.model.len()))
+    }
+
+    /// The rates of a request with so many input tokens in a tier, if the tier has a price.
+    fn rates(&self, tier: Option<&str>, input_tokens: u64) -> Option<Rates> {
+        let tier = match tier {
+            None | Some("auto" | "default" | "standard") => &self.standard,
+            Some("flex") => self.flex.as_ref()?,
+            Some("priority") => self.priority.as_ref()?,
+            Some("batch") => self.batch.as_ref()?,
+            Some(_) => return None,
+        };
+        let tier = tier.completed(&self.standard);
+        match &self.long {
+            Some(long) if input_tokens > LONG_ABOVE_TOKENS => {
+                Some(tier.raised(&self.standard, long))
+            }
+            _ => Some(tier),
+        }
+    }
+}
+
+/// The name of which a model is a dated snapshot: `gpt-5.5` of `gpt-5.5-2026-04-23`.
+fn snapshot_of(model: &str) -> Option<&str> {
+    const SHAPE: &str = "-0000-00-00";
+    let (name, date) = model.split_at_checked(model.len().checked_sub(SHAPE.len())?)?;
+    let fits = |(letter, shape): (u8, u8)| match shape {
+        b'0' => letter.is_ascii_digit(),
+        _ => letter == shape,
+    };
+    (!name.is_empty() && date.bytes().zip(SHAPE.bytes()).all(fits)).then_some(name)
+}
+
+/// Rounds half up; the one place where a cost is rounded.
+fn to_nanos(picos: u128) -> u64 {
+    u64::try_from(picos.saturating_add(500) / 1000).unwrap_or(u64::MAX)
+}
+
+/// Nano-dollars as a decimal number of US dollars: exact, with four to nine decimals.
+pub fn usd(nanos: u64) -> String {
+    let (dollars, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+    let decimals = format!("{nanos:09}");
+    let shown = decimals.trim_end_matches('0');
+    format!("{dollars}.{shown:0<4}")
+}
