@@ -1,0 +1,188 @@
+//! A client that sees every byte: a socket, and what came back on it.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A connection to a gateway.
+pub(crate) struct Raw {
+    stream: TcpStream,
+    /// What was read and not given out yet.
+    left: Vec<u8>,
+}
+
+/// An answer, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Names as they were spelt, in order.
+    pub(crate) headers: Vec<(String, String)>,
+    /// With the chunked coding removed.
+    pub(crate) body: Vec<u8>,
+    /// Whether the connection broke before the body's end.
+    pub(crate) broken: bool,
+}
+
+impl Raw {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self { stream, left: Vec::new() }
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Reads one more piece; empty at the end of the connection.
+    pub(crate) async fn piece(&mut self) -> Vec<u8> {
+        if !self.left.is_empty() {
+            return std::mem::take(&mut self.left);
+        }
+        let mut buffer = vec![0; 65536];
+        let length = self.stream.read(&mut buffer).await.unwrap_or(0);
+        buffer.truncate(length);
+        buffer
+    }
+
+    /// Reads until these bytes have come; all that was read.
+    pub(crate) async fn read_until(&mut self, end: &str) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !contains(&all, end.as_bytes()) {
+            let piece = self.piece().await;
+            assert!(!piece.is_empty(), "the connection ended before {end:?}: {}", lossy(&all));
+            all.extend(piece);
+        }
+        all
+    }
+
+    /// Reads one whole answer; the connection may be used again.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        let mut read = self.read_until("\r\n\r\n").await;
+        let end = read.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        self.left = read.split_off(end);
+        let (status, headers) = head(&lossy(&read));
+        let mut answer = Answer { status, headers, body: Vec::new(), broken: false };
+        if answer.header("transfer-encoding").is_some() {
+            self.chunks(&mut answer).await;
+        } else {
+            let length = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
+            answer.broken = !self.fill(length).await;
+            let length = length.min(self.left.len());
+            answer.body = self.left.drain(..length).collect();
+        }
+        answer
+    }
+
+    async fn chunks(&mut self, answer: &mut Answer) {
+        loop {
+            let Some(line) = self.line().await else { return answer.broken = true };
+            let length = usize::from_str_radix(line.split(';').next().unwrap(), 16).unwrap();
+            if !self.fill(length + 2).await {
+                answer.body.append(&mut self.left);
+                return answer.broken = true;
+            }
+            answer.body.extend(self.left.drain(..length));
+            self.left.drain(..2);
+            if length == 0 {
+                return;
+            }
+        }
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.left.windows(2).position(|window| window == b"\r\n") {
+                let line = lossy(&self.left[..end]);
+                self.left.drain(..end + 2);
+                return Some(line);
+            }
+            if !self.fill(self.left.len() + 1).await {
+                return None;
+            }
+        }
+    }
+
+    /// Reads until so many bytes are there; false where the connection ends before.
+    async fn fill(&mut self, length: usize) -> bool {
+        let mut buffer = vec![0; 65536];
+        while self.left.len() < length {
+            match self.stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return false,
+                Ok(read) => self.left.extend(&buffer[..read]),
+            }
+        }
+        true
+    }
+}
+
+impl Answer {
+    /// A header's value; its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(spelt, _)| spelt.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        lossy(&self.body)
+    }
+
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.header("x-codex-proxy-refusal")
+    }
+}
+
+/// Sends a request with a body on a connection of its own.
+pub(crate) async fn post(address: SocketAddr, path: &str, key: &str, body: &str) -> Answer {
+    ask(address, "POST", path, &[("authorization", &format!("Bearer {key}"))], body).await
+}
+
+/// Sends any request on a connection of its own.
+pub(crate) async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let mut client = Raw::connect(address).await;
+    client.send(request(method, path, headers, body).as_bytes()).await;
+    client.answer().await
+}
+
+/// The bytes of a request; JSON where it has a body.
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gateway.test\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        let length = body.len();
+        text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"));
+    }
+    text + "\r\n" + body
+}
+
+fn head(text: &str) -> (u16, Vec<(String, String)>) {
+    let mut lines = text.trim_end().split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(':').unwrap();
+        (name.to_owned(), value.trim().to_owned())
+    };
+    (status, lines.map(pair).collect())
+}
+
+pub(crate) fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+pub(crate) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

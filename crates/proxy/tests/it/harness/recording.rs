@@ -1,0 +1,149 @@
+//! An upstream that keeps every byte it gets and answers with bytes it was given.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use super::client::contains;
+
+/// What a recording upstream does next on a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Sends bytes.
+    Send(Vec<u8>),
+    /// Waits until the test says so.
+    Wait,
+    /// Closes the connection.
+    Close,
+}
+
+/// An upstream that answers every request with the same steps.
+pub(crate) struct Recording {
+    pub(crate) address: SocketAddr,
+    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    pub(crate) go_on: Arc<Notify>,
+    /// Says so when a connection was closed by the other side.
+    pub(crate) left: mpsc::UnboundedReceiver<()>,
+    _tasks: JoinSet<()>,
+}
+
+impl Recording {
+    /// Answers each whole request (by its content length) with these steps.
+    pub(crate) async fn start(steps: Vec<Step>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let go_on = Arc::new(Notify::new());
+        let (gone, left) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        let (all, notify) = (seen.clone(), go_on.clone());
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (all, notify, gone) = (all.clone(), notify.clone(), gone.clone());
+                connections.spawn(serve(stream, steps.clone(), all, notify, gone));
+            }
+        });
+        Self { address, seen, go_on, left, _tasks: tasks }
+    }
+
+    /// The base address.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The requests so far, each whole.
+    pub(crate) fn requests(&self) -> Vec<Vec<u8>> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// One HTTP answer of this content type, with its length.
+pub(crate) fn whole(content_type: &str, body: &str) -> Step {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nX-Request-Id: req_1\r\n\r\n"
+    );
+    Step::Send((head + body).into_bytes())
+}
+
+/// The head of a streamed answer.
+pub(crate) fn stream_head() -> Step {
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    Step::Send(head.as_bytes().to_vec())
+}
+
+/// One chunk of a streamed answer; an empty one ends it.
+pub(crate) fn chunk(text: &str) -> Step {
+    Step::Send(format!("{:x}\r\n{text}\r\n", text.len()).into_bytes())
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    steps: Vec<Step>,
+    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    go_on: Arc<Notify>,
+    gone: mpsc::UnboundedSender<()>,
+) {
+    let mut read = Vec::new();
+    while let Some(request) = next_request(&mut stream, &mut read).await {
+        seen.lock().unwrap().push(request);
+        for step in &steps {
+            match step {
+                Step::Send(bytes) => {
+                    if stream.write_all(bytes).await.is_err() {
+                        let _ = gone.send(());
+                        return;
+                    }
+                }
+                Step::Wait => {
+                    let mut probe = [0; 1];
+                    tokio::select! {
+                        () = go_on.notified() => {}
+                        // Nothing more is expected: this is the end of the connection.
+                        _ = stream.peek(&mut probe) => {
+                            let _ = gone.send(());
+                            return;
+                        }
+                    }
+                }
+                Step::Close => return,
+            }
+        }
+    }
+    let _ = gone.send(());
+}
+
+async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; 65536];
+    loop {
+        if let Some(length) = whole_length(read) {
+            return Some(read.drain(..length).collect());
+        }
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(length) => read.extend(&buffer[..length]),
+        }
+    }
+}
+
+/// The length of the first request in these bytes, once it is whole.
+fn whole_length(read: &[u8]) -> Option<usize> {
+    let head = read.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&read[..head]).to_ascii_lowercase();
+    if text.contains("transfer-encoding: chunked") {
+        let rest = &read[head..];
+        let end =
+            contains(rest, b"0\r\n\r\n").then(|| rest.windows(5).position(|w| w == b"0\r\n\r\n"));
+        return end.flatten().map(|at| head + at + 5);
+    }
+    let length =
+        text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let whole = head + length.unwrap_or(0);
+    (read.len() >= whole).then_some(whole)
+}
