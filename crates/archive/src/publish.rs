@@ -36,7 +36,7 @@ pub async fn run(
         if stopping {
             return;
         }
-        let pause = if result.is_ok() { Duration::from_secs(3600) } else { RETRY };
+        let pause = if result.is_ok() { Duration::from_hours(1) } else { RETRY };
         tokio::select! {
             () = state.sealed.notified() => {}
             () = tokio::time::sleep(pause) => {}
@@ -101,7 +101,9 @@ pub(crate) fn closed(name: &str, segment: &[u8]) -> Vec<(Record, Vec<Place>)> {
             // Bytes of an answer that came after its end.
             Ok(Line::Body(part)) => {
                 let late = found.iter_mut().rev().find(|(record, _)| record.id == part.id);
-                late.into_iter().for_each(|(_, places)| places.push(place.clone()));
+                if let Some((_, places)) = late {
+                    places.push(place);
+                }
             }
             Ok(Line::Open(_)) => {}
             Err(error) => tracing::error!(%error, "a frame of segment {name} cannot be read"),

@@ -139,6 +139,15 @@ impl Config {
         if layers.problems.is_empty() { Ok((config, layers)) } else { Err(layers.problems) }
     }
 
+    /// Settings of these flags alone, over the defaults: for a program that must not depend on the
+    /// machine it runs on.
+    pub fn only(flags: &Flags) -> anyhow::Result<Self> {
+        let mut layers = Layers::defaults();
+        layers.read_flags(flags);
+        anyhow::ensure!(layers.problems.is_empty(), "wrong settings: {:?}", layers.problems);
+        Ok(Self::build(&layers))
+    }
+
     fn build(layers: &Layers) -> Self {
         let data = layers.path("data");
         let inside = |name: &str| data.join(name);

@@ -71,7 +71,8 @@ pub fn random<const N: usize>() -> Result<[u8; N]> {
 
 /// Bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 fn expand(secret: &Secret<String>, label: &[u8]) -> [u8; 32] {

@@ -191,8 +191,8 @@ pub(crate) fn visible(key: &str) -> String {
 }
 
 fn listed(key: &Key, now: Timestamp) -> Listed {
-    let expires = key.expires_ms.map(time);
-    let expired = expires.is_some_and(|expires| expires <= now);
+    let until = key.expires_ms.map(time);
+    let is_over = until.is_some_and(|until| until <= now);
     let active = key.state == KeyState::Active;
     Listed {
         id: key.id.clone(),
@@ -200,10 +200,10 @@ fn listed(key: &Key, now: Timestamp) -> Listed {
         user: key.user.clone(),
         team: key.team.clone(),
         label: key.label.clone(),
-        state: if active && expired { "expired" } else { key.state.as_str() },
+        state: if active && is_over { "expired" } else { key.state.as_str() },
         models: key.models.clone(),
         created: time(key.created_ms),
-        expires,
+        expires: until,
     }
 }
 

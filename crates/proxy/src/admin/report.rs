@@ -159,6 +159,7 @@ fn nanos(usd: &str) -> u64 {
     number(whole).saturating_mul(1_000_000_000).saturating_add(number(&fraction))
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn as_usd<S: serde::Serializer>(nanos: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&usd(*nanos))
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
+use archive::frame::{RequestHead, ResponseHead};
 use archive::read::Exchange;
 use archive::record::{Outcome, Record};
 use clap::{Subcommand, ValueEnum};
@@ -184,10 +185,15 @@ fn print(show: &Show, record: &Record, exchange: &Exchange) -> Result<()> {
 
 /// The record with the heads of both sides.
 fn meta(record: &Record, exchange: &Exchange) -> Result<serde_json::Value> {
-    let mut meta = serde_json::to_value(record)?;
-    meta["request"] = serde_json::to_value(&exchange.request)?;
-    meta["response"] = serde_json::to_value(&exchange.response)?;
-    Ok(meta)
+    #[derive(serde::Serialize)]
+    struct Meta<'a> {
+        #[serde(flatten)]
+        record: &'a Record,
+        request: &'a Option<RequestHead>,
+        response: &'a Option<ResponseHead>,
+    }
+    let meta = Meta { record, request: &exchange.request, response: &exchange.response };
+    Ok(serde_json::to_value(meta)?)
 }
 
 /// A body for people: JSON with line breaks; under a heading where it is not alone.

@@ -149,6 +149,14 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
     })
 }
 
+/// A key with its value, which is seen only when it is made.
+#[derive(serde::Serialize)]
+struct Made<'a> {
+    #[serde(flatten)]
+    listed: &'a Listed,
+    key: &'a str,
+}
+
 async fn make(keys: &Keys, create: Create) -> Result<()> {
     let Create { user, team, label, expires, models, format } = create;
     let order = Order { user, team, label, expires, models };
@@ -157,8 +165,8 @@ async fn make(keys: &Keys, create: Create) -> Result<()> {
         note(&format!("{} for {}; the key is shown only now:", key.id, key.user))?;
         return line(secret.expose());
     }
-    let mut row = serde_json::to_value(&key)?;
-    row["key"] = secret.expose().as_str().into();
+    let made = Made { listed: &key, key: secret.expose() };
+    let row = serde_json::to_value(made)?;
     match format {
         Format::Csv => Listing { columns: COLUMNS, rows: vec![row] }.print(format),
         Format::Json | Format::Table => line(&serde_json::to_string_pretty(&row)?),

@@ -72,9 +72,8 @@ pub fn print(report: &Report, format: Format) -> Result<()> {
     ))?;
     line("")?;
     let mut listing = rows(report);
-    let mut total = row(report, &report.total);
-    total[report.by.field()] = "total".into();
-    listing.rows.push(total);
+    let total = Row { group: Some("total".to_owned()), ..report.total.clone() };
+    listing.rows.push(row(report, &total));
     line(&ruled(&listing.table()))
 }
 

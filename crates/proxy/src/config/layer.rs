@@ -55,11 +55,7 @@ struct Given {
 impl Layers {
     /// Reads all layers: defaults, the file, variables, flags; the later wins.
     pub fn read(file: Option<&Path>, environment: &[(String, String)], flags: &Flags) -> Self {
-        let mut layers = Self::default();
-        let here = Path::new("");
-        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
-            layers.set(setting.path, vec![setting.default.to_owned()], "default", here);
-        }
+        let mut layers = Self::defaults();
         let named = environment.iter().find(|(name, _)| name == CONFIG_VARIABLE);
         let named = file.map(Path::to_owned).or_else(|| named.map(|(_, path)| path.into()));
         match named {
@@ -68,11 +64,26 @@ impl Layers {
             None => {}
         }
         layers.read_environment(environment);
-        for (path, text) in flags {
-            let flag = format!("--{}", path.replace(['.', '_'], "-"));
-            layers.set_text(path, text, &flag);
+        layers.read_flags(flags);
+        layers
+    }
+
+    /// The first layer alone.
+    pub fn defaults() -> Self {
+        let mut layers = Self::default();
+        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
+            let texts = vec![setting.default.to_owned()];
+            layers.set(setting.path, texts, "default", Path::new(""));
         }
         layers
+    }
+
+    /// The last layer.
+    pub fn read_flags(&mut self, flags: &Flags) {
+        for (path, text) in flags {
+            let flag = format!("--{}", path.replace(['.', '_'], "-"));
+            self.set_text(path, text, &flag);
+        }
     }
 
     /// Each setting with its value as text and where it came from.
@@ -91,7 +102,7 @@ impl Layers {
                 Some(setting) => self.set_text(setting.path, text, name),
                 None if name == CONFIG_VARIABLE => {}
                 None => {
-                    self.warnings.push(format!("{name} sets nothing: no setting has this name"))
+                    self.warnings.push(format!("{name} sets nothing: no setting has this name"));
                 }
             }
         }
@@ -159,7 +170,7 @@ impl Layers {
                 },
                 (None, Some(below)) if is_table => self.read_table(file, &path, below),
                 (None, None) if is_table => {
-                    self.problem(&place, format!("{path} is a table: write [{path}]"))
+                    self.problem(&place, format!("{path} is a table: write [{path}]"));
                 }
                 (None, _) => self.problem(&place, unknown(&path)),
             }

@@ -49,6 +49,8 @@ const fn setting(
     Setting { path, kind, default, doc }
 }
 
+use serde_json::{Map, Value, json};
+
 use Kind::{Addresses, Bytes, Choice, Count, Duration, Engine, Path, Reference, Text, Texts, Url};
 
 /// All settings, in the order in which they are shown.
@@ -97,43 +99,56 @@ pub fn variable(path: &str) -> String {
 }
 
 /// The JSON Schema of the configuration file.
-pub fn schema() -> serde_json::Value {
-    let mut root = object();
+pub fn schema() -> Value {
+    let mut properties = Map::new();
     for setting in SETTINGS {
-        let mut place = &mut root;
-        let (tables, leaf) =
-            setting.path.rsplit_once('.').map_or((None, setting.path), |(t, l)| (Some(t), l));
-        for table in tables.iter().flat_map(|tables| tables.split('.')) {
-            place = &mut place["properties"][table];
-            if place.is_null() {
-                *place = object();
+        match setting.path.split_once('.') {
+            None => drop(properties.insert(setting.path.to_owned(), property(setting))),
+            Some((table, leaf)) => {
+                let table = properties.entry(table).or_insert_with(|| object(&Map::new()));
+                if let Some(inner) = table.get_mut("properties").and_then(Value::as_object_mut) {
+                    inner.insert(leaf.to_owned(), property(setting));
+                }
             }
         }
-        place["properties"][leaf] = property(setting);
     }
-    root["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
-    root["title"] = "codex-proxy.toml".into();
-    root
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "codex-proxy.toml",
+    });
+    if let (Some(schema), Value::Object(root)) = (schema.as_object_mut(), object(&properties)) {
+        schema.extend(root);
+    }
+    schema
 }
 
-fn object() -> serde_json::Value {
-    serde_json::json!({ "type": "object", "additionalProperties": false, "properties": {} })
+fn object(properties: &Map<String, Value>) -> Value {
+    json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 
-fn property(setting: &Setting) -> serde_json::Value {
-    let text = serde_json::json!({ "type": "string" });
-    let mut property = match setting.kind {
-        Choice(words) => serde_json::json!({ "enum": words }),
-        Count => serde_json::json!({ "type": "integer", "minimum": 1 }),
-        Bytes => serde_json::json!({ "type": ["string", "integer"] }),
-        Texts | Addresses => serde_json::json!({ "type": ["array", "string"], "items": text }),
-        Text | Url | Duration | Path | Reference | Engine(_) => text,
-    };
-    property["description"] = setting.doc.into();
+fn property(setting: &Setting) -> Value {
+    let mut property = Map::new();
+    match setting.kind {
+        Choice(words) => drop(property.insert("enum".to_owned(), json!(words))),
+        Count => property.extend([entry("type", "integer"), ("minimum".to_owned(), json!(1))]),
+        Bytes => drop(property.insert("type".to_owned(), json!(["string", "integer"]))),
+        Texts | Addresses => {
+            property.insert("type".to_owned(), json!(["array", "string"]));
+            property.insert("items".to_owned(), json!({ "type": "string" }));
+        }
+        Text | Url | Duration | Path | Reference | Engine(_) => {
+            property.extend([entry("type", "string")]);
+        }
+    }
+    property.extend([entry("description", setting.doc)]);
     if !setting.default.is_empty() {
-        property["default"] = setting.default.into();
+        property.extend([entry("default", setting.default)]);
     }
-    property
+    Value::Object(property)
+}
+
+fn entry(name: &str, text: &str) -> (String, Value) {
+    (name.to_owned(), text.into())
 }
 
 #[cfg(test)]

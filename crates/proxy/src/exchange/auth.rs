@@ -24,9 +24,21 @@ pub struct Principal {
     pub key: Arc<Key>,
     /// What outlives one request of the key.
     pub live: Arc<Live>,
-    /// Whether the caller brought a credential of their own for the upstream.
-    pub own_credential: bool,
-    _proof: (),
+    /// What the upstream is shown.
+    pub credential: Credential,
+    _made_here: Proof,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Proof;
+
+/// What the upstream is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    /// The organisation's key.
+    Organisation,
+    /// What the caller brought in `authorization`.
+    Callers,
 }
 
 /// What the exchanges of one key share.
@@ -94,7 +106,7 @@ impl Auth {
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Principal, Unproven> {
-        let Some((presented, own_credential)) = presented(headers) else {
+        let Some((presented, credential)) = presented(headers) else {
             let message = "No key was shown. Send it as `Authorization: Bearer <key>`.";
             return Err(self.unproven(Word::KeyMissing, message, None));
         };
@@ -111,7 +123,7 @@ impl Auth {
             return Err(self.unproven(Word::KeyUnknown, unknown(presented), None));
         };
         match usable(&key, now) {
-            Ok(()) => Ok(Principal { key, live, own_credential, _proof: () }),
+            Ok(()) => Ok(Principal { key, live, credential, _made_here: Proof }),
             Err((word, message)) => Err(self.unproven(word, message, Some(key.id.clone()))),
         }
     }
@@ -131,12 +143,6 @@ impl Auth {
             *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         }
         Ok(())
-    }
-
-    /// What an exchange is told whose key ended while it was open.
-    pub fn ended(&self) -> Refusal {
-        let message = "This key was disabled while the answer was on its way.";
-        Refusal::new(Word::KeyDisabled, message).with_contact(self.contact.as_deref())
     }
 
     /// How many keys there are.
@@ -172,14 +178,17 @@ impl Snapshot {
     }
 }
 
-/// The key that a request shows, and whether `authorization` is the caller's own.
-fn presented(headers: &HeaderMap) -> Option<(&str, bool)> {
+/// The key that a request shows, and what is left to show the upstream.
+fn presented(headers: &HeaderMap) -> Option<(&str, Credential)> {
     let authorization = headers.get(header::AUTHORIZATION);
     let bearer = authorization.and_then(|value| bearer(value.to_str().ok()?));
-    let Some(key) = headers.get(KEY_HEADER) else { return bearer.map(|key| (key, false)) };
+    let Some(key) = headers.get(KEY_HEADER) else {
+        return bearer.map(|key| (key, Credential::Organisation));
+    };
     let key = key.to_str().ok()?.trim();
     // Our own key in both places is no credential for the upstream.
-    Some((key, authorization.is_some() && bearer != Some(key)))
+    let callers = authorization.is_some() && bearer != Some(key);
+    Some((key, if callers { Credential::Callers } else { Credential::Organisation }))
 }
 
 /// RFC 6750 §2.1; the scheme's case does not matter (RFC 9110 §11.1).
@@ -214,9 +223,9 @@ fn unknown(presented: &str) -> &'static str {
 mod tests {
     use http::HeaderMap;
 
-    use super::presented;
+    use super::{Credential, presented};
 
-    fn check(headers: &[(&'static str, &'static str)]) -> Option<(String, bool)> {
+    fn check(headers: &[(&'static str, &'static str)]) -> Option<(String, Credential)> {
         let pairs = headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()));
         let map: HeaderMap = pairs.collect();
         presented(&map).map(|(key, own)| (key.to_owned(), own))
@@ -224,14 +233,14 @@ mod tests {
 
     #[test]
     fn the_key_is_found_where_clients_put_it() {
-        let key = |own| Some(("cpk_1".to_owned(), own));
+        let key = |credential| Some(("cpk_1".to_owned(), credential));
         assert_eq!(check(&[]), None);
         assert_eq!(check(&[("authorization", "Basic cpk_1")]), None);
-        assert_eq!(check(&[("authorization", "bearer  cpk_1 ")]), key(false));
-        assert_eq!(check(&[("x-codex-proxy-key", "cpk_1")]), key(false));
+        assert_eq!(check(&[("authorization", "bearer  cpk_1 ")]), key(Credential::Organisation));
+        assert_eq!(check(&[("x-codex-proxy-key", "cpk_1")]), key(Credential::Organisation));
         let own = [("x-codex-proxy-key", "cpk_1"), ("authorization", "Bearer sk-theirs")];
-        assert_eq!(check(&own), key(true));
+        assert_eq!(check(&own), key(Credential::Callers));
         let twice = [("x-codex-proxy-key", "cpk_1"), ("authorization", "Bearer cpk_1")];
-        assert_eq!(check(&twice), key(false));
+        assert_eq!(check(&twice), key(Credential::Organisation));
     }
 }

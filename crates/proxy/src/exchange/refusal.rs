@@ -117,12 +117,20 @@ impl Refusal {
         Self { retry_after: Some(2), ..Self::new(Word::Busy, message) }
     }
 
+    /// The key was switched off, replaced or revoked while its exchange was open.
+    pub fn key_ended() -> Self {
+        let message = "This key was disabled while the answer was on its way.";
+        Self::new(Word::KeyDisabled, message)
+    }
+
     /// Tells after how many seconds to come again.
+    #[must_use]
     pub fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }
 
     /// Tells whom to ask.
+    #[must_use]
     pub fn with_contact(mut self, contact: Option<&str>) -> Self {
         if let Some(contact) = contact {
             self.message = format!("{} Ask {contact}.", self.message);

@@ -40,8 +40,11 @@ pub struct Screened {
     pub body: ScreenedBody,
     /// What is asked, where it can be told.
     pub ask: Option<Ask>,
-    _proof: (),
+    _made_here: Proof,
 }
+
+#[derive(Debug)]
+struct Proof;
 
 /// The body of an inspected request.
 #[derive(Debug)]
@@ -80,12 +83,12 @@ impl Screen {
         }
         if !is_read_whole(endpoint, &head.headers) {
             let body = ScreenedBody::Streamed { body, limit: self.max_body, copier: None };
-            return Ok(Screened { path, head, body, ask: None, _proof: () });
+            return Ok(Screened { path, head, body, ask: None, _made_here: Proof });
         }
         let (body, memory) = self.read(body).await?;
         // A body that is no JSON goes on as it is: the upstream answers what is wrong with it.
         let ask = Ask::read(&body);
-        Ok(Screened { path, head, body: ScreenedBody::Whole(body, memory), ask, _proof: () })
+        Ok(Screened { path, head, body: ScreenedBody::Whole(body, memory), ask, _made_here: Proof })
     }
 
     async fn read(
@@ -114,15 +117,12 @@ impl Screen {
         body: &mut ClientBody,
     ) -> Result<Option<hyper::body::Frame<Bytes>>, Refusal> {
         let unreadable = |message: String| Refusal::new(Word::UnreadableBody, message);
-        match tokio::time::timeout(self.body_timeout, body.frame()).await {
-            Ok(frame) => frame
-                .transpose()
-                .map_err(|error| unreadable(format!("The request's body broke off: {error}."))),
-            Err(_) => {
-                let seconds = self.body_timeout.as_secs();
-                Err(unreadable(format!("The request's body stalled for {seconds} seconds.")))
-            }
-        }
+        let Ok(frame) = tokio::time::timeout(self.body_timeout, body.frame()).await else {
+            let limit = humantime::format_duration(self.body_timeout);
+            return Err(unreadable(format!("The request's body stalled for {limit}.")));
+        };
+        let broken = |error| unreadable(format!("The request's body broke off: {error}."));
+        frame.transpose().map_err(broken)
     }
 
     fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {

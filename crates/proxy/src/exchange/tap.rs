@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use archive::record::Transport;
+use archive::spool::Unwritable;
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use http_body_util::Full;
@@ -94,8 +96,8 @@ impl Tap {
         idle: Duration,
     ) -> Result<Response<Body>, Refusal> {
         let (head, upstream) = answer.response.into_parts();
-        let (shape, hold, sse) = reading(operation, recorder.expected(), &head);
-        recorder.answered(&head, shape, sse);
+        let (shape, hold, transport) = reading(operation, recorder.expected(), &head);
+        recorder.answered(&head, shape, transport);
         if upstream.is_end_stream() {
             // Nothing will be polled, so that the end is now.
             let closed = recorder.end(End::Answered).await;
@@ -130,8 +132,8 @@ impl Tap {
             match &mut self.stage {
                 Stage::Passing | Stage::Lingering => ready!(self.poll_upstream(cx)),
                 Stage::Closing(closed, _) => {
-                    let written = matches!(ready!(Pin::new(closed).poll(cx)), Ok(Ok(())));
-                    self.closed(written);
+                    let written = ready!(Pin::new(closed).poll(cx));
+                    self.closed(written.unwrap_or(Err(Unwritable)));
                 }
                 Stage::Trailing => return self.poll_trailing(cx),
                 Stage::Broken(_) => {
@@ -149,8 +151,7 @@ impl Tap {
     /// One step with the upstream; ready means that something has changed.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.key_ended.as_mut().poll(cx).is_ready() {
-            let message = "This key was disabled while the answer was on its way.";
-            self.cut_in(&Refusal::new(Word::KeyDisabled, message));
+            self.cut_in(&Refusal::key_ended());
             return Poll::Ready(());
         }
         ready!(self.recorder.poll_room(cx));
@@ -253,10 +254,10 @@ impl Tap {
     }
 
     /// The closing frame is written, or cannot be.
-    fn closed(&mut self, written: bool) {
+    fn closed(&mut self, written: Result<(), Unwritable>) {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let Stage::Closing(_, after) = stage else { return };
-        if !written && !self.recorder.proceeds_unwritten() {
+        if written.is_err() && !self.recorder.proceeds_unwritten() {
             // What is complete is recorded: so this is not complete.
             self.stage = Stage::Broken("the record cannot be written".into());
             return;
@@ -274,8 +275,10 @@ impl Tap {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.upstream).poll_frame(cx));
-        if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
-            data.into_iter().for_each(|data| self.recorder.late(data));
+        if let Some(Ok(Some(data))) =
+            frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref))
+        {
+            self.recorder.late(data);
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
     }
@@ -286,7 +289,7 @@ fn reading(
     operation: Operation,
     expected: Expected,
     head: &http::response::Parts,
-) -> (Shape, Hold, bool) {
+) -> (Shape, Hold, Transport) {
     let text =
         |name| head.headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let content_type = text(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
@@ -295,18 +298,18 @@ fn reading(
     let unsaid = content_type.is_empty() && head.status.is_success();
     let sse =
         content_type.starts_with("text/event-stream") || (unsaid && expected == Expected::Events);
-    match (operation, sse) {
-        _ if coded => (Shape::Opaque, if sse { Hold::End } else { by_length(&head.headers) }, sse),
-        (Operation::Responses, true) => (Shape::ResponsesEvents, Hold::Event, true),
-        (Operation::ChatCompletions, true) => (Shape::ChatEvents, Hold::Event, true),
-        (Operation::Work | Operation::Other, true) => (Shape::Opaque, Hold::End, true),
+    let transport = if sse { Transport::Sse } else { Transport::Http };
+    let (shape, hold) = match (operation, sse) {
+        _ if coded => (Shape::Opaque, if sse { Hold::End } else { by_length(&head.headers) }),
+        (Operation::Responses, true) => (Shape::ResponsesEvents, Hold::Event),
+        (Operation::ChatCompletions, true) => (Shape::ChatEvents, Hold::Event),
+        (Operation::Work | Operation::Other, true) => (Shape::Opaque, Hold::End),
         // A look-up may show the usage of an answer that was counted when it was made.
-        (Operation::Other, false) => (Shape::Opaque, by_length(&head.headers), false),
-        (_, false) if content_type.contains("json") => {
-            (Shape::Json, by_length(&head.headers), false)
-        }
-        (_, false) => (Shape::Opaque, by_length(&head.headers), false),
-    }
+        (Operation::Other, false) => (Shape::Opaque, by_length(&head.headers)),
+        (_, false) if content_type.contains("json") => (Shape::Json, by_length(&head.headers)),
+        (_, false) => (Shape::Opaque, by_length(&head.headers)),
+    };
+    (shape, hold, transport)
 }
 
 fn by_length(headers: &HeaderMap) -> Hold {

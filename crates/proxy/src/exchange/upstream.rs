@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use redact::secret::Secret;
 
 use super::arrived::ClientBody;
-use super::auth::{KEY_HEADER, Principal};
+use super::auth::{Credential, KEY_HEADER, Principal};
 use super::limit::Permit;
 use super::refusal::{Refusal, Word};
 use super::screen::{Screened, ScreenedBody};
@@ -95,7 +95,7 @@ impl Upstream {
                 Ok(Err(error)) => return Err(unanswered(&error)),
                 Err(_) => return Err(self.too_slow()),
             },
-            () = principal.live.ended.cancelled() => return Err(ended()),
+            () = principal.live.ended.cancelled() => return Err(Refusal::key_ended()),
         };
         Ok(Answer { response: without_hop_by_hop(response), permit })
     }
@@ -106,7 +106,7 @@ impl Upstream {
         screened: Screened,
     ) -> Result<Request<RequestBody>, Refusal> {
         let uri = self.uri(&screened.path, screened.head.uri.query())?;
-        let headers = self.headers(&screened.head.headers, principal.own_credential);
+        let headers = self.headers(&screened.head.headers, principal.credential);
         let mut request = Request::new(body(screened.body));
         *request.method_mut() = screened.head.method;
         *request.uri_mut() = uri;
@@ -131,22 +131,22 @@ impl Upstream {
     }
 
     /// The client's headers in their order, but for those that must change.
-    fn headers(&self, client: &HeaderMap, own_credential: bool) -> HeaderMap {
+    fn headers(&self, client: &HeaderMap, credential: Credential) -> HeaderMap {
         let connection = listed_in_connection(client);
         let mut headers = HeaderMap::with_capacity(client.len() + 1);
         for (name, value) in client {
             if is_hop_by_hop(name, &connection) || is_ours(name) {
                 continue;
             }
-            match name {
-                &header::HOST => headers.append(name, self.host.clone()),
-                &header::AUTHORIZATION if !own_credential => {
-                    headers.insert(name, self.authorization.clone()).is_none()
-                }
-                _ => headers.append(name, value.clone()),
-            };
+            if name == header::HOST {
+                headers.append(name, self.host.clone());
+            } else if name == header::AUTHORIZATION && credential == Credential::Organisation {
+                headers.insert(name, self.authorization.clone());
+            } else {
+                headers.append(name, value.clone());
+            }
         }
-        if !own_credential {
+        if credential == Credential::Organisation {
             headers.entry(header::AUTHORIZATION).or_insert_with(|| self.authorization.clone());
         }
         headers
@@ -241,10 +241,6 @@ fn sentence(error: &dyn std::error::Error) -> String {
 fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     let first = std::error::Error::source(error);
     std::iter::successors(first, |error| error.source())
-}
-
-fn ended() -> Refusal {
-    Refusal::new(Word::KeyDisabled, "This key was disabled while the answer was awaited.")
 }
 
 /// RFC 9110 §7.6.1: what a connection says about itself ends with it.

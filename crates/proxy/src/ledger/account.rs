@@ -122,9 +122,14 @@ impl Account {
     }
 
     /// Notes the head of the answer.
-    pub(crate) fn answered(&mut self, head: &http::response::Parts, shape: Shape, sse: bool) {
+    pub(crate) fn answered(
+        &mut self,
+        head: &http::response::Parts,
+        shape: Shape,
+        transport: Transport,
+    ) {
         self.record.status = Some(head.status.as_u16());
-        self.record.transport = if sse { Transport::Sse } else { Transport::Http };
+        self.record.transport = transport;
         let coding = head.headers.get(http::header::CONTENT_ENCODING);
         self.record.content_encoding =
             coding.and_then(|coding| coding.to_str().ok()).map(str::to_owned);
@@ -171,11 +176,10 @@ impl Account {
     fn outcome(&self, end: End, reading: &Reading) -> (Outcome, Source) {
         match end {
             End::Refused(_) => (Outcome::Refused, Source::Proxy),
-            End::Broken => (Outcome::Failed, Source::Upstream),
             End::Left => (Outcome::Cancelled, Source::Client),
             End::Cut => (Outcome::Failed, Source::Proxy),
             End::Answered if self.is_whole(reading) => (Outcome::Complete, Source::Upstream),
-            End::Answered => (Outcome::Failed, Source::Upstream),
+            End::Answered | End::Broken => (Outcome::Failed, Source::Upstream),
         }
     }
 

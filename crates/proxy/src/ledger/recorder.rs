@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use archive::frame::{Closing, Line, Opening, PART_BYTES, Part, Side};
+use archive::record::Transport;
 use archive::spool::{Command, Unwritable};
 use bytes::Bytes;
 use http::response;
@@ -62,7 +63,7 @@ impl Recorder {
             }
             ScreenedBody::Streamed { copier, .. } => {
                 self.account.asked(ask, 0);
-                *copier = Some(self.copier(keep));
+                *copier = Some(self.copier());
             }
         }
         let (ack, done) = oneshot::channel();
@@ -78,8 +79,8 @@ impl Recorder {
     }
 
     /// Notes the head of the answer and how its body is to be read.
-    pub fn answered(&mut self, head: &response::Parts, shape: Shape, sse: bool) {
-        self.account.answered(head, shape, sse);
+    pub fn answered(&mut self, head: &response::Parts, shape: Shape, transport: Transport) {
+        self.account.answered(head, shape, transport);
     }
 
     /// What the request asked its answer to be.
@@ -164,7 +165,8 @@ impl Recorder {
         Part::cut(&self.account.record.id, Side::Response, &answer)
     }
 
-    fn copier(&self, keep: bool) -> Copier {
+    fn copier(&self) -> Copier {
+        let keep = self.books.options.bodies == Bodies::Full;
         let parts = keep.then(|| PollSender::new(self.books.inbox.clone()));
         let id = self.account.record.id.clone();
         Copier { id, parts, bytes: self.account.uploaded.clone() }
@@ -189,11 +191,11 @@ pub struct Copier {
 impl Copier {
     /// Copies a piece; pending while the spool's queue is full. The piece may go on when ready.
     pub fn poll_copy(&mut self, cx: &mut Context<'_>, piece: &Bytes) -> Poll<()> {
-        if let Some(parts) = &mut self.parts {
-            if std::task::ready!(parts.poll_reserve(cx)).is_ok() {
-                let cut = Part::cut(&self.id, Side::Request, piece);
-                let _ = parts.send_item(Command::Body(cut));
-            }
+        if let Some(parts) = &mut self.parts
+            && std::task::ready!(parts.poll_reserve(cx)).is_ok()
+        {
+            let cut = Part::cut(&self.id, Side::Request, piece);
+            let _ = parts.send_item(Command::Body(cut));
         }
         self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         Poll::Ready(())

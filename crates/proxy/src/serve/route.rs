@@ -77,7 +77,7 @@ impl Site {
         let arrival = Arrival { id: Uuid::now_v7(), time: clock::now(), at: Instant::now() };
         let origin = self.allowed_origin(request.headers());
         let mut answer = if is_preflight(&request) {
-            preflight(request.headers(), origin.is_some())
+            preflight(request.headers(), origin.as_ref())
         } else {
             self.exchange(arrival, request).await
         };
@@ -142,10 +142,11 @@ fn is_preflight<B>(request: &Request<B>) -> bool {
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-fn preflight(asked: &HeaderMap, allowed: bool) -> Response<Body> {
+fn preflight(asked: &HeaderMap, allowed: Option<&HeaderValue>) -> Response<Body> {
     let mut answer = Response::new(whole(Bytes::new()));
-    *answer.status_mut() = if allowed { StatusCode::NO_CONTENT } else { StatusCode::FORBIDDEN };
-    if allowed {
+    *answer.status_mut() =
+        if allowed.is_some() { StatusCode::NO_CONTENT } else { StatusCode::FORBIDDEN };
+    if allowed.is_some() {
         let headers = answer.headers_mut();
         let methods = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);

@@ -2,6 +2,16 @@
 //!
 //! The product runs as its own process, on a free port, over a temporary folder.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "in a test a panic is how a failure is told"
+)]
+
 mod harness;
+mod story_bad_input;
 mod story_exchange;
+mod story_keys;
 mod tidy;

@@ -1,0 +1,24 @@
+# The two commands of the README, and what they are made of.
+
+.PHONY: demo test lint install-test-tools bench
+
+# Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
+demo:
+	cargo run --release --quiet --package codex-proxy -- demo --once
+
+# Installs what the tests need, then checks and tests everything.
+test: install-test-tools lint
+	cargo test --workspace
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+install-test-tools:
+	sh scripts/install-test-tools.sh
+	sh crates/proxy/tests/clients/install.sh
+
+# Measures against nginx on this machine; see docs/benchmarks.md.
+bench:
+	cargo build --release --package codex-proxy
+	python3 bench/bench.py
