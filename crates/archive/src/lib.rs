@@ -56,7 +56,8 @@ pub fn open(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
         return Err(Error::UnknownEngine(url.to_owned()));
     };
     make_private_folder(Path::new(folder))?;
-    Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?))
+    // Synced: the spool lets go of a segment once it is here.
+    Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)))
 }
 
 /// Makes a folder that only its owner may enter.

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::frame::{Closing, Line, Opening, Part};
 use crate::segment::Clock;
@@ -65,8 +65,9 @@ pub type Ack = oneshot::Sender<Result<(), Unwritable>>;
 pub enum Command {
     /// An exchange begins; its request body, where it is known whole.
     Open(Box<Opening>, Vec<Part>, Ack),
-    /// More of a body; parts of one exchange and side in order.
-    Body(Vec<Part>),
+    /// More of a body; parts of one exchange and side in order. The permit bounds how many bytes
+    /// wait: it is given back when they are written.
+    Body(Vec<Part>, Option<OwnedSemaphorePermit>),
     /// It has ended; what else belongs into this frame: the rest of its answer, or its opening
     /// where it had none. Without an ack nobody waits any more.
     Close(Box<Closing>, Vec<Line>, Option<Ack>),

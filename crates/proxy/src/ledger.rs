@@ -25,6 +25,8 @@ use recorder::Recorder;
 
 /// Room in the spool's queue beyond the closings of all exchanges: for openings and bodies.
 pub const QUEUE_BEYOND_PLACES: usize = 1024;
+/// Pieces of bodies, of at most a quarter of a MiB, that wait for the spool: 64 MiB in all.
+const PIECES_UNDER_WAY: usize = 256;
 
 /// Opens records and keeps them.
 pub struct Ledger {
@@ -57,6 +59,8 @@ pub(crate) struct Books {
     /// The program is stopping: who breaks off now is cut off by us.
     stopping: AtomicBool,
     refused: Mutex<Refused>,
+    /// Room for pieces of bodies on their way to the spool.
+    pub(crate) pieces: Arc<Semaphore>,
 }
 
 /// By key and word: how often, and when last in milliseconds since 1970.
@@ -68,7 +72,8 @@ impl Ledger {
         let places = Arc::new(Semaphore::new(options.exchanges));
         let inbox = spool.inbox().clone();
         let (stopping, refused) = (AtomicBool::new(false), Mutex::default());
-        let books = Arc::new(Books { inbox, options, metrics, stopping, refused });
+        let pieces = Arc::new(Semaphore::new(PIECES_UNDER_WAY));
+        let books = Arc::new(Books { inbox, options, metrics, stopping, refused, pieces });
         Self { books, places, spool }
     }
 

@@ -84,7 +84,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
     open(&spool, 1, b"{\"model\":\"m\"}").await;
     let piece = vec![0xFFu8; 3_000_000];
     let parts = Part::cut(&format!("{ID}1"), Side::Response, &piece);
-    spool.inbox().send(Command::Body(parts)).await.unwrap();
+    spool.inbox().send(Command::Body(parts, None)).await.unwrap();
     assert_eq!(outcomes(&reader).await, [], "an open exchange has no record yet");
     close(&spool, 1, b"the end").await;
 

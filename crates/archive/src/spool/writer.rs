@@ -80,7 +80,7 @@ impl Writer {
         for command in batch.drain(..) {
             match command {
                 Command::Open(opening, parts, ack) => acks.push((ack, self.open(opening, parts))),
-                Command::Body(parts) => self.body(parts),
+                Command::Body(parts, _room) => self.body(parts),
                 Command::Close(closing, rest, ack) => {
                     let result = self.close(closing, rest);
                     acks.extend(ack.map(|ack| (ack, result)));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use archive::read::Reader;
 use archive::segment::day_of;
 use jiff::civil::Date;
@@ -54,6 +54,8 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
 
 /// What reads this installation's archive.
 pub fn reader(config: &Config) -> Result<Reader> {
+    let data = config.data.display();
+    ensure!(config.data.exists(), "there is no data folder {data}: is --data right?");
     let objects = archive::open(&config.archive.url)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     Ok(Reader::new(config.archive.spool.clone(), objects))

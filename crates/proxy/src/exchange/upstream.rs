@@ -17,6 +17,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use redact::secret::Secret;
+use tower_service::Service;
 
 use super::arrived::ClientBody;
 use super::auth::{Credential, KEY_HEADER, Principal};
@@ -49,7 +50,7 @@ enum BodyError {
 
 /// The upstream and the organisation's credential for it.
 pub struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    client: Client<Timed, RequestBody>,
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
@@ -162,22 +163,45 @@ impl Upstream {
 fn client(
     connect_timeout: Duration,
     scheme: &Scheme,
-) -> Result<Client<HttpsConnector<HttpConnector>, RequestBody>> {
+) -> Result<Client<Timed, RequestBody>> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
-    http.set_connect_timeout(Some(connect_timeout));
     let https = HttpsConnectorBuilder::new()
         .with_tls_config(tls(scheme)?)
         .https_or_http()
         .enable_http1()
         .wrap_connector(http);
+    let timed = Timed { connector: https, limit: connect_timeout };
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(50))
         .http1_preserve_header_case(true)
-        .build(https);
+        .build(timed);
     Ok(client)
+}
+
+/// Connects within a time limit, TLS included.
+#[derive(Clone)]
+struct Timed {
+    connector: HttpsConnector<HttpConnector>,
+    limit: Duration,
+}
+
+impl Service<Uri> for Timed {
+    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.limit, self.connector.call(uri));
+        let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(late().into())) })
+    }
 }
 
 /// The system's certificate authorities; none where the upstream is plain, since a small machine

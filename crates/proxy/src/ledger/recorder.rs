@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use archive::frame::{Closing, Line, Opening, PART_BYTES, Part, Side};
 use archive::record::Transport;
@@ -10,7 +10,7 @@ use archive::spool::{Command, Unwritable};
 use bytes::Bytes;
 use http::response;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio_util::sync::PollSender;
+use tokio_util::sync::{PollSemaphore, PollSender};
 use wire::meter::Shape;
 
 use super::Books;
@@ -35,7 +35,7 @@ pub struct Recorder {
     opened: bool,
     /// What of the answer is not in the spool yet.
     answer: Vec<u8>,
-    parts: PollSender<Command>,
+    pieces: Pieces,
 }
 
 /// Says when the closing frame is in the spool.
@@ -43,10 +43,10 @@ pub type Closed = oneshot::Receiver<Result<(), Unwritable>>;
 
 impl Recorder {
     pub(crate) fn new(books: Arc<Books>, place: Place, account: Account) -> Self {
-        let parts = PollSender::new(books.inbox.clone());
+        let pieces = Pieces::new(&books);
         books.metrics.opened();
         let (account, answer) = (Box::new(account), Vec::new());
-        Self { books, place: Some(place), account, opened: false, answer, parts }
+        Self { books, place: Some(place), account, opened: false, answer, pieces }
     }
 
     /// Brings the opening frame to the spool: before the first byte goes upstream.
@@ -107,11 +107,9 @@ impl Recorder {
         if self.answer.len() < PIECE {
             return Poll::Ready(());
         }
-        // An error means that the spool's thread is gone; the end will be told so.
-        if std::task::ready!(self.parts.poll_reserve(cx)).is_ok() {
-            let parts = self.take_answer();
-            let _ = self.parts.send_item(Command::Body(parts));
-        }
+        let room = ready!(self.pieces.poll_room(cx));
+        let parts = self.take_answer();
+        self.pieces.send(parts, room);
         Poll::Ready(())
     }
 
@@ -127,7 +125,7 @@ impl Recorder {
     pub fn late(&mut self, piece: &[u8]) {
         if self.books.options.bodies == Bodies::Full {
             let parts = Part::cut(&self.account.record.id, Side::Response, piece);
-            if self.books.inbox.try_send(Command::Body(parts)).is_err() {
+            if self.books.inbox.try_send(Command::Body(parts, None)).is_err() {
                 tracing::warn!("bytes after the end of an answer could not be kept");
             }
         }
@@ -167,9 +165,9 @@ impl Recorder {
 
     fn copier(&self) -> Copier {
         let keep = self.books.options.bodies == Bodies::Full;
-        let parts = keep.then(|| PollSender::new(self.books.inbox.clone()));
+        let pieces = keep.then(|| Pieces::new(&self.books));
         let id = self.account.record.id.clone();
-        Copier { id, parts, bytes: self.account.uploaded.clone() }
+        Copier { id, pieces, bytes: self.account.uploaded.clone() }
     }
 }
 
@@ -184,20 +182,47 @@ impl Drop for Recorder {
 #[derive(Debug)]
 pub struct Copier {
     id: String,
-    parts: Option<PollSender<Command>>,
+    pieces: Option<Pieces>,
     bytes: Arc<AtomicU64>,
 }
 
 impl Copier {
     /// Copies a piece; pending while the spool's queue is full. The piece may go on when ready.
     pub fn poll_copy(&mut self, cx: &mut Context<'_>, piece: &Bytes) -> Poll<()> {
-        if let Some(parts) = &mut self.parts
-            && std::task::ready!(parts.poll_reserve(cx)).is_ok()
-        {
-            let cut = Part::cut(&self.id, Side::Request, piece);
-            let _ = parts.send_item(Command::Body(cut));
+        if let Some(pieces) = &mut self.pieces {
+            let room = ready!(pieces.poll_room(cx));
+            pieces.send(Part::cut(&self.id, Side::Request, piece), room);
         }
         self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         Poll::Ready(())
+    }
+}
+
+/// The way of body pieces to the spool: bounded in number, and so in bytes.
+#[derive(Debug)]
+struct Pieces {
+    room: PollSemaphore,
+    inbox: PollSender<Command>,
+}
+
+impl Pieces {
+    fn new(books: &Books) -> Self {
+        let room = PollSemaphore::new(books.pieces.clone());
+        Self { room, inbox: PollSender::new(books.inbox.clone()) }
+    }
+
+    /// Waits until a piece may be sent. None where the spool's thread is gone: the end will be
+    /// told so.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<OwnedSemaphorePermit>> {
+        if ready!(self.inbox.poll_reserve(cx)).is_err() {
+            return Poll::Ready(None);
+        }
+        self.room.poll_acquire(cx)
+    }
+
+    fn send(&mut self, parts: Vec<Part>, room: Option<OwnedSemaphorePermit>) {
+        if room.is_some() {
+            let _ = self.inbox.send_item(Command::Body(parts, room));
+        }
     }
 }

@@ -12,6 +12,7 @@
 
 mod harness;
 mod story_bad_input;
+mod story_crash;
 mod story_exchange;
 mod story_keys;
 mod tidy;

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Measures codex-proxy against nginx and no proxy at all, in one run. See docs/benchmarks.md.
+
+Example: cargo build --release -p codex-proxy && python3 bench/bench.py --write docs/benchmarks.md
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import report
+from cases import DELAY, WORK, Case, write_bodies
+from contenders import OTHER_CORE, Direct, Nginx, Ours, on_core
+
+HERE = Path(__file__).resolve().parent
+
+
+def main():
+    options = parse()
+    require()
+    with tempfile.TemporaryDirectory(prefix="codex-proxy-bench-") as folder:
+        bench = Bench(Path(folder), options)
+        try:
+            rounds = [bench.round(number) for number in range(options.rounds)]
+        finally:
+            bench.close()
+    text = report.markdown(rounds, versions(options.binary))
+    print(text)
+    if options.write:
+        report.write(options.write, text)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured [5]")
+    parser.add_argument("--quick", action="store_true", help="one round of an eighth of the load: shows that it works")
+    parser.add_argument("--case", default="", metavar="REGEX", help="only cases whose name matches")
+    parser.add_argument("--binary", type=Path, default=HERE.parent / "target/release/codex-proxy", help="the program")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the marks of this document")
+    options = parser.parse_args()
+    options.rounds = 1 if options.quick else options.rounds
+    if not options.binary.exists():
+        parser.error(f"{options.binary} is not there: cargo build --release -p codex-proxy")
+    return options
+
+
+def require():
+    missing = [package for program, package in (("nginx", "nginx-light"), ("cc", "gcc")) if not shutil.which(program)]
+    if missing:
+        sys.exit(f"bench: install {' and '.join(missing)} first, as in: apt-get install {' '.join(missing)}")
+    if len(os.sched_getaffinity(0)) < 2:
+        say("one core only: load and proxy get into each other's way, and the figures mean little")
+
+
+class Bench:
+    """The upstream, the load, and where everything lies."""
+
+    def __init__(self, folder: Path, options):
+        self.folder, self.options = folder, options
+        folder.chmod(0o755)  # nginx's worker is another user
+        for program in ("load", "upstream"):
+            command = ["cc", "-std=gnu11", "-O2", "-Wall", "-o", folder / program, HERE / f"{program}.c"]
+            subprocess.run(command, check=True)
+        write_bodies(folder)
+        self.upstream = subprocess.Popen([folder / "upstream"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         preexec_fn=on_core(OTHER_CORE))
+        self.upstream_port = int(self.upstream.stdout.readline())
+
+    def close(self):
+        self.upstream.stdin.close()
+        self.upstream.wait(timeout=10)
+
+    def round(self, number: int) -> dict:
+        """Each contender once, every round another first; by case and contender what was measured."""
+        contenders = [Direct(), Nginx(), Ours(self.options.binary)]
+        first = number % len(contenders)
+        figures = {}
+        for contender in contenders[first:] + contenders[:first]:
+            say(f"round {number + 1} of {self.options.rounds}: {contender.name}")
+            folder = self.folder / f"{number}-{contender.name}"
+            contender.start(folder, self.upstream_port)
+            try:
+                figures |= self.measure_all(contender)
+            finally:
+                contender.stop()
+            if isinstance(contender, Ours):
+                contender.check_records(self.sent)
+            shutil.rmtree(folder, ignore_errors=True)
+        return figures
+
+    def measure_all(self, contender) -> dict:
+        self.sent, figures = 0, {}
+        at_start = contender.memory_kb() if contender.process else 0
+        for case in self.cases(DELAY):
+            self.load(contender, case.warm_up())
+            figures[case.name, contender.name] = self.load(contender, case)["event" if case.events else "exchange"]
+        for case in self.cases(WORK) if contender.process else []:
+            self.load(contender, case.warm_up())
+            figures[case.name, contender.name] = self.cost(contender, case)
+        if contender.process:
+            figures["memory", contender.name] = {"at start": at_start, "after the round": contender.memory_kb()}
+        return figures
+
+    def cases(self, cases) -> list[Case]:
+        chosen = [case for case in cases if re.search(self.options.case, case.name)]
+        return [case.shortened() for case in chosen] if self.options.quick else chosen
+
+    def cost(self, contender, case: Case) -> dict:
+        """Processor time of one exchange, or of one event, in microseconds, by part."""
+        before = contender.settled_ns()
+        self.load(contender, case)
+        after = contender.settled_ns()
+        units = case.count * (case.events or 1)
+        spent = {part: (after[part] - before[part]) / units / 1000 for part in after}
+        return spent | {"serving": spent["all"] - spent.get("spool", 0) - spent.get("store", 0)}
+
+    def load(self, contender, case: Case) -> dict:
+        command = [self.folder / "load", str(contender.port), case.target, self.folder / case.body_file,
+                   str(case.connections), str(case.count), str(case.rate), *contender.headers]
+        done = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=on_core(OTHER_CORE))
+        if done.returncode:
+            sys.exit(f"bench: {contender.name} failed at {case.name}")
+        result = json.loads(done.stdout)
+        self.sent += case.count
+        events = result.get("event", {}).get("count", 0)
+        if events != case.count * case.events:
+            sys.exit(f"bench: of {case.count * case.events} events {events} came through {contender.name}")
+        return result
+
+
+def versions(binary: Path) -> dict:
+    nginx = subprocess.run(["nginx", "-v"], stderr=subprocess.PIPE, text=True).stderr
+    ours = subprocess.run([binary, "--version"], stdout=subprocess.PIPE, text=True).stdout
+    return {"codex-proxy": ours.split()[-1], "nginx": nginx.strip().split("/")[-1]}
+
+
+def say(text: str):
+    print(f"bench: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
