@@ -12,10 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import report
-from cases import DELAY, WORK, Case, write_bodies
+from cases import DELAY, IDLE, IDLE_AFTER, WORK, Case, write_bodies
 from contenders import OTHER_CORE, Direct, Nginx, Ours, on_core
 
 HERE = Path(__file__).resolve().parent
@@ -63,7 +64,6 @@ class Bench:
 
     def __init__(self, folder: Path, options):
         self.folder, self.options = folder, options
-        folder.chmod(0o755)  # nginx's worker is another user
         for program in ("load", "upstream"):
             command = ["cc", "-std=gnu11", "-O2", "-Wall", "-o", folder / program, HERE / f"{program}.c"]
             subprocess.run(command, check=True)
@@ -96,7 +96,7 @@ class Bench:
 
     def measure_all(self, contender) -> dict:
         self.sent, figures = 0, {}
-        at_start = contender.memory_kb() if contender.process else 0
+        memory = self.memory(contender) if contender.process else {}
         for case in self.cases(DELAY):
             self.load(contender, case.warm_up())
             figures[case.name, contender.name] = self.load(contender, case)["event" if case.events else "exchange"]
@@ -104,8 +104,19 @@ class Bench:
             self.load(contender, case.warm_up())
             figures[case.name, contender.name] = self.cost(contender, case)
         if contender.process:
-            figures["memory", contender.name] = {"at start": at_start, "after the round": contender.memory_kb()}
+            figures["memory", contender.name] = memory | {"after the round": contender.memory_kb()}
         return figures
+
+    def memory(self, contender) -> dict:
+        """Resident kilobytes of a process that has just started."""
+        at_start = contender.memory_kb()
+        self.load(contender, WORK[0].warm_up())
+        warm = contender.memory_kb()
+        streams = self.start_load(contender, IDLE)
+        time.sleep(IDLE_AFTER)
+        idle = contender.memory_kb()
+        self.finish_load(contender, IDLE, streams)
+        return {"at start": at_start, "more for each idle stream": (idle - warm) / IDLE.connections}
 
     def cases(self, cases) -> list[Case]:
         chosen = [case for case in cases if re.search(self.options.case, case.name)]
@@ -118,15 +129,21 @@ class Bench:
         after = contender.settled_ns()
         units = case.count * (case.events or 1)
         spent = {part: (after[part] - before[part]) / units / 1000 for part in after}
-        return spent | {"serving": spent["all"] - spent.get("spool", 0) - spent.get("store", 0)}
+        return spent | {"serving": spent["all"] - spent.get("archive", 0) - spent.get("store", 0)}
 
     def load(self, contender, case: Case) -> dict:
+        return self.finish_load(contender, case, self.start_load(contender, case))
+
+    def start_load(self, contender, case: Case) -> subprocess.Popen:
         command = [self.folder / "load", str(contender.port), case.target, self.folder / case.body_file,
                    str(case.connections), str(case.count), str(case.rate), *contender.headers]
-        done = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=on_core(OTHER_CORE))
-        if done.returncode:
-            sys.exit(f"bench: {contender.name} failed at {case.name}")
-        result = json.loads(done.stdout)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=on_core(OTHER_CORE))
+
+    def finish_load(self, contender, case: Case, load: subprocess.Popen) -> dict:
+        said, _ = load.communicate()
+        if load.returncode:
+            sys.exit(f"bench: {contender.name} failed at: {case.name}")
+        result = json.loads(said)
         self.sent += case.count
         events = result.get("event", {}).get("count", 0)
         if events != case.count * case.events:

@@ -65,10 +65,13 @@ DELAY = [
     # Started a millisecond apart: 20 streams of 50 events a second never send together.
     Case("event, 20 streams of 50/s", "2 KB", 20, connections=20, rate=1_000, answer="paced&gap=20000", events=100),
 ]
+# Memory: streams that say something once a second. No more than one key may have open.
+IDLE = Case("idle stream", "2 KB", 200, connections=200, answer="paced&gap=1000000", events=3)
+IDLE_AFTER = 2  # seconds
 
 
 def write_bodies(folder: Path):
-    for case in WORK + DELAY:
+    for case in [*WORK, *DELAY, IDLE]:
         (folder / case.body_file).write_text(body(BODY_BYTES[case.body], case.seen))
 
 

@@ -55,7 +55,7 @@ class Server:
     headers = []
 
     def processor_ns(self) -> dict:
-        """Processor time so far: `all` threads, those that ended too, and each named one."""
+        """Processor time so far: of `all` threads, those that ended too, and of parts."""
         return {"all": sum(process_ns(pid) for pid in self.pids())}
 
     def settled_ns(self) -> dict:
@@ -103,6 +103,8 @@ class Ours(Server):
     """codex-proxy on a fresh data folder, with everything on: key, record, bodies, meter."""
 
     name = "codex-proxy"
+    # Shown apart from the serving threads, as far as there are such threads.
+    archive_threads, store_threads = ("spool", "publish"), ("store",)
 
     def __init__(self, binary: Path):
         self.binary = binary
@@ -121,15 +123,13 @@ class Ours(Server):
         self.port = int(listens[1])
 
     def processor_ns(self) -> dict:
-        return super().processor_ns() | self.threads_ns("spool", "store")
+        archive, store = self.threads_ns(self.archive_threads), self.threads_ns(self.store_threads)
+        return super().processor_ns() | {"archive": archive, "store": store}
 
-    def threads_ns(self, *names: str) -> dict:
-        spent = dict.fromkeys(names, 0)
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            name = (task / "comm").read_text().strip()
-            if name in spent:
-                spent[name] += int((task / "schedstat").read_text().split()[0])
-        return spent
+    def threads_ns(self, names: tuple[str, ...]) -> int:
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        named = (task for task in tasks if (task / "comm").read_text().strip() in names)
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in named)
 
     def run(self, *arguments: str) -> str:
         command = [self.binary, "--data", self.data, *arguments]

@@ -11,7 +11,8 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 def markdown(rounds: list[dict], versions: dict) -> str:
-    return "\n".join([machine(len(rounds), versions), "", *work(rounds), "", *delay(rounds), "", *memory(rounds)])
+    tables = [part(rounds) for part in (work, delay, memory)]
+    return "\n\n".join([machine(len(rounds), versions), *("\n".join(lines) for lines in tables if len(lines) > 2)])
 
 
 def machine(rounds: int, versions: dict) -> str:
@@ -21,8 +22,8 @@ def machine(rounds: int, versions: dict) -> str:
 
 
 def work(rounds: list[dict]) -> list[str]:
-    lines = table("processor time, µs", "nginx", "codex-proxy serving", "× nginx", "aim", "+ archive's writer",
-                  "+ store", "whole process, × nginx")
+    lines = table("processor time, µs", "nginx", "codex-proxy serving", "× nginx", "aim", "+ archive's threads",
+                  "+ store's", "whole process, × nginx")
     for case in selected(WORK, rounds):
         def cost(who, part):
             return median(figures[case.name, who][part] for figures in rounds)
@@ -32,9 +33,9 @@ def work(rounds: list[dict]) -> list[str]:
             return median(ours / nginx for ours, nginx in pairs)
 
         nginx, serving = cost("nginx", "all"), cost("codex-proxy", "serving")
-        spool, store = cost("codex-proxy", "spool"), cost("codex-proxy", "store")
+        archive, store = cost("codex-proxy", "archive"), cost("codex-proxy", "store")
         aim = f"≤ {case.goal}" if case.goal else ""
-        lines.append(row(case.name, micros(nginx), micros(serving), f"**{ratio('serving'):.2f}**", aim, micros(spool),
+        lines.append(row(case.name, micros(nginx), micros(serving), f"**{ratio('serving'):.2f}**", aim, micros(archive),
                          micros(store), f"{ratio('all'):.2f}"))
     return lines
 
@@ -53,12 +54,12 @@ def delay(rounds: list[dict]) -> list[str]:
 
 
 def memory(rounds: list[dict]) -> list[str]:
-    def megabytes(who, when):
-        return f"{median(figures['memory', who][when] for figures in rounds) / 1024:.1f}"
+    def kilobytes(who, when):
+        return f"{median(figures['memory', who][when] for figures in rounds):,.0f}"
 
-    lines = table("resident memory, MB", "nginx", "codex-proxy")
-    for when in ("at start", "after the round"):
-        lines.append(row(when, megabytes("nginx", when), megabytes("codex-proxy", when)))
+    lines = table("resident memory, KB", "nginx", "codex-proxy")
+    for when in ("at start", "more for each idle stream", "after the round"):
+        lines.append(row(when, kilobytes("nginx", when), kilobytes("codex-proxy", when)))
     return lines
 
 

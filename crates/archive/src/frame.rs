@@ -215,7 +215,9 @@ mod tests {
 
     fn joined(parts: &[Part]) -> Vec<u8> {
         let mut body = Vec::new();
-        parts.iter().for_each(|part| part.append_to(&mut body));
+        for part in parts {
+            part.append_to(&mut body);
+        }
         body
     }
 

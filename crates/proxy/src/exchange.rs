@@ -82,7 +82,7 @@ async fn carry(
     // Only what was inspected, and admitted on what it asks, goes upstream; its opening frame is
     // in the spool before the first byte leaves.
     let mut screened = proxy.screen.inspect(endpoint, request).await?;
-    let permit = proxy.limits.admit(slot, screened.ask.as_ref())?;
+    let permit = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref())?;
     recorder.request(&mut screened).await?;
     proxy.upstream.forward(permit, screened).await
 }

@@ -115,7 +115,7 @@ mod tests {
         let key = build([1; RANDOM_CHARACTERS]);
         assert_eq!(key.len(), 47);
         assert_eq!(shape(&key), Shape::Ours);
-        assert_eq!(shape(&key[..46]), Shape::Mistyped);
+        assert_eq!(shape(key.split_at(46).0), Shape::Mistyped);
         assert_eq!(shape("codexproxy_a1b2"), Shape::Foreign);
     }
 

@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod attribution;
+pub mod coding;
 pub mod meter;
 mod pick;
 pub mod price;

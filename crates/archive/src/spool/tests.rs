@@ -21,7 +21,7 @@ fn options(folder: &Path) -> Options {
         folder: folder.to_owned(),
         node: "cafe0001".to_owned(),
         sync: Sync::Always,
-        seal_after: Duration::from_secs(3600),
+        seal_after: Duration::from_hours(1),
         seal_bytes: 16 << 20,
         queue: 16,
         clock: || "2025-10-20T12:00:00Z".parse().unwrap(),
@@ -94,7 +94,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
     crate::publish::sealed(folder.path(), &*objects).await.unwrap();
     let after = reader.find(&live[0].record.id).await.unwrap().unwrap();
 
-    assert_eq!(live, [after.clone()]);
+    assert_eq!(live, std::slice::from_ref(&after));
     assert_eq!(live, all(&reader).await, "each once");
     assert_eq!(reader.days().await.unwrap(), [date(2025, 10, 20)]);
     let expected = Exchange {

@@ -6,6 +6,7 @@ use wildmatch::WildMatch;
 use wire::ask::Ask;
 
 use super::auth::Principal;
+use super::endpoint::Operation;
 use super::refusal::{Refusal, Word};
 
 /// Decides what is admitted.
@@ -51,20 +52,35 @@ impl Limits {
         Ok(Slot { principal: principal.clone() })
     }
 
-    /// Decides on what is asked.
-    pub fn admit(&self, slot: Slot, ask: Option<&Ask>) -> Result<Permit, Refusal> {
-        let model = ask.and_then(|ask| ask.model.as_deref());
+    /// Decides on what is asked. A key that may ask only some models may ask nothing whose model
+    /// cannot be read.
+    pub fn admit(
+        &self,
+        slot: Slot,
+        operation: Operation,
+        ask: Option<&Ask>,
+    ) -> Result<Permit, Refusal> {
         let globs = &slot.principal.key.models;
-        let allowed = |model: &str| globs.iter().any(|glob| WildMatch::new(glob).matches(model));
-        match model {
-            Some(model) if !globs.is_empty() && !allowed(model) => {
-                let models = globs.join(", ");
-                let message = format!("This key may not ask the model {model}, only {models}.");
-                let refusal = Refusal::new(Word::ModelNotAllowed, message);
-                Err(refusal.with_contact(self.contact.as_deref()))
-            }
-            _ => Ok(Permit { slot }),
+        if globs.is_empty() || operation == Operation::Other {
+            return Ok(Permit { slot });
         }
+        let models = globs.join(", ");
+        let refusal = match ask.and_then(|ask| ask.model.as_deref()) {
+            Some(model) if globs.iter().any(|glob| WildMatch::new(glob).matches(model)) => {
+                return Ok(Permit { slot });
+            }
+            Some(model) => {
+                let message = format!("This key may not ask the model {model}, only {models}.");
+                Refusal::new(Word::ModelNotAllowed, message)
+            }
+            None => {
+                let message = format!(
+                    "This key may ask only {models}, and which model this request asks cannot be read."
+                );
+                Refusal::new(Word::UnreadableBody, message)
+            }
+        };
+        Err(refusal.with_contact(self.contact.as_deref()))
     }
 }
 

@@ -14,6 +14,7 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use wire::coding::Decoder;
 use wire::meter::Shape;
 
 use super::endpoint::Operation;
@@ -40,7 +41,8 @@ pub struct Tap {
     upstream: Incoming,
     recorder: Recorder,
     _permit: Permit,
-    shape: Shape,
+    /// How a refusal is put into the stream; none where that cannot be.
+    event: Option<fn(&Refusal) -> String>,
     hold: Hold,
     stage: Stage,
     /// Frames that may go.
@@ -97,6 +99,13 @@ impl Tap {
     ) -> Result<Response<Body>, Refusal> {
         let (head, upstream) = answer.response.into_parts();
         let (shape, hold, transport) = reading(operation, recorder.expected(), &head);
+        // Into coded bytes nothing can be put.
+        let coded = head.headers.contains_key(header::CONTENT_ENCODING);
+        let event: Option<fn(&Refusal) -> String> = match shape {
+            Shape::ResponsesEvents if !coded => Some(Refusal::responses_event),
+            Shape::ChatEvents if !coded => Some(Refusal::chat_event),
+            _ => None,
+        };
         recorder.answered(&head, shape, transport);
         if upstream.is_end_stream() {
             // Nothing will be polled, so that the end is now.
@@ -111,7 +120,7 @@ impl Tap {
             upstream,
             recorder,
             _permit: answer.permit,
-            shape,
+            event,
             hold,
             stage: Stage::Passing,
             ready: VecDeque::new(),
@@ -238,18 +247,14 @@ impl Tap {
     /// Ends the answer from our side: with an event where the client reads events, else by
     /// breaking off.
     fn cut_in(&mut self, refusal: &Refusal) {
-        let event = match self.shape {
-            Shape::ResponsesEvents => refusal.responses_event(),
-            Shape::ChatEvents => refusal.chat_event(),
-            Shape::Json | Shape::Opaque => {
-                let broken = After::Break(refusal.word().as_str().into());
-                return self.end(End::Refused(refusal.word()), broken);
-            }
+        let Some(event) = self.event else {
+            let broken = After::Break(refusal.word().as_str().into());
+            return self.end(End::Refused(refusal.word()), broken);
         };
         // A half event is ended by a blank line; what is held of it has not been sent.
         let half = if self.recorder.mid_event() { "\n\n" } else { "" };
         self.held.clear();
-        self.held.push_back(Frame::data(format!("{half}{event}").into()));
+        self.held.push_back(Frame::data((half.to_owned() + &event(refusal)).into()));
         self.end(End::Refused(refusal.word()), After::Over);
     }
 
@@ -293,14 +298,16 @@ fn reading(
     let text =
         |name| head.headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let content_type = text(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
-    let coded = text(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+    let coding = text(header::CONTENT_ENCODING).filter(|coding| *coding != "identity");
     // A backend may stream without saying so: then what was asked decides.
     let unsaid = content_type.is_empty() && head.status.is_success();
     let sse =
         content_type.starts_with("text/event-stream") || (unsaid && expected == Expected::Events);
     let transport = if sse { Transport::Sse } else { Transport::Http };
+    let unknown = coding.is_some_and(|coding| Decoder::new(coding).is_none());
     let (shape, hold) = match (operation, sse) {
-        _ if coded => (Shape::Opaque, if sse { Hold::End } else { by_length(&head.headers) }),
+        (_, true) if unknown => (Shape::Opaque, Hold::End),
+        (_, false) if unknown => (Shape::Opaque, by_length(&head.headers)),
         (Operation::Responses, true) => (Shape::ResponsesEvents, Hold::Event),
         (Operation::ChatCompletions, true) => (Shape::ChatEvents, Hold::Event),
         (Operation::Work | Operation::Other, true) => (Shape::Opaque, Hold::End),

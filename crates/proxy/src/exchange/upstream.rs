@@ -160,10 +160,7 @@ impl Upstream {
     }
 }
 
-fn client(
-    connect_timeout: Duration,
-    scheme: &Scheme,
-) -> Result<Client<Timed, RequestBody>> {
+fn client(connect_timeout: Duration, scheme: &Scheme) -> Result<Client<Timed, RequestBody>> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);

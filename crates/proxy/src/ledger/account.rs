@@ -15,6 +15,7 @@ use redact::own_key;
 use uuid::Uuid;
 use wire::ask::Ask;
 use wire::attribution::{Attribution, RequestKind};
+use wire::coding::Decoder;
 use wire::meter::{Ending, Meter, Reading, Shape};
 use wire::price::{PriceTable, usd};
 use wire::usage::Usage;
@@ -65,6 +66,10 @@ pub(crate) struct Account {
     pub(crate) request: RequestHead,
     pub(crate) response: Option<ResponseHead>,
     pub(crate) meter: Meter,
+    /// Undoes the answer's content coding, where it has one that is known.
+    decoder: Option<Decoder>,
+    /// The answer is a stream that is whole only with its last event.
+    ends_with_event: bool,
     /// Bytes of a streamed request body that have passed.
     pub(crate) uploaded: Arc<AtomicU64>,
     /// The request may have reached the upstream.
@@ -98,6 +103,8 @@ impl Account {
             request,
             response: None,
             meter: Meter::new(Shape::Opaque),
+            decoder: None,
+            ends_with_event: false,
             uploaded: Arc::default(),
             forwarded: false,
             expected: Expected::Whole,
@@ -131,25 +138,39 @@ impl Account {
         self.record.status = Some(head.status.as_u16());
         self.record.transport = transport;
         let coding = head.headers.get(http::header::CONTENT_ENCODING);
-        self.record.content_encoding =
-            coding.and_then(|coding| coding.to_str().ok()).map(str::to_owned);
+        let coding = coding.and_then(|coding| coding.to_str().ok());
+        self.decoder = coding.and_then(Decoder::new);
+        self.record.content_encoding = coding.map(str::to_owned);
         let headers = stored_headers(&head.headers);
         self.response = Some(ResponseHead { status: head.status.as_u16(), headers });
+        self.read_as(shape);
+    }
+
+    fn read_as(&mut self, shape: Shape) {
+        self.ends_with_event = matches!(shape, Shape::ResponsesEvents | Shape::ChatEvents);
         self.meter = Meter::new(shape);
     }
 
-    /// Shows a piece of the answer to the meter; tells where its terminal event begins.
-    pub(crate) fn piece(&mut self, piece: &[u8]) -> Option<usize> {
-        self.first_byte();
-        self.record.response_bytes += piece.len() as u64;
-        self.meter.feed(piece)
-    }
-
-    /// Notes that the answer's first byte is here.
-    pub(crate) fn first_byte(&mut self) {
+    /// Shows a piece of the answer to the meter, and its decoded bytes to `keep`; tells where in
+    /// the piece the terminal event begins, which in a coded piece is its first byte.
+    pub(crate) fn piece(&mut self, piece: &[u8], keep: impl FnOnce(&[u8])) -> Option<usize> {
         if self.record.first_byte_ms.is_none() {
             self.record.first_byte_ms = Some(millis(self.arrived));
         }
+        self.record.response_bytes += piece.len() as u64;
+        let Some(decoder) = &mut self.decoder else {
+            keep(piece);
+            return self.meter.feed(piece);
+        };
+        if let Ok(text) = decoder.feed(piece) {
+            keep(&text);
+            return self.meter.feed(&text).map(|_| 0);
+        }
+        // Failing to understand an answer never fails it: from here on it is kept as it is.
+        self.decoder = None;
+        self.read_as(Shape::Opaque);
+        keep(piece);
+        None
     }
 
     /// Completes the record.
@@ -168,7 +189,7 @@ impl Account {
             self.record.service_tier.clone_from(&reading.service_tier);
         }
         self.count(&reading);
-        self.price(prices);
+        self.price(&reading, prices);
         self.record.took_ms = millis(self.arrived);
         self.record.clone()
     }
@@ -186,11 +207,11 @@ impl Account {
     /// Whether an answer that ended is what was asked for: no error, and not cut off.
     fn is_whole(&self, reading: &Reading) -> bool {
         let is_error = self.record.status.is_none_or(|status| status >= 400);
-        let is_model_stream = self.record.transport == Transport::Sse && self.is_model_call();
         match reading.ending {
+            _ if has_failed(reading) => false,
             Some(Ending::Completed | Ending::Incomplete | Ending::Done) => !is_error,
             Some(Ending::Failed) => false,
-            None => !is_error && !is_model_stream,
+            None => !is_error && !self.ends_with_event,
         }
     }
 
@@ -201,6 +222,8 @@ impl Account {
     fn count(&mut self, reading: &Reading) {
         let (usage, kind) = match reading.usage {
             Some(usage) => (usage, UsageKind::Exact),
+            // The upstream that says it failed and names no usage bills nothing.
+            None if has_failed(reading) => (Usage::default(), UsageKind::None),
             None if self.may_have_cost() && self.is_model_call() => {
                 let estimate = Usage::estimate(self.record.request_bytes, reading.text_bytes);
                 (estimate, UsageKind::Estimated)
@@ -225,10 +248,11 @@ impl Account {
     }
 
     /// What it cost. Never a zero for what is not known.
-    fn price(&mut self, prices: &PriceTable) {
+    fn price(&mut self, reading: &Reading, prices: &PriceTable) {
         let record = &self.record;
         let cost = if record.usage == UsageKind::None {
-            let free = !self.may_have_cost() || self.operation == Operation::Other;
+            let free =
+                has_failed(reading) || !self.may_have_cost() || self.operation == Operation::Other;
             free.then_some(0)
         } else {
             let usage = Usage {
@@ -266,6 +290,12 @@ impl Account {
         record.client_version = said.client_version;
         record.tags = said.tags;
     }
+}
+
+/// Whether the upstream said that it failed: by its last event, or by an error instead of usage.
+fn has_failed(reading: &Reading) -> bool {
+    reading.ending == Some(Ending::Failed)
+        || (reading.error_code.is_some() && reading.usage.is_none())
 }
 
 /// A record of which only its name, time and node are known: it reads as if we had broken off now.

@@ -90,10 +90,12 @@ impl Recorder {
 
     /// Sees a piece of the answer; tells where in it the terminal event begins that ends in it.
     pub fn see(&mut self, piece: &[u8]) -> Option<usize> {
-        if self.books.options.bodies == Bodies::Full {
-            self.answer.extend_from_slice(piece);
-        }
-        self.account.piece(piece)
+        let Self { account, answer, books, .. } = self;
+        account.piece(piece, |decoded| {
+            if books.options.bodies == Bodies::Full {
+                answer.extend_from_slice(decoded);
+            }
+        })
     }
 
     /// Whether the answer stands inside an event.

@@ -6,7 +6,7 @@ pub(crate) mod recording;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{Answer, Raw};
+pub(crate) use client::Raw;
 pub(crate) use gateway::Gateway;
 pub(crate) use recording::Recording;
 pub(crate) use simulate::Simulator;

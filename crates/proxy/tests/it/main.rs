@@ -15,4 +15,5 @@ mod story_bad_input;
 mod story_crash;
 mod story_exchange;
 mod story_keys;
+mod story_wire;
 mod tidy;

@@ -11,9 +11,8 @@ use crate::harness::gateway::{records, run};
 use crate::harness::{Gateway, simulator, url};
 
 /// System calls that change what is on disk.
-const CALLS: [&str; 9] = [
-    "write", "writev", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "link", "unlink",
-];
+const CALLS: [&str; 9] =
+    ["write", "writev", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "link", "unlink"];
 
 /// What the client saw of one exchange: its id and answer, if it came to its end.
 type Seen = Option<Answer>;

@@ -129,7 +129,10 @@ fn files_are_short_and_safe() {
     for (name, text) in product() {
         let code = without_tests(&text);
         let lines = code.lines().count();
-        assert!(lines <= LINES, "{name} has {lines} lines: which second thought wants its own file?");
+        assert!(
+            lines <= LINES,
+            "{name} has {lines} lines: which second thought wants its own file?"
+        );
         assert!(!name.ends_with("/mod.rs"), "{name}: write foo.rs beside foo/");
         let dangerous = code.contains("unsafe {") || code.contains("unsafe fn");
         assert!(!dangerous || UNSAFE.contains(&name.as_str()), "{name} has unsafe code");
@@ -153,7 +156,9 @@ fn the_architecture_names_every_module() {
 /// Whether the tree in the text has this file: its name below its crate's heading will do.
 fn is_named(text: &str, name: &str) -> bool {
     let below = name.split_once("/src/").unwrap().1;
-    text.contains(name) || text.contains(below) || text.contains(Path::new(name).file_name().unwrap().to_str().unwrap())
+    text.contains(name)
+        || text.contains(below)
+        || text.contains(Path::new(name).file_name().unwrap().to_str().unwrap())
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Layers {
 fn problems(file: &str, environment: &[(&str, &str)]) -> Vec<String> {
     let strip = |problem: &super::Problem| {
         let text = problem.to_string();
-        text.find("codex-proxy.toml:").map_or(text.clone(), |at| text[at..].to_owned())
+        text.find("codex-proxy.toml:").map_or(text.clone(), |at| text.split_at(at).1.to_owned())
     };
     read(file, environment).problems.iter().map(strip).collect()
 }

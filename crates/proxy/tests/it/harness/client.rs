@@ -158,15 +158,13 @@ pub(crate) async fn ask(
 
 /// The bytes of a request; JSON where it has a body.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gateway.test\r\n");
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
+    let mut lines = vec![format!("{method} {path} HTTP/1.1"), "Host: gateway.test".to_owned()];
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
     if !body.is_empty() {
-        let length = body.len();
-        text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"));
+        lines.push("Content-Type: application/json".to_owned());
+        lines.push(format!("Content-Length: {}", body.len()));
     }
-    text + "\r\n" + body
+    lines.join("\r\n") + "\r\n\r\n" + body
 }
 
 fn head(text: &str) -> (u16, Vec<(String, String)>) {

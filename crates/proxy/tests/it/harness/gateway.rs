@@ -147,12 +147,6 @@ impl Gateway {
         self.into_folder()
     }
 
-    /// Waits for its end, whichever it is.
-    pub(crate) fn wait(mut self) -> TempDir {
-        self.process.wait().unwrap();
-        self.into_folder()
-    }
-
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.process.try_wait().unwrap().is_some()
