@@ -2,11 +2,12 @@
 //!
 //! The first line says what the frame is, so that a reader of records need not decode bodies.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
+use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective};
 
 use crate::record::Record;
 
@@ -191,12 +192,44 @@ pub fn split(mut segment: &[u8]) -> Vec<(u64, &[u8])> {
     frames
 }
 
-/// Reads the first line of a frame, decoding no more of it than is needed.
-pub fn first_line(frame: &[u8]) -> std::io::Result<Line> {
-    let mut line = Vec::new();
-    let decoder = zstd::Decoder::with_buffer(frame)?.single_frame();
-    BufReader::new(decoder).read_until(b'\n', &mut line)?;
-    Ok(serde_json::from_slice(&line)?)
+/// Reads the first lines of frames; keeps zstd's tables between them.
+pub struct FirstLines {
+    zstd: DCtx<'static>,
+    text: Vec<u8>,
+}
+
+impl FirstLines {
+    /// Prepares decoding.
+    pub fn new() -> Self {
+        Self { zstd: DCtx::create(), text: Vec::with_capacity(DCtx::out_size()) }
+    }
+
+    /// The first line of a frame; no more of the frame is decoded than it takes.
+    pub fn read(&mut self, frame: &[u8]) -> std::io::Result<Line> {
+        let failed = |code| std::io::Error::other(zstd::zstd_safe::get_error_name(code));
+        self.zstd.reset(ResetDirective::SessionOnly).map_err(failed)?;
+        self.text.clear();
+        let mut input = InBuffer::around(frame);
+        loop {
+            self.text.reserve(DCtx::out_size());
+            let decoded = self.text.len();
+            let mut output = OutBuffer::around_pos(&mut self.text, decoded);
+            let left = self.zstd.decompress_stream(&mut output, &mut input).map_err(failed)?;
+            let end = memchr::memchr(b'\n', &self.text).or((left == 0).then_some(self.text.len()));
+            if let Some(line) = end.and_then(|end| self.text.get(..end)) {
+                return Ok(serde_json::from_slice(line)?);
+            }
+            if input.pos == frame.len() && self.text.len() == decoded {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+impl Default for FirstLines {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Reads all lines of a frame; fails where its checksum does not agree.
@@ -211,7 +244,7 @@ pub fn lines(frame: &[u8]) -> std::io::Result<Vec<Line>> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Encoder, Line, PART_BYTES, Part, Side, first_line, lines, split};
+    use super::{Encoder, FirstLines, Line, PART_BYTES, Part, Side, lines, split};
 
     fn joined(parts: &[Part]) -> Vec<u8> {
         let mut body = Vec::new();
@@ -242,7 +275,7 @@ mod tests {
         for cut in 1..whole {
             assert_eq!(split(&segment[..segment.len() - cut]).len(), 2, "with {cut} bytes cut off");
         }
-        assert_eq!(first_line(split(&segment)[2].1).unwrap(), line);
+        assert_eq!(FirstLines::new().read(split(&segment)[2].1).unwrap(), line);
     }
 
     #[test]
@@ -264,6 +297,9 @@ mod tests {
             Encoder::new().unwrap().encode(&written, &mut frame).unwrap();
             let read = lines(&frame).unwrap();
             prop_assert_eq!(&read, &written);
+            if let Some(first) = written.first() {
+                prop_assert_eq!(&FirstLines::new().read(&frame).unwrap(), first);
+            }
             let parts: Vec<Part> = read.into_iter().filter_map(|line| match line {
                 Line::Body(part) => Some(part),
                 Line::Open(_) | Line::Close(_) => None,

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::civil::Date;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use crate::Error;
-use crate::frame::{Line, Place, first_line, split};
+use crate::frame::{FirstLines, Line, Place, split};
 use crate::record::Record;
 use crate::segment::{SEALED, day_of, in_day, list, object_path};
 use crate::spool::State;
@@ -18,18 +20,48 @@ use crate::spool::State;
 /// How long to wait after the object store refused.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Publishes whatever is sealed until `stop` fires and nothing is left.
-///
-/// A store that refuses is asked again: the segments wait on local disk, nothing is lost.
-pub async fn run(
-    spool: PathBuf,
-    objects: Arc<dyn ObjectStore>,
-    state: State,
+/// The thread that publishes. One of its own: reading a segment is work on megabytes, which must
+/// not stand in the way of exchanges.
+pub struct Publisher {
+    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Publisher {
+    /// Starts to publish whatever is sealed.
+    ///
+    /// A store that refuses is asked again: the segments wait on local disk, nothing is lost.
+    pub fn start(
+        spool: PathBuf,
+        objects: Arc<dyn ObjectStore>,
+        state: State,
+    ) -> Result<Self, Error> {
+        let starting = "starting the publisher's thread";
+        let runtime = Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.map_err(Error::disk(starting))?;
+        let (stop, stopped) = oneshot::channel();
+        let work = move || runtime.block_on(run(&spool, &*objects, &state, stopped));
+        let thread = std::thread::Builder::new().name("publish".to_owned()).spawn(work);
+        Ok(Self { thread: thread.map_err(Error::disk(starting))?, stop })
+    }
+
+    /// Publishes what is sealed by now, and ends.
+    pub fn finish(self) {
+        // A panic of the thread has been printed; what it left is published at the next start.
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+async fn run(
+    spool: &Path,
+    objects: &dyn ObjectStore,
+    state: &State,
     mut stop: oneshot::Receiver<()>,
 ) {
     let mut stopping = false;
     loop {
-        let result = sealed(&spool, &*objects).await;
+        let result = sealed(spool, objects).await;
         if let Err(error) = &result {
             tracing::warn!(%error, "the archive does not take segments, they wait in the spool");
         }
@@ -90,9 +122,10 @@ fn index_line(record: &Record, places: &[Place]) -> Vec<u8> {
 /// Every record that a segment closes, with the places of all its frames.
 pub(crate) fn closed(name: &str, segment: &[u8]) -> Vec<(Record, Vec<Place>)> {
     let mut found: Vec<(Record, Vec<Place>)> = Vec::new();
+    let mut first_lines = FirstLines::new();
     for (offset, frame) in split(segment) {
         let place = Place { segment: name.to_owned(), offset, length: frame.len() as u64 };
-        match first_line(frame) {
+        match first_lines.read(frame) {
             Ok(Line::Close(closing)) => {
                 let mut places = closing.frames;
                 places.push(place);

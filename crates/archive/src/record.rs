@@ -89,6 +89,7 @@ pub struct Record {
     /// UUIDv7 of the exchange; the client saw it as `x-codex-proxy-id`.
     pub id: String,
     /// When the request arrived.
+    #[serde(serialize_with = "to_the_millisecond")]
     pub time: Timestamp,
     /// Which key asked.
     pub key_id: String,
@@ -176,4 +177,12 @@ pub struct Record {
     pub findings: Vec<Finding>,
     /// Which node served it.
     pub node: String,
+}
+
+/// RFC 3339 with always three decimals, so that texts sort as times do.
+fn to_the_millisecond<S: serde::Serializer>(
+    time: &Timestamp,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
 }

@@ -9,14 +9,15 @@ pub mod report;
 pub mod serve;
 pub mod simulate;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Wrong};
 
 /// The gateway between your developers' Codex CLI and the OpenAI API.
 #[derive(Debug, Parser)]
@@ -58,17 +59,16 @@ enum Command {
     Simulate(simulate::Args),
 }
 
-/// What is wrong with how a command was called or configured.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct WrongUsage(pub String);
-
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    // Whatever this program writes is its owner's business alone.
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     tracing_subscriber::fmt()
         .with_max_level(cli.common.log)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     match start(cli) {
@@ -105,7 +105,7 @@ impl Common {
             }
             Err(problems) => {
                 let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                Err(WrongUsage(lines.join("\n")).into())
+                Err(Wrong(lines.join("\n")).into())
             }
         }
     }
@@ -114,6 +114,18 @@ impl Common {
 /// Runs a command that needs one thread.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Waits for the order to stop: SIGTERM, or Ctrl-C. Watches from the moment it is called.
+pub(crate) fn stop_asked() -> impl Future<Output = Result<()>> {
+    let watches = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (mut terminate, mut interrupt) = (watches.0?, watches.1?);
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    }
 }
 
 /// The error, once, and what it means for the caller.
@@ -130,5 +142,5 @@ fn report_error(error: &anyhow::Error) -> ExitCode {
     for line in text.lines() {
         let _ = writeln!(std::io::stderr(), "error: {line}");
     }
-    ExitCode::from(if error.is::<WrongUsage>() { 2 } else { 1 })
+    ExitCode::from(if error.is::<Wrong>() { 2 } else { 1 })
 }

@@ -123,6 +123,11 @@ pub enum WhenFull {
     Proceed,
 }
 
+/// What is wrong with how the program was called or configured; its exit code is 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(pub String);
+
 /// Settings from the command line, over all others.
 pub type Flags = Vec<(&'static str, String)>;
 
@@ -136,7 +141,22 @@ impl Config {
         let environment: Vec<(String, String)> = std::env::vars().collect();
         let layers = Layers::read(file, &environment, flags);
         let config = Self::build(&layers);
+        let mut layers = layers;
+        layers.problems.extend(config.contradictions());
         if layers.problems.is_empty() { Ok((config, layers)) } else { Err(layers.problems) }
+    }
+
+    /// Values that are right alone and wrong together.
+    fn contradictions(&self) -> Option<Problem> {
+        let size = |bytes| bytesize::ByteSize::b(bytes).display().iec();
+        (self.max_body > self.max_buffered).then(|| Problem {
+            place: "max_body".to_owned(),
+            what: format!(
+                "{} for one body is more than max_buffered, {}, for all together",
+                size(self.max_body),
+                size(self.max_buffered)
+            ),
+        })
     }
 
     /// Settings of these flags alone, over the defaults: for a program that must not depend on the

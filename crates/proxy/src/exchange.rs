@@ -9,7 +9,7 @@ pub mod screen;
 pub mod tap;
 pub mod upstream;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::{Request, Response};
 
@@ -22,7 +22,7 @@ use endpoint::{Endpoint, Endpoints};
 use limit::Limits;
 use refusal::{Refusal, Word};
 use screen::Screen;
-use tap::{Body, Tap};
+use tap::{Body, Manner, Tap};
 use upstream::{Answer, Upstream};
 
 /// All that a request needs, built once.
@@ -39,8 +39,8 @@ pub struct Proxy {
     pub upstream: Upstream,
     /// What is written down.
     pub ledger: Ledger,
-    /// Longest silence of an upstream in the middle of an answer.
-    pub idle_timeout: Duration,
+    /// How answers are tapped.
+    pub manner: Arc<Manner>,
 }
 
 /// Carries one exchange from its request to its answer. The order is the contract:
@@ -64,7 +64,7 @@ pub async fn exchange(
     let request = Request::from_parts(head, body);
     let operation = endpoint.operation;
     match carry(proxy, &principal, &endpoint, request, &mut recorder).await {
-        Ok(answer) => Tap::on(answer, recorder, operation, proxy.idle_timeout).await,
+        Ok(answer) => Tap::on(answer, recorder, operation, proxy.manner.clone()).await,
         Err(refusal) => Err(refused(refusal, recorder).await),
     }
 }
@@ -82,8 +82,9 @@ async fn carry(
     // Only what was inspected, and admitted on what it asks, goes upstream; its opening frame is
     // in the spool before the first byte leaves.
     let mut screened = proxy.screen.inspect(endpoint, request).await?;
+    recorder.asked(&mut screened);
     let permit = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref())?;
-    recorder.request(&mut screened).await?;
+    recorder.request().await?;
     proxy.upstream.forward(permit, screened).await
 }
 
@@ -110,8 +111,13 @@ fn refuse_upgrade(request: &Request<ClientBody>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The record of a refused exchange is in the spool before the client hears of it.
+/// The record of a refused exchange is in the spool before the client hears of it. Who is answered
+/// `busy` leaves none: there is no room, or nowhere to write it.
 async fn refused(refusal: Refusal, mut recorder: Recorder) -> Refusal {
+    if refusal.word() == Word::Busy {
+        recorder.forget();
+        return refusal;
+    }
     match recorder.end(End::Refused(refusal.word())).await {
         Ok(Ok(())) => refusal,
         _ if recorder.proceeds_unwritten() => refusal,

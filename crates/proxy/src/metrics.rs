@@ -106,6 +106,10 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn forgotten(&self) {
+        self.open.dec();
+    }
+
     pub(crate) fn refused(&self, word: &'static str) {
         self.refusals.get_or_create(&WordLabel { word }).inc();
     }

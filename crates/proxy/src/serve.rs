@@ -10,22 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use archive::publish;
+use archive::publish::Publisher;
 use archive::spool::{self, Spool};
 use store::Store;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::price::PriceTable;
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Wrong};
 use crate::exchange::Proxy;
 use crate::exchange::auth::Auth;
 use crate::exchange::endpoint::Endpoints;
 use crate::exchange::limit::Limits;
 use crate::exchange::screen::Screen;
+use crate::exchange::tap::Manner;
 use crate::exchange::upstream::Upstream;
 use crate::ledger::{Ledger, Options, QUEUE_BEYOND_PLACES};
 use crate::metrics::Metrics;
@@ -53,8 +52,7 @@ pub struct Gateway {
 struct Background {
     tasks: TaskTracker,
     stop: CancellationToken,
-    publisher: JoinHandle<()>,
-    stop_publisher: oneshot::Sender<()>,
+    publisher: Publisher,
 }
 
 impl Gateway {
@@ -66,30 +64,38 @@ impl Gateway {
         let derived = Derived::from(&config.secret)?;
         let key = config.upstream.key.resolve().context("the setting upstream.key")?;
         let upstream = Upstream::new(&config.upstream, &key)?;
-        let auth = Auth::new(store.clone(), derived, config.contact.clone()).await?;
+        let auth = Auth::new(store.clone(), derived).await?;
         let doors = Doors::bind(&config.listen, &config.admin_listen).await?;
         let metrics = Arc::new(Metrics::default());
-        let (ledger, publisher, stop_publisher) = ledger(config, metrics.clone()).await?;
+        let (ledger, publisher) = ledger(config, metrics.clone()).await?;
         let proxy = Proxy {
             endpoints: Endpoints::new(&config.endpoints),
             auth,
-            limits: Limits::new(config.limits.exchanges_per_key, config.contact.clone()),
+            limits: Limits::new(config.limits.exchanges_per_key),
             screen: Screen::new(config.max_body, config.max_buffered, config.client.body_timeout),
             upstream,
             ledger,
-            idle_timeout: config.upstream.idle_timeout,
+            manner: Arc::new(Manner {
+                idle_timeout: config.upstream.idle_timeout,
+                contact: config.contact.clone(),
+            }),
         };
         let site = Arc::new(Site::new(proxy, metrics, &config.cors_origins));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let background = Background { tasks, stop, publisher, stop_publisher };
+        let background = Background { tasks, stop, publisher };
         background.start(&site, &store);
         let listening = doors.open(&site, config);
         Ok(Self { site, listening, store, background, _lock: lock })
     }
 
-    /// Where it listens.
+    /// Where it listens for clients.
     pub fn addresses(&self) -> &[SocketAddr] {
-        self.listening.addresses()
+        &self.listening.clients
+    }
+
+    /// Where it listens for operators, if elsewhere.
+    pub fn operators_addresses(&self) -> &[SocketAddr] {
+        &self.listening.operators
     }
 
     /// Whether there is no key yet.
@@ -107,11 +113,11 @@ impl Gateway {
         background.tasks.wait().await;
         site.proxy.ledger.flush(&*store).await.context("writing counts to the store")?;
         let site = Arc::into_inner(site).context("a connection outlived the shutdown")?;
-        tokio::task::spawn_blocking(move || site.proxy.ledger.close())
-            .await
-            .context("closing the spool")?;
-        let _ = background.stop_publisher.send(());
-        background.publisher.await.context("publishing the last segments")
+        let write_all = move || {
+            site.proxy.ledger.close();
+            background.publisher.finish();
+        };
+        tokio::task::spawn_blocking(write_all).await.context("writing what is left")
     }
 }
 
@@ -148,10 +154,7 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(store)
 }
 
-async fn ledger(
-    config: &Config,
-    metrics: Arc<Metrics>,
-) -> Result<(Ledger, JoinHandle<()>, oneshot::Sender<()>)> {
+async fn ledger(config: &Config, metrics: Arc<Metrics>) -> Result<(Ledger, Publisher)> {
     let folder = config.archive.spool.clone();
     let fresh = hex(&random::<4>()?);
     let node = spool::node_name(&folder, || fresh)?;
@@ -169,10 +172,7 @@ async fn ledger(
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     // Recovery reads what an earlier process left, which may be much.
     let spool = tokio::task::spawn_blocking(move || Spool::open(options)).await??;
-    let (stop, stopped) = oneshot::channel();
-    let publishing = publish::run(folder, objects, spool.state().clone(), stopped);
-    #[expect(clippy::disallowed_methods, reason = "awaited by Gateway::stop")]
-    let publisher = tokio::spawn(publishing);
+    let publisher = Publisher::start(folder, objects, spool.state().clone())?;
     let options = Options {
         node,
         prices: prices(config.prices.as_deref())?,
@@ -181,15 +181,15 @@ async fn ledger(
         exchanges,
         clock: clock::now,
     };
-    Ok((Ledger::new(spool, options, metrics), publisher, stop))
+    Ok((Ledger::new(spool, options, metrics), publisher))
 }
 
 /// The price table of a file, or the built-in one.
-pub fn prices(file: Option<&Path>) -> Result<PriceTable> {
+pub fn prices(file: Option<&Path>) -> Result<PriceTable, Wrong> {
     let Some(path) = file else { return Ok(PriceTable::builtin()) };
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("reading the price table {}", path.display()))?;
-    PriceTable::parse(&text).with_context(|| format!("in the price table {}", path.display()))
+    let wrong = |what: String| Wrong(format!("the price table {}: {what}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    PriceTable::parse(&text).map_err(|error| wrong(error.to_string()))
 }
 
 fn make_data_folder(folder: &Path) -> Result<()> {

@@ -4,7 +4,7 @@
 //! it is asked, since `PRAGMA data_version` costs some microseconds and a hop to the thread more.
 
 use std::path::Path;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,12 +18,15 @@ use crate::{Error, Key, KeyState, Refusals, Store};
 /// Each entry brings the tables one version forward; entries are only ever added.
 const MIGRATIONS: &[&str] = &[include_str!("sqlite/001_keys.sql")];
 
+/// Jobs that may wait for the thread; whoever brings one more waits himself.
+const QUEUE: usize = 1024;
+
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A store in one file.
 pub struct Sqlite {
     watch: Mutex<Watch>,
-    jobs: Option<Sender<Job>>,
+    jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -40,7 +43,7 @@ impl Sqlite {
         let mut connection = connect(path)?;
         migrate(&mut connection)?;
         let watch = Watch { connection: connect(path)?, data_version: -1, seq: 0 };
-        let (jobs, inbox) = channel::<Job>();
+        let (jobs, inbox) = sync_channel::<Job>(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || inbox.into_iter().for_each(|job| job(&mut connection)))

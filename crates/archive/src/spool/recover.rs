@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Options;
 use crate::Error;
-use crate::frame::{Closing, Encoder, Line, Opening, Place, first_line, split};
+use crate::frame::{Closing, Encoder, FirstLines, Line, Opening, Place, split};
 use crate::record::{Outcome, Source};
 use crate::segment::{GROWING, SEALED, Segment, list, number, seal};
 
@@ -44,11 +44,11 @@ struct Orphan {
 
 /// Notes which exchanges this segment opens and closes; returns the length of its whole frames.
 fn note(name: &str, bytes: &[u8], underway: &mut BTreeMap<String, Orphan>) -> u64 {
-    let mut whole = 0;
+    let (mut whole, mut first_lines) = (0, FirstLines::new());
     for (offset, frame) in split(bytes) {
         // A frame of the right length with wrong bytes: the disk lost a write. The rest may be good.
         whole = offset + frame.len() as u64;
-        let Ok(line) = first_line(frame) else { continue };
+        let Ok(line) = first_lines.read(frame) else { continue };
         let place = Place { segment: name.to_owned(), offset, length: frame.len() as u64 };
         match line {
             Line::Open(opening) => {

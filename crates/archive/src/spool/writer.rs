@@ -118,8 +118,11 @@ impl Writer {
 
     fn close(&mut self, mut closing: Box<Closing>, rest: Vec<Line>) -> Result<(), Unwritable> {
         let underway = self.open.remove(&closing.record.id);
+        let opened = underway.is_some();
         let torn = underway.as_ref().is_some_and(|underway| underway.torn);
-        closing.frames = underway.map(|underway| underway.frames).unwrap_or_default();
+        if let Some(underway) = underway {
+            closing.frames = underway.frames;
+        }
         if torn {
             fail(&mut closing);
         }
@@ -128,9 +131,13 @@ impl Writer {
         if self.append(&lines).is_ok() {
             return if torn { Err(Unwritable) } else { Ok(()) };
         }
-        // The client will not see the end, so that the record must not say it did.
-        fail(&mut closing);
-        self.unwritten.push((closing, lines.split_off(1)));
+        // What has a frame must have an end, as soon as the disk takes it; the client will not see
+        // its end, so that the record must not say it did. What has none leaves nothing: while the
+        // disk is full nothing more is opened, so that these stay few.
+        if opened || !closing.frames.is_empty() {
+            fail(&mut closing);
+            self.unwritten.push((closing, lines.split_off(1)));
+        }
         Err(Unwritable)
     }
 

@@ -10,6 +10,7 @@ use redact::secret::Secret;
 use serde::Serialize;
 use store::{Key, KeyState, Store};
 
+use crate::config::Wrong;
 use crate::secret::{Derived, hex, random, random_digits};
 
 /// Who is to get a key, and for what.
@@ -82,7 +83,9 @@ pub struct Keys {
 impl Keys {
     /// Makes a key. It can be seen only now.
     pub async fn create(&self, order: Order, now: Timestamp) -> Result<(Listed, Secret<String>)> {
-        ensure!(!order.user.trim().is_empty(), "a key needs a user: --user ada@example.com");
+        if order.user.trim().is_empty() {
+            return Err(Wrong("a key needs a user: --user ada@example.com".to_owned()).into());
+        }
         let secret = Secret::new(own_key::build(random_digits()?));
         let key = self.key(order, &secret, now)?;
         self.store.add_keys(vec![key.clone()]).await?;

@@ -21,7 +21,7 @@ use crate::config::Flags;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   codex-proxy audit list --user ada@example.com --outcome failed
-  codex-proxy audit show 0199a2b4 --part response --raw")]
+  codex-proxy audit show 0199a2b4-6f3e-7c11-9a55-0242ac120002 --part response --raw")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -43,6 +43,7 @@ struct List {
     /// How many at most; 0: all
     #[arg(long, default_value_t = 100)]
     limit: usize,
+    /// Form of the listing
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -70,6 +71,7 @@ struct Search {
     text: String,
     #[command(flatten)]
     filter: FilterArgs,
+    /// Form of the listing
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }

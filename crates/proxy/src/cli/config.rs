@@ -5,11 +5,12 @@ use std::io::Write;
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::Common;
 use super::output::line;
-use super::{Common, WrongUsage};
 use crate::config::layer::Layers;
 use crate::config::setting::{Kind, schema};
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Wrong};
+use crate::serve::prices;
 
 /// Check, show or describe the configuration.
 #[derive(Debug, clap::Args)]
@@ -42,7 +43,8 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
         Command::Schema => line(&serde_json::to_string_pretty(&schema())?),
         Command::Check { resolve: true } => check_secrets(&common.settings(Flags::new())?),
         Command::Check { resolve: false } => {
-            common.settings(Flags::new())?;
+            let config = common.settings(Flags::new())?;
+            prices(config.prices.as_deref())?;
             Ok(writeln!(std::io::stderr(), "the configuration is right")?)
         }
         Command::Show => show(common),
@@ -58,14 +60,14 @@ fn check_secrets(config: &Config) -> Result<()> {
             Err(error) => problems.push(format!("{name}: {error:#}")),
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(WrongUsage(problems.join("\n")).into()) }
+    if problems.is_empty() { Ok(()) } else { Err(Wrong(problems.join("\n")).into()) }
 }
 
 fn show(common: &Common) -> Result<()> {
     let mut flags = Flags::new();
     flags.extend(common.data.as_ref().map(|data| ("data", data.display().to_string())));
     let (_, layers) = Config::load(common.config.as_deref(), &flags).map_err(|problems| {
-        WrongUsage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        Wrong(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })?;
     line(&shown(&layers))
 }

@@ -15,6 +15,7 @@ use store::KeyState;
 
 use super::output::{Format, is_watched, line};
 use super::report::{print, reader};
+use super::stop_asked;
 use crate::admin::keys::{Keys, Order};
 use crate::admin::report::{By, report};
 use crate::clock;
@@ -76,7 +77,7 @@ async fn tour(args: &Args) -> Result<()> {
     books(&config).await?;
     if !args.once {
         invite(address, &ada, &config)?;
-        tokio::signal::ctrl_c().await?;
+        stop_asked().await?;
         line("")?;
     }
     gateway.stop(Duration::from_secs(2)).await?;
@@ -176,9 +177,9 @@ async fn books(config: &Config) -> Result<()> {
 
 fn invite(address: SocketAddr, ada: &Secret<String>, config: &Config) -> Result<()> {
     step("6", "It goes on serving; Ctrl-C ends it. Try it with the real Codex CLI:")?;
-    line(&format!("    export CODEX_PROXY_DEMO_KEY={}", ada.expose()))?;
+    line(&format!("    export CODEX_DEMO_KEY={}", ada.expose()))?;
     let provider = format!(
-        "{{name=\"Codex Proxy\",base_url=\"http://{address}/v1\",env_key=\"CODEX_PROXY_DEMO_KEY\",wire_api=\"responses\"}}"
+        "{{name=\"Codex Proxy\",base_url=\"http://{address}/v1\",env_key=\"CODEX_DEMO_KEY\",wire_api=\"responses\"}}"
     );
     line(&format!(
         "    codex exec -c model_provider=demo -c 'model_providers.demo={provider}' 'hello'"

@@ -8,11 +8,11 @@ use clap::Subcommand;
 use store::KeyState;
 
 use super::output::{Format, Listing, line};
-use super::{Common, WrongUsage, block_on};
+use super::{Common, block_on};
 use crate::admin::import;
 use crate::admin::keys::{Keys, Listed, Order};
 use crate::clock;
-use crate::config::Flags;
+use crate::config::{Flags, Wrong};
 use crate::secret::Derived;
 use crate::serve;
 
@@ -69,7 +69,7 @@ struct Create {
     /// Globs of the models it may ask, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "GLOB")]
     models: Vec<String>,
-    /// `table` prints the key alone
+    /// Form of the listing; `table` prints the key alone
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -86,6 +86,7 @@ struct Import {
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Form of the listing
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -94,6 +95,7 @@ struct Import {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  codex-proxy key list --format json")]
 struct List {
+    /// Form of the listing
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -104,6 +106,7 @@ struct List {
 struct Show {
     /// Key id, its visible prefix, or an e-mail address for all of a person's
     id: String,
+    /// Form of the listing
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -176,7 +179,7 @@ async fn make(keys: &Keys, create: Create) -> Result<()> {
 async fn bring(keys: &Keys, args: &Import) -> Result<()> {
     let path = args.file.display();
     let text = std::fs::read_to_string(&args.file).with_context(|| format!("reading {path}"))?;
-    let entries = import::read(&text).map_err(|error| WrongUsage(format!("{path}: {error:#}")))?;
+    let entries = import::read(&text).map_err(|error| Wrong(format!("{path}: {error:#}")))?;
     let plan = keys.plan(&entries, clock::now()).await?;
     let columns = &["user", "name", "team", "key_id", "prefix", "state", "token"];
     if args.dry_run {

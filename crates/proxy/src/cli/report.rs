@@ -10,10 +10,10 @@ use jiff::civil::Date;
 use serde_json::{Map, Value};
 
 use super::output::{Format, Listing, line};
-use super::{Common, WrongUsage, block_on};
+use super::{Common, block_on};
 use crate::admin::report::{By, Report, Row, report};
 use crate::clock;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Wrong};
 
 /// Usage and cost, by user or otherwise.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,7 @@ pub struct Args {
     /// Also write the rows to this file as CSV
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Form of the listing
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -41,7 +42,7 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
     let from = args.from.unwrap_or(today);
     let to = args.to.unwrap_or(from);
     if to < from {
-        return Err(WrongUsage(format!("the last day {to} is before the first, {from}")).into());
+        return Err(Wrong(format!("the last day {to} is before the first, {from}")).into());
     }
     let made = block_on(async { report(&reader(&config)?, (from, to), args.by).await })?;
     print(&made, args.format)?;

@@ -1,12 +1,10 @@
 //! `serve`: the team gateway.
 
 use std::io::Write;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::Result;
 
-use super::Common;
+use super::{Common, stop_asked};
 use crate::config::{Config, Flags};
 use crate::serve::Gateway;
 
@@ -36,21 +34,13 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
 }
 
 async fn serve(config: &Config) -> Result<()> {
-    // Before anything listens: an early signal must not be lost.
-    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+    // Watched before anything listens: an early signal must not be lost.
+    let asked = stop_asked();
     let gateway = Gateway::start(config).await?;
     say(&greeting(&gateway, config))?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    asked.await?;
     say("stopping: open exchanges may end, then everything is written")?;
-    stop(gateway, config.drain_timeout).await
-}
-
-async fn stop(gateway: Gateway, drain: Duration) -> Result<()> {
-    gateway.stop(drain).await?;
+    gateway.stop(config.drain_timeout).await?;
     say("stopped")
 }
 
@@ -58,6 +48,9 @@ fn greeting(gateway: &Gateway, config: &Config) -> String {
     let mut lines = Vec::new();
     for address in gateway.addresses() {
         lines.push(format!("codex-proxy listens on http://{address}"));
+    }
+    for address in gateway.operators_addresses() {
+        lines.push(format!("  for operators http://{address}"));
     }
     lines.push(format!("  forwards to   {}", config.upstream.url));
     lines.push(format!("  data folder   {}", config.data.display()));

@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use simulate::{Options, Simulator};
 
+use super::stop_asked;
+
 /// Run a simulated OpenAI API, with scripted faults.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
@@ -36,7 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
         let simulator = Simulator::start(options).await?;
         let address = simulator.address();
         writeln!(std::io::stderr(), "the simulated OpenAI API listens on http://{address}/v1")?;
-        tokio::signal::ctrl_c().await?;
+        stop_asked().await?;
         simulator.stop().await;
         Ok(())
     })

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use redact::secret::Secret;
 
+use super::Wrong;
+
 /// A reference to a secret; resolved only by the command that needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretRef {
@@ -32,7 +34,11 @@ impl SecretRef {
     }
 
     /// Fetches the secret; surrounding white space is not part of it.
-    pub fn resolve(&self) -> Result<Secret<String>> {
+    pub fn resolve(&self) -> Result<Secret<String>, Wrong> {
+        self.fetch().map_err(|error| Wrong(format!("{error:#}")))
+    }
+
+    fn fetch(&self) -> Result<Secret<String>> {
         let mut text = match self {
             Self::Env(name) => super::environment(name)
                 .with_context(|| format!("the environment variable {name} is not set"))?,

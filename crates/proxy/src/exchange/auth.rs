@@ -65,7 +65,6 @@ pub struct Auth {
     derived: Derived,
     snapshot: RwLock<Arc<Snapshot>>,
     refreshing: tokio::sync::Mutex<()>,
-    contact: Option<String>,
 }
 
 #[derive(Default)]
@@ -84,17 +83,12 @@ struct Holder {
 
 impl Auth {
     /// Takes the first snapshot.
-    pub async fn new(
-        store: Arc<dyn Store>,
-        derived: Derived,
-        contact: Option<String>,
-    ) -> Result<Self, store::Error> {
+    pub async fn new(store: Arc<dyn Store>, derived: Derived) -> Result<Self, store::Error> {
         let auth = Self {
             store,
             derived,
             snapshot: RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
-            contact,
         };
         auth.refresh().await?;
         Ok(auth)
@@ -108,7 +102,7 @@ impl Auth {
     ) -> Result<Principal, Unproven> {
         let Some((presented, credential)) = presented(headers) else {
             let message = "No key was shown. Send it as `Authorization: Bearer <key>`.";
-            return Err(self.unproven(Word::KeyMissing, message, None));
+            return Err(unproven(Word::KeyMissing, message, None));
         };
         if let Err(error) = self.refresh().await {
             tracing::error!(%error, "the store cannot be read");
@@ -120,11 +114,11 @@ impl Auth {
         let Some(Holder { key, live }) =
             holder.filter(|holder| holder.key.hash.ct_eq(&hash).into())
         else {
-            return Err(self.unproven(Word::KeyUnknown, unknown(presented), None));
+            return Err(unproven(Word::KeyUnknown, unknown(presented), None));
         };
         match usable(&key, now) {
             Ok(()) => Ok(Principal { key, live, credential, _made_here: Proof }),
-            Err((word, message)) => Err(self.unproven(word, message, Some(key.id.clone()))),
+            Err((word, message)) => Err(unproven(word, message, Some(key.id.clone()))),
         }
     }
 
@@ -153,11 +147,6 @@ impl Auth {
     fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-
-    fn unproven(&self, word: Word, message: &str, key_id: Option<String>) -> Unproven {
-        let refusal = Refusal::new(word, message).with_contact(self.contact.as_deref());
-        Unproven { refusal, key_id }
-    }
 }
 
 impl Snapshot {
@@ -176,6 +165,10 @@ impl Snapshot {
         gone.for_each(|(_, holder)| holder.live.ended.cancel());
         Self { version, keys: fresh }
     }
+}
+
+fn unproven(word: Word, message: &str, key_id: Option<String>) -> Unproven {
+    Unproven { refusal: Refusal::new(word, message), key_id }
 }
 
 /// The key that a request shows, and what is left to show the upstream.

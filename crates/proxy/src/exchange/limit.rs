@@ -12,7 +12,6 @@ use super::refusal::{Refusal, Word};
 /// Decides what is admitted.
 pub struct Limits {
     per_key: usize,
-    contact: Option<String>,
 }
 
 /// A place among the exchanges of a key, given back when dropped.
@@ -36,8 +35,8 @@ impl Permit {
 
 impl Limits {
     /// At most `per_key` exchanges of one key at once.
-    pub fn new(per_key: usize, contact: Option<String>) -> Self {
-        Self { per_key, contact }
+    pub fn new(per_key: usize) -> Self {
+        Self { per_key }
     }
 
     /// Takes a place, before the body is read: a client that stalls still holds one.
@@ -65,22 +64,21 @@ impl Limits {
             return Ok(Permit { slot });
         }
         let models = globs.join(", ");
-        let refusal = match ask.and_then(|ask| ask.model.as_deref()) {
+        match ask.and_then(|ask| ask.model.as_deref()) {
             Some(model) if globs.iter().any(|glob| WildMatch::new(glob).matches(model)) => {
-                return Ok(Permit { slot });
+                Ok(Permit { slot })
             }
             Some(model) => {
                 let message = format!("This key may not ask the model {model}, only {models}.");
-                Refusal::new(Word::ModelNotAllowed, message)
+                Err(Refusal::new(Word::ModelNotAllowed, message))
             }
             None => {
                 let message = format!(
                     "This key may ask only {models}, and which model this request asks cannot be read."
                 );
-                Refusal::new(Word::UnreadableBody, message)
+                Err(Refusal::new(Word::UnreadableBody, message))
             }
-        };
-        Err(refusal.with_contact(self.contact.as_deref()))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -36,6 +37,15 @@ pub enum Body {
     Tapped(Box<Tap>),
 }
 
+/// How answers are tapped.
+#[derive(Debug)]
+pub struct Manner {
+    /// Longest silence of an upstream in the middle of an answer.
+    pub idle_timeout: Duration,
+    /// Whom a refusal tells the developer to ask.
+    pub contact: Option<String>,
+}
+
 /// The upstream's body while it passes.
 pub struct Tap {
     upstream: Incoming,
@@ -51,7 +61,7 @@ pub struct Tap {
     held: VecDeque<Frame<Bytes>>,
     key_ended: Pin<Box<WaitForCancellationFutureOwned>>,
     timer: Pin<Box<Sleep>>,
-    idle: Duration,
+    manner: Arc<Manner>,
     last_piece: Instant,
 }
 
@@ -95,7 +105,7 @@ impl Tap {
         answer: Answer,
         mut recorder: Recorder,
         operation: Operation,
-        idle: Duration,
+        manner: Arc<Manner>,
     ) -> Result<Response<Body>, Refusal> {
         let (head, upstream) = answer.response.into_parts();
         let (shape, hold, transport) = reading(operation, recorder.expected(), &head);
@@ -126,8 +136,8 @@ impl Tap {
             ready: VecDeque::new(),
             held: VecDeque::new(),
             key_ended: Box::pin(ended.cancelled_owned()),
-            timer: Box::pin(tokio::time::sleep(idle)),
-            idle,
+            timer: Box::pin(tokio::time::sleep(manner.idle_timeout)),
+            manner,
             last_piece: Instant::now(),
         };
         Ok(Response::from_parts(head, Body::Tapped(Box::new(tap))))
@@ -160,7 +170,7 @@ impl Tap {
     /// One step with the upstream; ready means that something has changed.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.key_ended.as_mut().poll(cx).is_ready() {
-            self.cut_in(&Refusal::key_ended());
+            self.cut_in(Refusal::key_ended());
             return Poll::Ready(());
         }
         ready!(self.recorder.poll_room(cx));
@@ -183,13 +193,13 @@ impl Tap {
             return Poll::Ready(());
         }
         // The timer is not set anew with each piece, which would cost more than this look.
-        let due = self.last_piece + self.idle;
+        let due = self.last_piece + self.manner.idle_timeout;
         if Instant::now() < due {
             self.timer.as_mut().reset(due);
         } else {
-            let limit = humantime::format_duration(self.idle);
+            let limit = humantime::format_duration(self.manner.idle_timeout);
             let message = format!("The upstream has sent nothing for {limit}.");
-            self.cut_in(&Refusal::new(Word::UpstreamTimeout, message));
+            self.cut_in(Refusal::new(Word::UpstreamTimeout, message));
         }
         Poll::Ready(())
     }
@@ -246,7 +256,8 @@ impl Tap {
 
     /// Ends the answer from our side: with an event where the client reads events, else by
     /// breaking off.
-    fn cut_in(&mut self, refusal: &Refusal) {
+    fn cut_in(&mut self, refusal: Refusal) {
+        let refusal = refusal.with_contact(self.manner.contact.as_deref());
         let Some(event) = self.event else {
             let broken = After::Break(refusal.word().as_str().into());
             return self.end(End::Refused(refusal.word()), broken);
@@ -254,7 +265,7 @@ impl Tap {
         // A half event is ended by a blank line; what is held of it has not been sent.
         let half = if self.recorder.mid_event() { "\n\n" } else { "" };
         self.held.clear();
-        self.held.push_back(Frame::data((half.to_owned() + &event(refusal)).into()));
+        self.held.push_back(Frame::data((half.to_owned() + &event(&refusal)).into()));
         self.end(End::Refused(refusal.word()), After::Over);
     }
 

@@ -16,7 +16,7 @@ use wire::meter::Shape;
 use super::Books;
 use super::account::{Account, End, Expected};
 use crate::config::{Bodies, WhenFull};
-use crate::exchange::refusal::Refusal;
+use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::{Screened, ScreenedBody};
 
 /// Bytes of an answer that are collected before they go to the spool.
@@ -33,6 +33,8 @@ pub struct Recorder {
     account: Box<Account>,
     /// The opening frame is in the spool.
     opened: bool,
+    /// The request's body, until it is in the spool.
+    question: Bytes,
     /// What of the answer is not in the spool yet.
     answer: Vec<u8>,
     pieces: Pieces,
@@ -45,27 +47,35 @@ impl Recorder {
     pub(crate) fn new(books: Arc<Books>, place: Place, account: Account) -> Self {
         let pieces = Pieces::new(&books);
         books.metrics.opened();
-        let (account, answer) = (Box::new(account), Vec::new());
-        Self { books, place: Some(place), account, opened: false, answer, pieces }
+        Self {
+            books,
+            place: Some(place),
+            account: Box::new(account),
+            opened: false,
+            question: Bytes::new(),
+            answer: Vec::new(),
+            pieces,
+        }
     }
 
-    /// Brings the opening frame to the spool: before the first byte goes upstream.
-    pub async fn request(&mut self, screened: &mut Screened) -> Result<(), Refusal> {
+    /// Notes what is asked; from now on a refusal is on record with it.
+    pub fn asked(&mut self, screened: &mut Screened) {
         let ask = screened.ask.as_ref();
-        let keep = self.books.options.bodies == Bodies::Full;
-        let mut parts = Vec::new();
         match &mut screened.body {
             ScreenedBody::Whole(body, _) => {
                 self.account.asked(ask, body.len() as u64);
-                if keep {
-                    parts = Part::cut(&self.account.record.id, Side::Request, body);
-                }
+                self.question = body.clone();
             }
             ScreenedBody::Streamed { copier, .. } => {
                 self.account.asked(ask, 0);
                 *copier = Some(self.copier());
             }
         }
+    }
+
+    /// Brings the opening frame to the spool: before the first byte goes upstream.
+    pub async fn request(&mut self) -> Result<(), Refusal> {
+        let parts = self.take_question();
         let (ack, done) = oneshot::channel();
         let command = Command::Open(Box::new(self.opening()), parts, ack);
         let sent = self.books.inbox.send(command).await.is_ok();
@@ -123,6 +133,15 @@ impl Recorder {
         closed
     }
 
+    /// Leaves no record: only for a request that was answered `busy`, and never once its opening
+    /// frame is written.
+    pub fn forget(mut self) {
+        if !self.opened && self.place.take().is_some() {
+            self.books.metrics.forgotten();
+            self.books.count_refused(Some(self.account.record.key_id.clone()), Word::Busy);
+        }
+    }
+
     /// Keeps bytes that came after the end.
     pub fn late(&mut self, piece: &[u8]) {
         if self.books.options.bodies == Bodies::Full {
@@ -148,6 +167,7 @@ impl Recorder {
         let mut lines = Vec::new();
         if !self.opened {
             lines.push(Line::Open(Box::new(self.opening())));
+            lines.extend(self.take_question().into_iter().map(Line::Body));
         }
         lines.extend(self.take_answer().into_iter().map(Line::Body));
         let response = self.account.response.take();
@@ -158,6 +178,14 @@ impl Recorder {
     fn opening(&self) -> Opening {
         let record = self.account.record.clone();
         Opening { record, request: self.account.request.clone(), frames: Vec::new() }
+    }
+
+    fn take_question(&mut self) -> Vec<Part> {
+        let question = std::mem::take(&mut self.question);
+        if self.books.options.bodies == Bodies::None {
+            return Vec::new();
+        }
+        Part::cut(&self.account.record.id, Side::Request, &question)
     }
 
     fn take_answer(&mut self) -> Vec<Part> {

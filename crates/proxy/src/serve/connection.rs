@@ -23,7 +23,10 @@ pub struct Doors {
 
 /// Sockets that are open.
 pub struct Listening {
-    addresses: Vec<SocketAddr>,
+    /// Where it listens for clients.
+    pub clients: Vec<SocketAddr>,
+    /// Where it listens for operators, if elsewhere.
+    pub operators: Vec<SocketAddr>,
     connections: TaskTracker,
     /// Fires first: nothing new, and what is open ends when its exchange does.
     closing: CancellationToken,
@@ -52,8 +55,9 @@ impl Doors {
         let connections = TaskTracker::new();
         let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
         let room = Arc::new(Semaphore::new(config.limits.connections));
-        let mut addresses = Vec::new();
+        let (mut clients, mut operators) = (Vec::new(), Vec::new());
         for (listener, door) in self.listeners {
+            let addresses = if door == Door::Operators { &mut operators } else { &mut clients };
             addresses.extend(listener.local_addr());
             let host = Host {
                 site: site.clone(),
@@ -66,16 +70,11 @@ impl Doors {
             };
             connections.spawn(host.welcome(listener));
         }
-        Listening { addresses, connections, closing, cut }
+        Listening { clients, operators, connections, closing, cut }
     }
 }
 
 impl Listening {
-    /// Where it listens, clients first.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
     /// Closes the sockets, waits up to `drain` for open exchanges, then cuts the rest.
     pub async fn close(self, drain: Duration, before_cut: impl FnOnce()) {
         self.closing.cancel();

@@ -101,7 +101,8 @@ impl Site {
             Ok(answer) => answer,
             Err(refusal) => {
                 unread.discard().await;
-                let mut answer = refusal.response().map(whole);
+                let contact = self.proxy.manner.contact.as_deref();
+                let mut answer = refusal.with_contact(contact).response().map(whole);
                 date(answer.headers_mut());
                 answer
             }

@@ -1,8 +1,10 @@
 //! A test language: an upstream, a gateway, a client, each in a line.
 
 pub(crate) mod client;
+pub(crate) mod codex;
 pub(crate) mod gateway;
 pub(crate) mod recording;
+pub(crate) mod sdk;
 
 use std::time::{Duration, Instant};
 

@@ -12,8 +12,11 @@
 
 mod harness;
 mod story_bad_input;
+mod story_codex;
 mod story_crash;
 mod story_exchange;
+mod story_full;
 mod story_keys;
+mod story_sdk;
 mod story_wire;
 mod tidy;

@@ -215,7 +215,8 @@ fn a_wrong_start_says_why() {
     check(&["config", "check", "--resolve"], 2, &["OPENAI_API_KEY is not set"]);
     check(&["report", "2026-02-02", "2026-01-01"], 2, &["before the first"]);
     // What fails for other reasons is 1.
-    check(&["serve"], 1, &["OPENAI_API_KEY is not set"]);
+    check(&["serve"], 2, &["OPENAI_API_KEY is not set"]);
+    check(&["key", "create", "--user", ""], 2, &["a key needs a user"]);
     check(&["audit", "show", "nothing-like-an-id"], 1, &["no exchange has the id"]);
     check(&["key", "disable", "nobody@example.com"], 1, &["no key has the id, prefix or user"]);
     std::fs::write(folder.path().join("file"), "").unwrap();

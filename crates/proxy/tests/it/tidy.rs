@@ -9,7 +9,7 @@ const CRATES: [(&str, &[&str]); 6] = [
     ("redact", &[]),
     ("simulate", &[]),
     ("store", &[]),
-    ("archive", &["wire"]),
+    ("archive", &[]),
     ("proxy", &["archive", "redact", "simulate", "store", "wire"]),
 ];
 
@@ -21,7 +21,7 @@ const MODULES: [(&str, &[&str]); 10] = [
     // The journey writes to the ledger; the ledger knows who asked what, and why it was refused.
     ("exchange", &["config", "ledger", "secret"]),
     ("ledger", &["config", "exchange", "metrics"]),
-    ("admin", &["secret"]),
+    ("admin", &["config", "secret"]),
     ("metrics", &[]),
     ("secret", &["config"]),
     ("config", &[]),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -146,4 +147,86 @@ fn whole_length(read: &[u8]) -> Option<usize> {
         text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
     let whole = head + length.unwrap_or(0);
     (read.len() >= whole).then_some(whole)
+}
+
+/// A wire between a client and a gateway, tapped.
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    passed: Arc<Mutex<Vec<Passed>>>,
+    _tasks: JoinSet<()>,
+}
+
+/// What passed on one connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Passed {
+    pub(crate) sent: Vec<u8>,
+    pub(crate) received: Vec<u8>,
+}
+
+impl Relay {
+    /// Joins each connection to one of its own towards this address.
+    pub(crate) async fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let passed = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = JoinSet::new();
+        let all = passed.clone();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect(to).await.unwrap();
+                all.lock().unwrap().push(Passed::default());
+                let index = all.lock().unwrap().len() - 1;
+                connections.spawn(join(near, far, all.clone(), index));
+            }
+        });
+        Self { address, passed, _tasks: tasks }
+    }
+
+    /// What passed so far, by connection.
+    pub(crate) fn passed(&self) -> Vec<Passed> {
+        self.passed.lock().unwrap().clone()
+    }
+}
+
+async fn join(near: TcpStream, far: TcpStream, all: Arc<Mutex<Vec<Passed>>>, index: usize) {
+    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+    let sent = |bytes: &[u8]| all.lock().unwrap()[index].sent.extend(bytes);
+    let received = |bytes: &[u8]| all.lock().unwrap()[index].received.extend(bytes);
+    tokio::join!(copy(near_in, far_out, sent), copy(far_in, near_out, received));
+}
+
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, note: impl Fn(&[u8])) {
+    let mut buffer = vec![0; 65536];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        note(&buffer[..length]);
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A request without what a gateway must replace: its other lines in order, and its body.
+pub(crate) fn lasting(request: &[u8]) -> (Vec<String>, Vec<u8>) {
+    let end = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(request[..end].to_vec()).unwrap();
+    let replaced = ["host", "authorization", "connection"];
+    let lasts = |line: &&str| {
+        !replaced.contains(&line.split(':').next().unwrap().to_ascii_lowercase().as_str())
+    };
+    (head.split("\r\n").filter(lasts).map(str::to_owned).collect(), request[end + 4..].to_vec())
+}
+
+/// The body of a chunked answer.
+pub(crate) fn unchunked(answer: &[u8]) -> String {
+    let text = String::from_utf8(answer.to_vec()).unwrap();
+    let (_, mut rest) = text.split_once("\r\n\r\n").unwrap();
+    let mut body = String::new();
+    while let Some((length, after)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        body.push_str(&after[..length]);
+        // A client that has seen the last event need not wait for the last chunk's end.
+        rest = after.get(length + 2..).unwrap_or_default();
+    }
+    body
 }

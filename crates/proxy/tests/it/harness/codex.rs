@@ -1,0 +1,112 @@
+//! A developer's machine with the real Codex CLI on it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::sdk::{Finished, finish, installed};
+
+/// The name of the repository that the developer works in.
+pub(crate) const REPOSITORY: &str = "lighthouse";
+
+/// The developer's home folder, with Codex configured and a repository beside it.
+pub(crate) struct Codex {
+    home: TempDir,
+}
+
+impl Codex {
+    /// Sets up a machine of its own.
+    pub(crate) fn new() -> Self {
+        let codex = Self { home: tempfile::tempdir().unwrap() };
+        let repository = codex.repository();
+        std::fs::create_dir_all(codex.home.path().join("codex")).unwrap();
+        std::fs::create_dir_all(&repository).unwrap();
+        codex.git(&["init", "--quiet"]);
+        codex.git(&["remote", "add", "origin", "https://git.example.com/team/lighthouse.git"]);
+        codex.git(&["commit", "--quiet", "--allow-empty", "--message", "Begin"]);
+        codex
+    }
+
+    /// Where the developer works.
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.home.path().join(REPOSITORY)
+    }
+
+    /// The repository's latest commit.
+    pub(crate) fn commit(&self) -> String {
+        self.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// Runs `codex exec` against a base address, with a key.
+    pub(crate) async fn exec(&self, url: &str, key: &str, arguments: &[&str]) -> Finished {
+        let home = self.home.path();
+        std::fs::write(home.join("codex/config.toml"), configuration(url)).unwrap();
+        let mut command = self.clean(&installed("node_modules/.bin/codex"));
+        command.arg("exec").args(arguments);
+        command.env("CODEX_HOME", home.join("codex")).env("CODEX_PROXY_KEY", key);
+        // Codex looks for updates and skills on the net; nobody answers there.
+        command.env("HTTPS_PROXY", "http://127.0.0.1:9");
+        finish(command).await
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let mut command = self.clean(Path::new("git"));
+        let author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"];
+        let output = command.args(author).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn clean(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", env!("PATH")).env("HOME", self.home.path());
+        command.env("GIT_CONFIG_NOSYSTEM", "1").current_dir(self.repository());
+        command
+    }
+}
+
+impl Finished {
+    /// The session that Codex said it began.
+    pub(crate) fn session(&self) -> &str {
+        self.stderr.lines().find_map(|line| line.strip_prefix("session id: ")).unwrap()
+    }
+
+    /// The errors that Codex printed, without the names that differ from run to run.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        let steady = |word: &str| match word {
+            word if word.starts_with("http://127.0.0.1:") => "URL".to_owned(),
+            word if word.starts_with("req_") => "ID".to_owned(),
+            word => word.to_owned(),
+        };
+        let errors = self.stderr.lines().filter(|line| line.starts_with("ERROR: "));
+        errors.map(|line| line.split(' ').map(steady).collect::<Vec<_>>().join(" ")).collect()
+    }
+}
+
+/// Codex's configuration. Few retries, so that errors are told soon; and no sandbox, because
+/// where these tests run there may be none.
+fn configuration(url: &str) -> String {
+    format!(
+        r#"model = "gpt-5.5"
+model_provider = "codexproxy"
+approval_policy = "never"
+sandbox_mode = "danger-full-access"
+check_for_update_on_startup = false
+
+[analytics]
+enabled = false
+
+[otel]
+metrics_exporter = "none"
+
+[model_providers.codexproxy]
+name = "codex-proxy"
+base_url = "{url}"
+env_key = "CODEX_PROXY_KEY"
+wire_api = "responses"
+request_max_retries = 1
+stream_max_retries = 1
+"#
+    )
+}

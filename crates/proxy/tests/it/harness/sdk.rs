@@ -1,0 +1,106 @@
+//! Real client programs: where they are installed, how they run, and OpenAI's SDKs among them.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// No client needs longer.
+const CAP: Duration = Duration::from_secs(60);
+
+/// What the installed clients must have been installed from.
+const PINS: &str = concat!(
+    include_str!("../../clients/package.json"),
+    include_str!("../../clients/requirements.txt")
+);
+
+/// One of OpenAI's SDKs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sdk {
+    Python,
+    Node,
+}
+
+/// What a program left behind.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: Option<i32>,
+}
+
+impl Sdk {
+    /// Makes these calls one after the other; what came back from each.
+    pub(crate) async fn call(self, url: &str, key: &str, prompt: &str, calls: &[&str]) -> Value {
+        let (program, file) = match self {
+            Self::Python => (installed("python/bin/python"), "sdk.py"),
+            Self::Node => ("node".into(), "sdk.mjs"),
+        };
+        let mut command = Command::new(program);
+        command.arg(script(file)).args(calls).current_dir(installed("."));
+        command.env_clear().env("PATH", env!("PATH")).env("HOME", installed("."));
+        command.envs([("OPENAI_BASE_URL", url), ("OPENAI_API_KEY", key), ("PROMPT", prompt)]);
+        let finished = finish(command).await;
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+        serde_json::from_str(&finished.stdout).unwrap()
+    }
+}
+
+/// A file among the installed clients.
+pub(crate) fn installed(path: &str) -> PathBuf {
+    let clients = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
+    let stamp = std::fs::read_to_string(clients.join("installed")).unwrap_or_default();
+    let hint = "the clients are not installed: run `sh crates/proxy/tests/clients/install.sh`";
+    assert!(stamp == PINS, "{hint} (with the same CARGO_TARGET_DIR)");
+    clients.join(path)
+}
+
+/// A small program of these tests.
+pub(crate) fn script(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(file)
+}
+
+/// Runs a program to its end, while upstreams of the test go on answering.
+pub(crate) async fn finish(mut command: Command) -> Finished {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = command.spawn().unwrap();
+    let group = child.id();
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
+    let Ok(ended) = tokio::time::timeout(CAP, ended).await else {
+        // The whole group: what the program started holds its pipes as well.
+        let killed = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
+        panic!("{:?} did not end within {CAP:?}; killed: {killed:?}", command.get_program());
+    };
+    let output = ended.unwrap().unwrap();
+    Finished {
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code(),
+    }
+}
+
+/// What is on the upstream's bill and in a record alike.
+pub(crate) const COUNTED: [&str; 9] = [
+    "response_id",
+    "status",
+    "service_tier",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "total_tokens",
+];
+
+/// That of each exchange in order.
+pub(crate) fn counted(exchanges: &[Value]) -> Vec<[&Value; 9]> {
+    exchanges.iter().map(|exchange| COUNTED.map(|name| &exchange[name])).collect()
+}
+
+/// The upstream's bill so far, each entry as JSON.
+pub(crate) fn bill(simulator: &simulate::Simulator) -> Vec<Value> {
+    let bill = simulator.bill();
+    bill.exchanges.iter().map(|billed| serde_json::to_value(billed).unwrap()).collect()
+}
