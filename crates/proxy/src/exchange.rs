@@ -59,9 +59,7 @@ pub async fn exchange(
         proxy.ledger.refused(None, refusal.word());
     })?;
     let principal = authenticate(proxy, arrival, &request).await?;
-    let (head, body) = request.into_parts();
-    let mut recorder = proxy.ledger.open(&principal, &endpoint, &head, arrival)?;
-    let request = Request::from_parts(head, body);
+    let mut recorder = proxy.ledger.open(&principal, &endpoint, &request, arrival)?;
     let operation = endpoint.operation;
     match carry(proxy, &principal, &endpoint, request, &mut recorder).await {
         Ok(answer) => Tap::on(answer, recorder, operation, proxy.manner.clone()).await,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use archive::segment::Clock;
 use archive::spool::{Command, Spool};
-use http::request::Parts;
+use http::Request;
 use store::{Refusals, Store};
 use tokio::sync::{Semaphore, mpsc};
 use wire::price::PriceTable;
@@ -79,20 +79,24 @@ impl Ledger {
 
     /// Opens the record of an exchange. From here on a record is certain: the place of its closing
     /// frame in the spool's queue is taken now.
-    pub fn open(
+    pub fn open<B>(
         &self,
         principal: &Principal,
         endpoint: &Endpoint,
-        head: &Parts,
+        request: &Request<B>,
         arrival: Arrival,
     ) -> Result<Recorder, Refusal> {
-        if self.books.stopping.load(Ordering::Relaxed) {
-            return Err(Refusal::busy("This proxy is stopping."));
+        let refuse = |message: &str| {
+            self.refused(Some(principal.key.id.clone()), Word::Busy);
+            Refusal::busy(message)
+        };
+        if self.books.is_stopping() {
+            return Err(refuse("This proxy is stopping."));
         }
-        let full = || Refusal::busy("Too many exchanges are under way on this proxy.");
+        let full = || refuse("Too many exchanges are under way on this proxy.");
         let place = self.places.clone().try_acquire_owned().map_err(|_| full())?;
         let seat = self.books.inbox.clone().try_reserve_owned().map_err(|_| full())?;
-        let account = Account::new(principal, endpoint, head, arrival, &self.books.options.node);
+        let account = Account::new(principal, endpoint, request, arrival, &self.books.options.node);
         Ok(Recorder::new(self.books.clone(), (seat, place), account))
     }
 
@@ -126,7 +130,7 @@ impl Ledger {
 
     /// Whether records can be written.
     pub fn is_writable(&self) -> bool {
-        self.spool.state().is_writable() && !self.books.stopping.load(Ordering::Relaxed)
+        self.spool.state().is_writable() && !self.books.is_stopping()
     }
 
     /// From now on nothing new is opened, and what breaks off is our doing.

@@ -7,8 +7,7 @@ use std::time::Instant;
 use archive::frame::{RequestHead, ResponseHead};
 use archive::record::{Altered, Outcome, Record, Source, Transport, UsageKind};
 use archive::segment::day_of;
-use http::HeaderMap;
-use http::request::Parts;
+use http::{HeaderMap, Request};
 use jiff::Timestamp;
 use redact::headers::storable;
 use redact::own_key;
@@ -80,10 +79,10 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) fn new(
+    pub(crate) fn new<B>(
         principal: &Principal,
         endpoint: &Endpoint,
-        head: &Parts,
+        request: &Request<B>,
         arrival: Arrival,
         node: &str,
     ) -> Self {
@@ -92,15 +91,15 @@ impl Account {
         record.user.clone_from(&principal.key.user);
         record.team.clone_from(&principal.key.team);
         record.endpoint.clone_from(&endpoint.name);
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let request = RequestHead {
-            method: head.method.to_string(),
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let head = RequestHead {
+            method: request.method().to_string(),
             target: own_key::mask(target).into_owned(),
-            headers: stored_headers(&head.headers),
+            headers: stored_headers(request.headers()),
         };
         let mut account = Self {
             record,
-            request,
+            request: head,
             response: None,
             meter: Meter::new(Shape::Opaque),
             decoder: None,
@@ -110,7 +109,7 @@ impl Account {
             expected: Expected::Whole,
             operation: endpoint.operation,
             arrived: arrival.at,
-            headers: head.headers.clone(),
+            headers: request.headers().clone(),
         };
         account.attribute(None);
         account

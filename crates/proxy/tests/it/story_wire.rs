@@ -107,38 +107,7 @@ async fn an_upload_streams_through_and_is_kept_whole() {
 async fn the_reports_sums_are_the_bill_to_the_token() {
     let simulator = simulator().await;
     let gateway = Gateway::start(&url(&simulator));
-    let keys =
-        [gateway.key("ada@example.com"), gateway.key_with("grace@example.com", &["--team", "red"])];
-    let models = ["gpt-5.5", "gpt-6.1-sol", "gpt-5.4-mini", "o3"];
-    let inputs = [
-        "hello",
-        "sim:reasoning=300",
-        "sim:words=400",
-        "sim:tool=\\\"f\\\" sim:args=\\\"{}\\\"",
-        "sim:cached=3 sim:input_tokens=1000",
-        "sim:status=500",
-        "sim:fail=server_error",
-        "sim:incomplete=max_output_tokens",
-        "sim:tier=flex",
-        "sim:crlf sim:comment",
-        "sim:event=300KiB",
-    ];
-    let mut asked = 0;
-    for (round, input) in inputs.iter().enumerate() {
-        for (number, model) in models.iter().enumerate() {
-            let stream = (round + number) % 2 == 0;
-            let key = &keys[number % 2].value;
-            let responses =
-                format!("{{\"model\":\"{model}\",\"stream\":{stream},\"input\":\"{input}\"}}");
-            post(gateway.address, "/v1/responses", key, &responses).await;
-            let options = if stream { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
-            let chat = format!(
-                "{{\"model\":\"{model}\",\"stream\":{stream}{options},\"messages\":[{{\"role\":\"user\",\"content\":\"{input}\"}}]}}"
-            );
-            post(gateway.address, "/v1/chat/completions", key, &chat).await;
-            asked += 2;
-        }
-    }
+    let asked = ask_much(&gateway).await;
     let bill = simulator.bill().exchanges;
     let report: Vec<Value> =
         serde_json::from_str(&gateway.ok(&["report", "--by", "model", "--format", "json"]))
@@ -177,6 +146,44 @@ async fn the_reports_sums_are_the_bill_to_the_token() {
     assert_eq!(csv, std::fs::read_to_string(gateway.folder.path().join("out.csv")).unwrap());
     assert!(csv.starts_with("user,requests,errors,input_tokens,cached_input_tokens,output_tokens,reasoning_tokens,total_tokens,cost_usd,unpriced_requests,models\n"));
     simulator.stop().await;
+}
+
+/// Asks several models in both APIs, streamed and not, with and without trouble, as two people;
+/// tells how often.
+async fn ask_much(gateway: &Gateway) -> u64 {
+    let keys =
+        [gateway.key("ada@example.com"), gateway.key_with("grace@example.com", &["--team", "red"])];
+    let models = ["gpt-5.5", "gpt-6.1-sol", "gpt-5.4-mini", "o3"];
+    let inputs = [
+        "hello",
+        "sim:reasoning=300",
+        "sim:words=400",
+        "sim:tool=\\\"f\\\" sim:args=\\\"{}\\\"",
+        "sim:cached=3 sim:input_tokens=1000",
+        "sim:status=500",
+        "sim:fail=server_error",
+        "sim:incomplete=max_output_tokens",
+        "sim:tier=flex",
+        "sim:crlf sim:comment",
+        "sim:event=300KiB",
+    ];
+    let mut asked = 0;
+    for (round, input) in inputs.iter().enumerate() {
+        for (number, model) in models.iter().enumerate() {
+            let stream = (round + number) % 2 == 0;
+            let key = &keys[number % 2].value;
+            let responses =
+                format!("{{\"model\":\"{model}\",\"stream\":{stream},\"input\":\"{input}\"}}");
+            post(gateway.address, "/v1/responses", key, &responses).await;
+            let options = if stream { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
+            let chat = format!(
+                "{{\"model\":\"{model}\",\"stream\":{stream}{options},\"messages\":[{{\"role\":\"user\",\"content\":\"{input}\"}}]}}"
+            );
+            post(gateway.address, "/v1/chat/completions", key, &chat).await;
+            asked += 2;
+        }
+    }
+    asked
 }
 
 fn by_user(gateway: &Gateway) -> Vec<Value> {

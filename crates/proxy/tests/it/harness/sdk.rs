@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// No client needs longer.
-const CAP: Duration = Duration::from_secs(60);
+const CAP: Duration = Duration::from_mins(1);
 
 /// What the installed clients must have been installed from.
 const PINS: &str = concat!(
@@ -71,7 +71,8 @@ pub(crate) async fn finish(mut command: Command) -> Finished {
     let Ok(ended) = tokio::time::timeout(CAP, ended).await else {
         // The whole group: what the program started holds its pipes as well.
         let killed = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
-        panic!("{:?} did not end within {CAP:?}; killed: {killed:?}", command.get_program());
+        let program = command.get_program().display();
+        panic!("{program} did not end within {CAP:?}; killed: {killed:?}");
     };
     let output = ended.unwrap().unwrap();
     Finished {
