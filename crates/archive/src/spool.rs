@@ -71,6 +71,8 @@ pub enum Command {
     /// It has ended; what else belongs into this frame: the rest of its answer, or its opening
     /// where it had none. Without an ack nobody waits any more.
     Close(Box<Closing>, Vec<Line>, Option<Ack>),
+    /// No more comes that matters.
+    Stop,
 }
 
 /// The spool of this process.
@@ -126,10 +128,11 @@ impl Spool {
         &self.state
     }
 
-    /// Writes what is queued, seals the last segment and waits for that. Every other sender must
-    /// be gone.
+    /// Writes what is queued before this, seals the last segment and waits for that. What others
+    /// send later is not taken.
     pub fn close(self) {
-        drop(self.inbox);
+        // Not by dropping the sender alone: an upload that hangs may hold another one for ever.
+        let _ = self.inbox.blocking_send(Command::Stop);
         // A panic of the writer has been printed; what it left is recovered at the next start.
         let _ = self.thread.join();
     }

@@ -62,6 +62,10 @@ async fn close(spool: &Spool, number: u8, body: &[u8]) {
     done.await.unwrap().unwrap();
 }
 
+async fn closed(spool: Spool) {
+    tokio::task::spawn_blocking(move || spool.close()).await.unwrap();
+}
+
 async fn all(reader: &Reader) -> Vec<Found> {
     let mut all = Vec::new();
     let days = (date(2025, 10, 1), date(2025, 10, 31));
@@ -90,7 +94,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
 
     let live = all(&reader).await;
     let before = reader.exchange(&live[0]).await.unwrap();
-    spool.close();
+    closed(spool).await;
     crate::publish::sealed(folder.path(), &*objects).await.unwrap();
     let after = reader.find(&live[0].record.id).await.unwrap().unwrap();
 
@@ -169,9 +173,9 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
     crate::publish::sealed(folder.path(), &*objects).await.unwrap();
     close(&spool, 1, b"answer").await;
     // The second is never closed: the process ends, the next one finds it.
-    spool.close();
+    closed(spool).await;
     let spool = Spool::open(options(folder.path())).unwrap();
-    spool.close();
+    closed(spool).await;
 
     let found = all(&reader).await;
     let expected = [("1", Outcome::Complete), ("2", Outcome::Failed)]
@@ -187,6 +191,6 @@ async fn a_spool_has_one_writer() {
     let folder = tempfile::tempdir().unwrap();
     let first = Spool::open(options(folder.path())).unwrap();
     assert!(matches!(Spool::open(options(folder.path())), Err(Error::Locked(_))));
-    first.close();
-    Spool::open(options(folder.path())).unwrap().close();
+    closed(first).await;
+    closed(Spool::open(options(folder.path())).unwrap()).await;
 }

@@ -33,6 +33,13 @@ pub(super) struct Writer {
     state: State,
 }
 
+/// What the thread does after a batch.
+#[derive(PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Stop,
+}
+
 struct Underway {
     opening: Box<Opening>,
     frames: Vec<Place>,
@@ -61,8 +68,8 @@ impl Writer {
                 let received = inbox.recv_many(&mut batch, BATCH);
                 match tokio::time::timeout_at(due, received).await {
                     Ok(0) => break,
-                    Ok(_) => self.append_batch(&mut batch),
-                    Err(_) => {}
+                    Ok(_) if self.append_batch(&mut batch) == Then::Stop => break,
+                    Ok(_) | Err(_) => {}
                 }
                 if Instant::now() >= due {
                     self.tick();
@@ -75,7 +82,8 @@ impl Writer {
     }
 
     /// Appends each command's frame, syncs as promised, then tells whoever waits.
-    fn append_batch(&mut self, batch: &mut Vec<Command>) {
+    fn append_batch(&mut self, batch: &mut Vec<Command>) -> Then {
+        let mut then = Then::GoOn;
         let mut acks: Vec<(Ack, Result<(), Unwritable>)> = Vec::with_capacity(batch.len());
         for command in batch.drain(..) {
             match command {
@@ -85,6 +93,7 @@ impl Writer {
                     let result = self.close(closing, rest);
                     acks.extend(ack.map(|ack| (ack, result)));
                 }
+                Command::Stop => then = Then::Stop,
             }
         }
         let synced = self.sync_if(|sync, _| sync == Sync::Always);
@@ -92,6 +101,7 @@ impl Writer {
             // Whoever asked may have gone: the frame is written all the same.
             let _ = ack.send(result.and(synced));
         }
+        then
     }
 
     fn open(&mut self, opening: Box<Opening>, parts: Vec<Part>) -> Result<(), Unwritable> {

@@ -276,3 +276,39 @@ async fn an_answer_without_a_body_has_a_record_too() {
     assert_eq!(answer.json()["object"], "list");
     simulator.stop().await;
 }
+
+#[tokio::test]
+async fn a_stream_passes_the_same_however_it_is_cut() {
+    // Given one stream with all line ends, comments, many-byte characters and bytes after its end.
+    let text = format!(
+        ": hello\r\n\r\nevent: response.created\r\ndata: {{\"type\":\"response.created\"}}\r\n\r\n\
+         data: {{\"type\":\"response.output_text.delta\",\"delta\":\"gr\u{fc}\u{df}e \u{1f980}\"}}\n\n\
+         event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{ANSWER}}}\n\n\
+         : trailing\n\n"
+    );
+    for piece in [1, 2, 3, 7, 64, text.len()] {
+        let mut steps = vec![stream_head()];
+        for part in text.as_bytes().chunks(piece) {
+            let size = format!("{:x}\r\n", part.len());
+            steps.push(Step::Send([size.as_bytes(), part, b"\r\n"].concat()));
+        }
+        steps.push(chunk(""));
+        let upstream = Recording::start(steps).await;
+        let gateway = Gateway::start(&upstream.url());
+        let key = gateway.key("ada@example.com");
+
+        let body = r#"{"model":"gpt-5.5","stream":true}"#;
+        let answer = post(gateway.address, "/v1/responses", &key.value, body).await;
+
+        assert_eq!((answer.broken, answer.text()), (false, text.clone()), "pieces of {piece}");
+        let records = gateway.records();
+        assert_eq!(records.len(), 1);
+        let record = &records[0];
+        assert_eq!(
+            (&record["outcome"], &record["total_tokens"]),
+            (&json!("complete"), &json!(110))
+        );
+        let kept = gateway.raw(record["id"].as_str().unwrap(), "response");
+        assert_eq!(String::from_utf8(kept).unwrap(), text, "pieces of {piece}");
+    }
+}
