@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::Error;
 use crate::frame::{FirstLines, Line, Place, split};
 use crate::record::Record;
-use crate::segment::{SEALED, day_of, in_day, list, object_path};
+use crate::segment::{SEALED, day_of, in_day, list, object_path, sync_folder};
 use crate::spool::State;
 
 /// How long to wait after the object store refused.
@@ -61,10 +61,7 @@ async fn run(
 ) {
     let mut stopping = false;
     loop {
-        let result = sealed(spool, objects).await;
-        if let Err(error) = &result {
-            tracing::warn!(%error, "the archive does not take segments, they wait in the spool");
-        }
+        let result = publish_sealed(spool, objects).await;
         if stopping {
             return;
         }
@@ -78,22 +75,33 @@ async fn run(
     }
 }
 
-/// Publishes every sealed segment once and removes it from the spool.
-pub async fn sealed(spool: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
+/// Publishes every sealed segment once and removes it from the spool. One that fails does not keep
+/// the others back; the last failure is told.
+pub(crate) async fn publish_sealed(spool: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
+    let mut result = Ok(());
     for (name, path) in list(spool, &[SEALED])? {
-        let doing = format!("reading {}", path.display());
-        let bytes = tokio::fs::read(&path).await.map_err(Error::disk(doing))?;
-        let records = records_by_day(&name, &bytes)?;
-        // Bodies first: a record that is visible can always be shown whole. The names and bytes
-        // are the same at every try, so that a try after a crash changes nothing.
-        objects.put(&object_path(&name), PutPayload::from(bytes)).await?;
-        for (day, records) in records {
-            objects.put(&in_day("records", day, &name), PutPayload::from(records)).await?;
+        if let Err(error) = publish(&name, &path, objects).await {
+            tracing::warn!(%error, "segment {name} waits in the spool");
+            result = Err(error);
         }
-        let removed = tokio::fs::remove_file(&path).await;
-        removed.map_err(Error::disk(format!("removing {}", path.display())))?;
     }
-    Ok(())
+    result
+}
+
+async fn publish(name: &str, path: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
+    let doing = format!("reading {}", path.display());
+    let bytes = tokio::fs::read(path).await.map_err(Error::disk(doing))?;
+    let records = records_by_day(name, &bytes)?;
+    // Bodies first: a record that is visible can always be shown whole. The names and bytes are the
+    // same at every try, so that a try after a crash changes nothing.
+    objects.put(&object_path(name), PutPayload::from(bytes)).await?;
+    for (day, records) in records {
+        objects.put(&in_day("records", day, name), PutPayload::from(records)).await?;
+    }
+    let removed = tokio::fs::remove_file(path).await;
+    removed.map_err(Error::disk(format!("removing {}", path.display())))?;
+    // In order also after a power loss: a segment that came back alone would lack its closings.
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// The records that a segment closes, compressed, by the day on which they began.

@@ -1,7 +1,8 @@
 //! Reads records and bodies, from the spool of this machine and from the object store.
 
 use std::collections::HashSet;
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{BufRead, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -139,16 +140,19 @@ impl Reader {
 
     /// The bytes of one frame, from the spool or from the object store.
     async fn frame(&self, place: &Place) -> Result<Vec<u8>, Error> {
-        let range = place.offset..place.offset + place.length;
         for ending in [GROWING, SEALED] {
             let path = self.spool.join(format!("{}{ending}", place.segment));
-            let Ok(bytes) = std::fs::read(path) else { continue };
-            let from = usize::try_from(range.start).unwrap_or(usize::MAX);
-            let to = usize::try_from(range.end).unwrap_or(usize::MAX);
-            let frame = bytes.get(from..to).map(<[u8]>::to_vec);
-            let torn = || Error::Damaged(place.segment.clone(), "a frame is cut off".to_owned());
-            return frame.ok_or_else(torn);
+            let Ok(mut file) = File::open(path) else { continue };
+            let length = usize::try_from(place.length).unwrap_or(usize::MAX);
+            let mut frame = vec![0; length];
+            let read = file.seek(SeekFrom::Start(place.offset));
+            let read = read.and_then(|_| file.read_exact(&mut frame));
+            let torn = |error: std::io::Error| {
+                Error::Damaged(place.segment.clone(), format!("a frame is cut off: {error}"))
+            };
+            return read.map(|()| frame).map_err(torn);
         }
+        let range = place.offset..place.offset + place.length;
         Ok(self.objects.get_range(&object_path(&place.segment), range).await?.to_vec())
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Segment {
     pub(crate) unsynced: u64,
     /// When it was begun.
     pub(crate) began: Timestamp,
+    /// A half write could not be undone yet: nothing may be appended behind it.
+    torn: bool,
 }
 
 impl Segment {
@@ -47,21 +49,39 @@ impl Segment {
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = file.map_err(Error::disk(doing))?;
         sync_folder(spool)?;
-        Ok(Self { file, path, name, length: 0, unsynced: 0, began: now })
+        Ok(Self { file, path, name, length: 0, unsynced: 0, began: now, torn: false })
     }
 
     /// Appends whole frames; on failure nothing of them is left behind.
     pub(crate) fn append(&mut self, frames: &[u8]) -> Result<(), Error> {
+        self.undo_if_torn()?;
         let written = self.file.write_all(frames);
         if let Err(source) = written {
-            self.file.set_len(self.length).map_err(Error::disk("undoing a half write"))?;
-            let rewound = self.file.seek(SeekFrom::Start(self.length));
-            rewound.map_err(Error::disk("undoing a half write"))?;
+            self.torn = true;
+            self.undo_if_torn()?;
             return Err(Error::Disk { doing: format!("writing {}", self.path.display()), source });
         }
         self.length += frames.len() as u64;
         self.unsynced += frames.len() as u64;
         Ok(())
+    }
+
+    /// Cuts a half write off; until that succeeds the segment takes nothing.
+    fn undo_if_torn(&mut self) -> Result<(), Error> {
+        if self.torn {
+            let doing = format!("undoing a half write to {}", self.path.display());
+            let undone = self.file.set_len(self.length);
+            let rewound = undone.and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
+            rewound.map_err(Error::disk(doing))?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
+    /// Removes a segment that nothing could be written to.
+    pub(crate) fn discard(self) {
+        // Left behind, it is an empty segment, which harms nobody.
+        let _ = std::fs::remove_file(&self.path);
     }
 
     /// Brings what was appended to the disk itself.
@@ -75,7 +95,8 @@ impl Segment {
     }
 
     /// Completes it: from now on it may be published.
-    pub(crate) fn seal(mut self) -> Result<(), Error> {
+    pub(crate) fn seal(&mut self) -> Result<(), Error> {
+        self.undo_if_torn()?;
         self.sync()?;
         seal(&self.path)
     }
@@ -90,7 +111,7 @@ pub(crate) fn seal(growing: &Path) -> Result<(), Error> {
 }
 
 /// Makes a change of a folder's entries last.
-fn sync_folder(folder: &Path) -> Result<(), Error> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     let doing = || format!("syncing folder {}", folder.display());
     File::open(folder).and_then(|open| open.sync_all()).map_err(Error::disk(doing()))
 }

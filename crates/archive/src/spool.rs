@@ -86,7 +86,7 @@ pub struct Spool {
 #[derive(Clone)]
 pub struct State {
     /// Wakes the publisher.
-    pub sealed: Arc<Notify>,
+    pub(crate) sealed: Arc<Notify>,
     writable: Arc<AtomicBool>,
 }
 

@@ -22,8 +22,13 @@ pub(super) fn recover(options: &Options) -> Result<u64, Error> {
     for (name, path) in &left {
         let bytes = read(path)?;
         let whole = note(name, &bytes, &mut underway);
-        if whole < bytes.len() as u64 {
+        let torn = bytes.len() as u64 - whole;
+        if torn > 0 && path.to_string_lossy().ends_with(GROWING) {
+            tracing::warn!("{torn} bytes of a half-written frame are cut off {}", path.display());
             truncate(path, whole)?;
+        } else if torn > 0 {
+            // It was whole when it was sealed: what cannot be read is kept for whoever can.
+            tracing::error!("the last {torn} bytes of {} cannot be read", path.display());
         }
     }
     let next = left.iter().filter_map(|(name, _)| number(name)).max().map_or(0, |last| last + 1);
@@ -31,6 +36,8 @@ pub(super) fn recover(options: &Options) -> Result<u64, Error> {
         close_all(options, next, underway)?;
     }
     for (_, path) in list(&options.folder, &[GROWING])? {
+        let synced = OpenOptions::new().write(true).open(&path).and_then(|file| file.sync_all());
+        synced.map_err(Error::disk(format!("syncing {}", path.display())))?;
         seal(&path)?;
     }
     Ok(next + 1)

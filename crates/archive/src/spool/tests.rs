@@ -95,7 +95,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
     let live = all(&reader).await;
     let before = reader.exchange(&live[0]).await.unwrap();
     closed(spool).await;
-    crate::publish::sealed(folder.path(), &*objects).await.unwrap();
+    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
     let after = reader.find(&live[0].record.id).await.unwrap().unwrap();
 
     assert_eq!(live, std::slice::from_ref(&after));
@@ -154,7 +154,7 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
             let found: Vec<_> = found.iter().map(|(id, outcome)| (id.as_str(), *outcome)).collect();
             assert_eq!(found, expected, "cut at {cut}");
         }
-        crate::publish::sealed(crashed.path(), &*objects).await.unwrap();
+        crate::publish::publish_sealed(crashed.path(), &*objects).await.unwrap();
         assert_eq!(outcomes(&reader).await.len(), expected.len());
     }
 }
@@ -170,7 +170,7 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
     open(&spool, 2, b"two").await;
     spool.state().sealed.notified().await;
     spool.state().sealed.notified().await;
-    crate::publish::sealed(folder.path(), &*objects).await.unwrap();
+    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
     close(&spool, 1, b"answer").await;
     // The second is never closed: the process ends, the next one finds it.
     closed(spool).await;

@@ -25,6 +25,9 @@ pub(super) struct Writer {
     options: Options,
     next_number: u64,
     segment: Option<Segment>,
+    /// The segment before, while it cannot be sealed: none after it may be published first, or a
+    /// recovery would see its openings without their closings.
+    stuck: Option<Segment>,
     encoder: Encoder,
     /// Exchanges that have opened and not closed, with their frames so far.
     open: HashMap<String, Underway>,
@@ -51,7 +54,16 @@ impl Writer {
     pub(super) fn new(options: Options, next_number: u64, state: State) -> Result<Self, Error> {
         let encoder = Encoder::new().map_err(Error::disk("preparing compression"))?;
         let (open, unwritten) = (HashMap::new(), Vec::new());
-        Ok(Self { options, next_number, segment: None, encoder, open, unwritten, state })
+        Ok(Self {
+            options,
+            next_number,
+            segment: None,
+            stuck: None,
+            encoder,
+            open,
+            unwritten,
+            state,
+        })
     }
 
     /// Appends until every sender is gone, then seals what is open.
@@ -85,9 +97,13 @@ impl Writer {
     fn append_batch(&mut self, batch: &mut Vec<Command>) -> Then {
         let mut then = Then::GoOn;
         let mut acks: Vec<(Ack, Result<(), Unwritable>)> = Vec::with_capacity(batch.len());
+        let mut opened = Vec::new();
         for command in batch.drain(..) {
             match command {
-                Command::Open(opening, parts, ack) => acks.push((ack, self.open(opening, parts))),
+                Command::Open(opening, parts, ack) => {
+                    opened.push(opening.record.id.clone());
+                    acks.push((ack, self.open(opening, parts)));
+                }
                 Command::Body(parts, _room) => self.body(parts),
                 Command::Close(closing, rest, ack) => {
                     let result = self.close(closing, rest);
@@ -97,6 +113,9 @@ impl Writer {
             }
         }
         let synced = self.sync_if(|sync, _| sync == Sync::Always);
+        if synced.is_err() {
+            self.end_unsynced(&opened);
+        }
         for (ack, result) in acks {
             // Whoever asked may have gone: the frame is written all the same.
             let _ = ack.send(result.and(synced));
@@ -105,12 +124,25 @@ impl Writer {
     }
 
     fn open(&mut self, opening: Box<Opening>, parts: Vec<Part>) -> Result<(), Unwritable> {
-        let mut lines = vec![Line::Open(opening.clone())];
+        let id = opening.record.id.clone();
+        let mut lines = vec![Line::Open(opening)];
         lines.extend(parts.into_iter().map(Line::Body));
         let place = self.append(&lines)?;
-        let id = opening.record.id.clone();
-        self.open.insert(id, Underway { opening, frames: vec![place], torn: false });
+        if let Line::Open(opening) = lines.swap_remove(0) {
+            self.open.insert(id, Underway { opening, frames: vec![place], torn: false });
+        }
         Ok(())
+    }
+
+    /// Openings that are in the file but not on the disk are answered as unwritable, so that nobody
+    /// will close them: they end as their opening says, failed by us.
+    fn end_unsynced(&mut self, opened: &[String]) {
+        for id in opened {
+            let Some(underway) = self.open.get(id) else { continue };
+            let record = underway.opening.record.clone();
+            let closing = Closing { record, response: None, frames: Vec::new() };
+            self.unwritten.push((Box::new(closing), Vec::new()));
+        }
     }
 
     fn body(&mut self, parts: Vec<Part>) {
@@ -127,26 +159,30 @@ impl Writer {
     }
 
     fn close(&mut self, mut closing: Box<Closing>, rest: Vec<Line>) -> Result<(), Unwritable> {
-        let underway = self.open.remove(&closing.record.id);
+        let id = closing.record.id.clone();
+        let underway = self.open.get(&id);
         let opened = underway.is_some();
-        let torn = underway.as_ref().is_some_and(|underway| underway.torn);
+        let torn = underway.is_some_and(|underway| underway.torn);
         if let Some(underway) = underway {
-            closing.frames = underway.frames;
+            closing.frames.clone_from(&underway.frames);
         }
         if torn {
             fail(&mut closing);
         }
-        let mut lines = vec![Line::Close(closing.clone())];
+        let mut lines = vec![Line::Close(closing)];
         lines.extend(rest);
         if self.append(&lines).is_ok() {
+            self.open.remove(&id);
             return if torn { Err(Unwritable) } else { Ok(()) };
         }
-        // What has a frame must have an end, as soon as the disk takes it; the client will not see
-        // its end, so that the record must not say it did. What has none leaves nothing: while the
-        // disk is full nothing more is opened, so that these stay few.
-        if opened || !closing.frames.is_empty() {
+        // What has a frame must have an end, as soon as the disk takes it; until then it counts as
+        // under way. The client will not see its end, so that the record must not say it did. What
+        // has no frame leaves nothing: while the disk is full nothing more is opened, so that the
+        // kept ones stay few.
+        let rest = lines.split_off(1);
+        if let (true, Some(Line::Close(mut closing))) = (opened, lines.pop()) {
             fail(&mut closing);
-            self.unwritten.push((closing, lines.split_off(1)));
+            self.unwritten.push((closing, rest));
         }
         Err(Unwritable)
     }
@@ -201,7 +237,13 @@ impl Writer {
             let line = [Line::Open(opening)];
             self.encoder.encode(&line, &mut carried).map_err(Error::disk("encoding a frame"))?;
         }
-        fresh.append(&carried)?;
+        let written = fresh.append(&carried);
+        // Before the segment before may go: these openings will be nowhere else.
+        let synced = if self.options.sync == Sync::Os { Ok(()) } else { fresh.sync() };
+        if let Err(error) = written.and(synced) {
+            fresh.discard();
+            return Err(error);
+        }
         Ok(fresh)
     }
 
@@ -212,7 +254,8 @@ impl Writer {
         }
         let _ = self.sync_if(|sync, unsynced| sync == Sync::Group && unsynced > 0);
         let now = (self.options.clock)();
-        if self.segment.as_ref().is_some_and(|segment| self.is_due(segment, now)) {
+        let is_due = self.segment.as_ref().is_some_and(|segment| self.is_due(segment, now));
+        if is_due || self.stuck.is_some() {
             self.seal();
         }
     }
@@ -225,24 +268,36 @@ impl Writer {
     }
 
     fn seal(&mut self) {
-        let Some(old) = self.segment.take() else { return };
-        // First the next segment with what is under way, then the old one may go.
-        let next = if self.open.is_empty() { Ok(None) } else { self.begin().map(Some) };
-        let sealed = match next {
-            Ok(next) => {
-                self.segment = next;
-                old.seal()
-            }
-            Err(error) => {
-                self.segment = Some(old);
-                Err(error)
-            }
-        };
-        match sealed {
-            Ok(()) => self.state.sealed.notify_one(),
-            // What could not be renamed is sealed by the recovery of the next start.
-            Err(error) => tracing::error!(error = error_text(&error), "a segment stays unsealed"),
+        if let Err(error) = self.try_seal() {
+            // Tried again at the next tick, and by the recovery of the next start.
+            tracing::error!(error = error_text(&error), "a segment stays unsealed");
         }
+    }
+
+    fn try_seal(&mut self) -> Result<(), Error> {
+        self.seal_stuck()?;
+        let Some(old) = self.segment.take() else { return Ok(()) };
+        // First the next segment with what is under way, then the old one may go.
+        if !self.open.is_empty() {
+            match self.begin() {
+                Ok(next) => self.segment = Some(next),
+                Err(error) => {
+                    self.segment = Some(old);
+                    return Err(error);
+                }
+            }
+        }
+        self.stuck = Some(old);
+        self.seal_stuck()
+    }
+
+    fn seal_stuck(&mut self) -> Result<(), Error> {
+        if let Some(stuck) = &mut self.stuck {
+            stuck.seal()?;
+            self.stuck = None;
+            self.state.sealed.notify_one();
+        }
+        Ok(())
     }
 
     fn sync_if(&mut self, due: impl Fn(Sync, u64) -> bool) -> Result<(), Unwritable> {
