@@ -20,7 +20,7 @@ use arrived::ClientBody;
 use auth::{Auth, Principal};
 use endpoint::{Endpoint, Endpoints};
 use limit::Limits;
-use refusal::{Refusal, Word};
+use refusal::{Reach, Refusal, Word};
 use screen::Screen;
 use tap::{Body, Manner, Tap};
 use upstream::{Answer, Upstream};
@@ -115,6 +115,9 @@ async fn refused(refusal: Refusal, mut recorder: Recorder) -> Refusal {
     if refusal.word() == Word::Busy {
         recorder.forget();
         return refusal;
+    }
+    if refusal.reach() == Reach::Here {
+        recorder.not_forwarded();
     }
     match recorder.end(End::Refused(refusal.word())).await {
         Ok(Ok(())) => refusal,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use archive::segment::Clock;
-use archive::spool::{Command, Spool};
+use archive::spool::{Command, Spool, State};
 use http::Request;
 use store::{Refusals, Store};
 use tokio::sync::{Semaphore, mpsc};
@@ -32,7 +32,7 @@ const PIECES_UNDER_WAY: usize = 256;
 pub struct Ledger {
     books: Arc<Books>,
     places: Arc<Semaphore>,
-    spool: Spool,
+    spool: State,
 }
 
 /// How the books are kept.
@@ -68,13 +68,13 @@ type Refused = HashMap<(String, Word), (u64, i64)>;
 
 impl Ledger {
     /// Keeps books on this spool.
-    pub fn new(spool: Spool, options: Options, metrics: Arc<Metrics>) -> Self {
+    pub fn new(spool: &Spool, options: Options, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(options.exchanges));
         let inbox = spool.inbox().clone();
         let (stopping, refused) = (AtomicBool::new(false), Mutex::default());
         let pieces = Arc::new(Semaphore::new(PIECES_UNDER_WAY));
         let books = Arc::new(Books { inbox, options, metrics, stopping, refused, pieces });
-        Self { books, places, spool }
+        Self { books, places, spool: spool.state().clone() }
     }
 
     /// Opens the record of an exchange. From here on a record is certain: the place of its closing
@@ -130,19 +130,12 @@ impl Ledger {
 
     /// Whether records can be written.
     pub fn is_writable(&self) -> bool {
-        self.spool.state().is_writable() && !self.books.is_stopping()
+        self.spool.is_writable() && !self.books.inbox.is_closed() && !self.books.is_stopping()
     }
 
     /// From now on nothing new is opened, and what breaks off is our doing.
     pub fn stop(&self) {
         self.books.stopping.store(true, Ordering::Relaxed);
-    }
-
-    /// Writes what is left and seals it. Every recorder must be gone.
-    pub fn close(self) {
-        let Self { books, spool, .. } = self;
-        drop(books);
-        spool.close();
     }
 }
 

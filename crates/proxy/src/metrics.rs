@@ -18,8 +18,10 @@ pub struct Metrics {
     tokens: Family<KindLabel, Counter>,
     cost: Counter<f64, AtomicU64>,
     unpriced: Counter,
+    unrecorded: Counter,
     open: Gauge,
     connections: Gauge,
+    buffered: Gauge,
     bad_connections: Counter,
 }
 
@@ -47,8 +49,10 @@ impl Default for Metrics {
             tokens: Family::default(),
             cost: Counter::default(),
             unpriced: Counter::default(),
+            unrecorded: Counter::default(),
             open: Gauge::default(),
             connections: Gauge::default(),
+            buffered: Gauge::default(),
             bad_connections: Counter::default(),
         };
         metrics.register();
@@ -64,14 +68,18 @@ impl Metrics {
         to.register("tokens", "Tokens, by kind", self.tokens.clone());
         to.register("cost_usd", "Cost of priced exchanges in US dollars", self.cost.clone());
         to.register("unpriced", "Exchanges of unknown cost", self.unpriced.clone());
+        let unrecorded = self.unrecorded.clone();
+        to.register("unrecorded", "Exchanges that went on without a record", unrecorded);
         to.register("exchanges_open", "Exchanges under way", self.open.clone());
         to.register("connections_open", "Connections from clients", self.connections.clone());
+        to.register("buffered_bytes", "Memory that request bodies hold", self.buffered.clone());
         let bad = self.bad_connections.clone();
         to.register("connections_bad", "Connections ended for what they sent", bad);
     }
 
-    /// The text that Prometheus reads.
-    pub fn text(&self) -> String {
+    /// The text that Prometheus reads; so much memory is held by request bodies now.
+    pub fn text(&self, buffered: usize) -> String {
+        self.buffered.set(i64::try_from(buffered).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -104,6 +112,11 @@ impl Metrics {
             Some(cost) => drop(self.cost.inc_by(cost)),
             None => drop(self.unpriced.inc()),
         }
+    }
+
+    pub(crate) fn unrecorded(&self) {
+        self.open.dec();
+        self.unrecorded.inc();
     }
 
     pub(crate) fn forgotten(&self) {

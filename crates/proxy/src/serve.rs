@@ -52,6 +52,7 @@ pub struct Gateway {
 struct Background {
     tasks: TaskTracker,
     stop: CancellationToken,
+    spool: Spool,
     publisher: Publisher,
 }
 
@@ -67,7 +68,7 @@ impl Gateway {
         let auth = Auth::new(store.clone(), derived).await?;
         let doors = Doors::bind(&config.listen, &config.admin_listen).await?;
         let metrics = Arc::new(Metrics::default());
-        let (ledger, publisher) = ledger(config, metrics.clone()).await?;
+        let (ledger, spool, publisher) = ledger(config, metrics.clone()).await?;
         let proxy = Proxy {
             endpoints: Endpoints::new(&config.endpoints),
             auth,
@@ -82,7 +83,7 @@ impl Gateway {
         };
         let site = Arc::new(Site::new(proxy, metrics, &config.cors_origins));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let background = Background { tasks, stop, publisher };
+        let background = Background { tasks, stop, spool, publisher };
         background.start(&site, &store);
         let listening = doors.open(&site, config);
         Ok(Self { site, listening, store, background, _lock: lock })
@@ -111,13 +112,14 @@ impl Gateway {
         background.stop.cancel();
         background.tasks.close();
         background.tasks.wait().await;
-        site.proxy.ledger.flush(&*store).await.context("writing counts to the store")?;
-        let site = Arc::into_inner(site).context("a connection outlived the shutdown")?;
+        let flushed = site.proxy.ledger.flush(&*store).await;
+        // Whatever became of the counts, the records are written.
         let write_all = move || {
-            site.proxy.ledger.close();
+            background.spool.close();
             background.publisher.finish();
         };
-        tokio::task::spawn_blocking(write_all).await.context("writing what is left")
+        tokio::task::spawn_blocking(write_all).await.context("writing what is left")?;
+        flushed.context("writing counts to the store")
     }
 }
 
@@ -154,7 +156,7 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(store)
 }
 
-async fn ledger(config: &Config, metrics: Arc<Metrics>) -> Result<(Ledger, Publisher)> {
+async fn ledger(config: &Config, metrics: Arc<Metrics>) -> Result<(Ledger, Spool, Publisher)> {
     let folder = config.archive.spool.clone();
     let fresh = hex(&random::<4>()?);
     let node = spool::node_name(&folder, || fresh)?;
@@ -181,7 +183,7 @@ async fn ledger(config: &Config, metrics: Arc<Metrics>) -> Result<(Ledger, Publi
         exchanges,
         clock: clock::now,
     };
-    Ok((Ledger::new(spool, options, metrics), publisher))
+    Ok((Ledger::new(&spool, options, metrics), spool, publisher))
 }
 
 /// The price table of a file, or the built-in one.

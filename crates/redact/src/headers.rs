@@ -8,7 +8,7 @@ use crate::own_key;
 ///
 /// RFC 9110 §11 (`authorization`, `proxy-authorization`), RFC 6265 (cookies), Azure `OpenAI`
 /// (`api-key`), and the names by which other gateways take a key.
-const CREDENTIALS: [&str; 9] = [
+const CREDENTIALS: [&str; 10] = [
     "authorization",
     "proxy-authorization",
     "cookie",
@@ -18,6 +18,8 @@ const CREDENTIALS: [&str; 9] = [
     "x-goog-api-key",
     "x-auth-token",
     "x-codex-proxy-key",
+    // Browsers put a key into it: `openai-insecure-api-key.<key>`.
+    "sec-websocket-protocol",
 ];
 
 /// The value of a header as it may be stored: `None` for a credential, our own keys masked.

@@ -107,13 +107,6 @@ impl Attribution {
             tags: turn.tags(),
         }
     }
-
-    /// The conversation that an exchange belongs to, by the best that is known of it.
-    pub fn conversation<'a>(&'a self, ask: &'a Ask) -> Option<&'a str> {
-        [&self.thread_id, &self.session_id, &ask.thread_id, &ask.prompt_cache_key]
-            .into_iter()
-            .find_map(Option::as_deref)
-    }
 }
 
 fn request_kind(turn: Option<&Turn>, ask: &Ask) -> RequestKind {

@@ -21,8 +21,6 @@ pub struct Filter {
     pub outcome: Option<Outcome>,
     /// Of this Codex session.
     pub session: Option<String>,
-    /// With a finding of this rule.
-    pub finding: Option<String>,
     /// That began then or later.
     pub from: Option<Timestamp>,
     /// That began before.
@@ -53,7 +51,6 @@ impl Filter {
         let same = |wanted: &Option<String>, is: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
         };
-        let rules = |rule: &String| record.findings.iter().any(|finding| finding.rule == *rule);
         same(&self.user, Some(&record.user))
             && same(&self.team, record.team.as_deref())
             && (same(&self.model, record.model.as_deref())
@@ -61,7 +58,6 @@ impl Filter {
             && self.status.is_none_or(|status| record.status == Some(status))
             && self.outcome.is_none_or(|outcome| record.outcome == outcome)
             && same(&self.session, record.session_id.as_deref())
-            && self.finding.as_ref().is_none_or(rules)
             && self.from.is_none_or(|from| record.time >= from)
             && self.to.is_none_or(|to| record.time < to)
     }

@@ -220,7 +220,6 @@ impl From<FilterArgs> for Filter {
                 OutcomeName::Cancelled => Outcome::Cancelled,
             }),
             session: args.session,
-            finding: None,
             from: args.from,
             to: args.to,
         }

@@ -111,7 +111,7 @@ impl Layers {
     /// A text from a variable or a flag: lists are separated by commas, an empty text unsets.
     fn set_text(&mut self, path: &str, text: &str, place: &str) {
         let Some(setting) = find(path) else { return };
-        let list = matches!(setting.kind, Kind::Texts | Kind::Addresses);
+        let list = matches!(setting.kind, Kind::Texts | Kind::Addresses | Kind::Endpoints);
         let pieces = text.split(',').map(str::trim).filter(|piece| !piece.is_empty());
         let texts = if list { pieces.map(str::to_owned).collect() } else { vec![text.to_owned()] };
         if texts.iter().all(String::is_empty) && setting.default.is_empty() {

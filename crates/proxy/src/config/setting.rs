@@ -7,6 +7,8 @@ pub enum Kind {
     Text,
     /// Several texts.
     Texts,
+    /// `METHOD PATH` or `PATH`, several.
+    Endpoints,
     /// `HOST:PORT`, several.
     Addresses,
     /// `http://` or `https://` with a host.
@@ -51,7 +53,9 @@ const fn setting(
 
 use serde_json::{Map, Value, json};
 
-use Kind::{Addresses, Bytes, Choice, Count, Duration, Engine, Path, Reference, Text, Texts, Url};
+use Kind::{
+    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Path, Reference, Text, Texts, Url,
+};
 
 /// All settings, in the order in which they are shown.
 #[rustfmt::skip] // A table reads best as one.
@@ -60,7 +64,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("listen", Addresses, "127.0.0.1:8080", "where the gateway listens"),
     setting("admin_listen", Addresses, "", "where health and metrics are served; unset: on `listen`"),
     setting("contact", Text, "", "whom a refusal tells the developer to ask"),
-    setting("endpoints", Texts, "*", "open endpoints below /v1, as `POST /v1/responses` or `/v1/models*`"),
+    setting("endpoints", Endpoints, "*", "open endpoints below /v1, as `POST /v1/responses` or `/v1/models*`"),
     setting("cors_origins", Texts, "", "origins that browsers may ask from; `*`: any"),
     setting("websocket", Choice(&["off"]), "off", "whether WebSocket is spoken; off: an upgrade is answered 426"),
     setting("max_body", Bytes, "64MiB", "largest request body"),
@@ -132,7 +136,7 @@ fn property(setting: &Setting) -> Value {
         Choice(words) => drop(property.insert("enum".to_owned(), json!(words))),
         Count => property.extend([entry("type", "integer"), ("minimum".to_owned(), json!(1))]),
         Bytes => drop(property.insert("type".to_owned(), json!(["string", "integer"]))),
-        Texts | Addresses => {
+        Texts | Addresses | Endpoints => {
             property.insert("type".to_owned(), json!(["array", "string"]));
             property.insert("items".to_owned(), json!({ "type": "string" }));
         }

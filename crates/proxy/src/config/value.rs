@@ -14,7 +14,7 @@ use super::setting::Kind;
 pub enum Value {
     /// For [`Kind::Text`], [`Kind::Choice`] and [`Kind::Engine`].
     Text(String),
-    /// For [`Kind::Texts`].
+    /// For [`Kind::Texts`] and [`Kind::Endpoints`].
     Texts(Vec<String>),
     /// For [`Kind::Addresses`].
     Addresses(Vec<SocketAddr>),
@@ -35,6 +35,10 @@ pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, String>
     if let Kind::Texts = kind {
         return Ok(Value::Texts(texts.to_vec()));
     }
+    if let Kind::Endpoints = kind {
+        let checked = texts.iter().map(|text| endpoint(text)).collect::<Result<_, _>>();
+        return checked.map(Value::Texts);
+    }
     if let Kind::Addresses = kind {
         return texts
             .iter()
@@ -44,7 +48,9 @@ pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, String>
     }
     let [text] = texts else { return Err("takes one value, not a list".to_owned()) };
     match kind {
-        Kind::Text | Kind::Texts | Kind::Addresses => Ok(Value::Text(text.clone())),
+        Kind::Text | Kind::Texts | Kind::Addresses | Kind::Endpoints => {
+            Ok(Value::Text(text.clone()))
+        }
         Kind::Url => url(text).map(Value::Url),
         Kind::Bytes => bytes(text).map(Value::Number),
         Kind::Duration => duration(text).map(Value::Duration),
@@ -55,6 +61,15 @@ pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, String>
         Kind::Choice(words) if words.contains(&text.as_str()) => Ok(Value::Text(text.clone())),
         Kind::Choice(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
     }
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let (method, path) = text.split_once(' ').unwrap_or(("GET", text));
+    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    if is_method && path.trim().starts_with(['/', '*']) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no endpoint: write POST /v1/responses, /v1/models* or *"))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

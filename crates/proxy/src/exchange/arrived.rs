@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
@@ -17,24 +18,37 @@ const UNWANTED_BYTES: usize = 128 << 20;
 #[derive(Debug)]
 pub struct ClientBody {
     incoming: Option<Incoming>,
-    back: Option<oneshot::Sender<Incoming>>,
+    touched: Touched,
+    back: Option<oneshot::Sender<(Incoming, Touched)>>,
+}
+
+/// Whether anybody began to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touched {
+    Yes,
+    No,
 }
 
 /// The rest of a body that nobody read.
-pub struct Unread(oneshot::Receiver<Incoming>);
+pub struct Unread {
+    rest: oneshot::Receiver<(Incoming, Touched)>,
+    /// The client waits to be told to send (RFC 9110 §10.1.1).
+    waits: bool,
+}
 
 impl ClientBody {
     /// A body, and where its rest comes back to.
-    pub fn new(incoming: Incoming) -> (Self, Unread) {
-        let (back, unread) = oneshot::channel();
-        (Self { incoming: Some(incoming), back: Some(back) }, Unread(unread))
+    pub fn new(head: &HeaderMap, incoming: Incoming) -> (Self, Unread) {
+        let (back, rest) = oneshot::channel();
+        let body = Self { incoming: Some(incoming), touched: Touched::No, back: Some(back) };
+        (body, Unread { rest, waits: head.contains_key(header::EXPECT) })
     }
 }
 
 impl Drop for ClientBody {
     fn drop(&mut self) {
         if let (Some(incoming), Some(back)) = (self.incoming.take(), self.back.take()) {
-            let _ = back.send(incoming);
+            let _ = back.send((incoming, self.touched));
         }
     }
 }
@@ -43,8 +57,13 @@ impl Unread {
     /// Reads and throws away what the client is still sending. A refusal that is answered before
     /// would be lost with the connection: closing a socket with unread bytes resets it
     /// (RFC 9112 §9.6).
-    pub async fn discard(mut self) {
-        let Ok(mut incoming) = self.0.try_recv() else { return };
+    pub async fn discard(self) {
+        // Whoever holds the body, as a connection to the upstream may, lets go of it any moment.
+        let rest = tokio::time::timeout(PATIENCE, self.rest).await;
+        let Ok(Ok((mut incoming, touched))) = rest else { return };
+        if self.waits && touched == Touched::No {
+            return;
+        }
         let mut left = UNWANTED_BYTES;
         let all = async {
             while let Some(Ok(frame)) = incoming.frame().await {
@@ -68,7 +87,9 @@ impl Body for ClientBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.get_mut().incoming {
+        let this = self.get_mut();
+        this.touched = Touched::Yes;
+        match &mut this.incoming {
             Some(incoming) => Pin::new(incoming).poll_frame(cx),
             None => Poll::Ready(None),
         }

@@ -51,6 +51,10 @@ impl Endpoints {
     pub fn resolve<B>(&self, request: &Request<B>) -> Result<Endpoint, Refusal> {
         let path = below_v1(request.uri()).unwrap_or_default();
         let (method, name) = (request.method(), format!("/v1{path}"));
+        if !is_plain(path) {
+            let message = format!("The address {name} is not in its plain form.");
+            return Err(Refusal::new(Word::NotAllowed, message));
+        }
         let open = |(only, glob): &(Option<Method>, WildMatch)| {
             only.as_ref().is_none_or(|only| only == method) && glob.matches(&name)
         };
@@ -80,6 +84,19 @@ fn below_v1(uri: &Uri) -> Option<&str> {
         Some(below) if below.starts_with('/') => Some(below),
         _ => SHORT.iter().any(|short| is_at_or_below(path, short)).then_some(path),
     }
+}
+
+/// Whether a path means what it looks like: no empty or dotted segments, and nothing percent-encoded
+/// that need not be. Whoever stands behind us might read it as another path than we decided on
+/// (RFC 3986 §6.2.2).
+fn is_plain(path: &str) -> bool {
+    let segment = |segment: &str| !matches!(segment, "" | "." | "..");
+    let mut codes = path.split('%').skip(1);
+    let needed = |code: &str| {
+        let byte = code.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        byte.is_some_and(|b| !(b.is_ascii_alphanumeric() || b"-._~/\\".contains(&b)))
+    };
+    path.split('/').skip(1).all(segment) && codes.all(needed)
 }
 
 fn is_at_or_below(path: &str, folder: &str) -> bool {
@@ -124,6 +141,24 @@ mod tests {
         assert_eq!(check(all, "HEAD", "/v1/models"), is(Operation::Other, "HEAD /v1/models"));
         assert_eq!(check(all, "POST", "/v2/x"), Err("not_allowed"));
         assert_eq!(check(all, "POST", "/v1"), Err("not_allowed"));
+    }
+
+    #[test]
+    fn an_address_that_could_mean_another_is_refused() {
+        let disguised = [
+            "/v1//responses",
+            "/v1/models/../responses",
+            "/v1/./responses",
+            "/v1/responses/",
+            "/v1/%72esponses",
+            "/v1/x%2f..%2fresponses",
+            "/v1/models/%2e%2e/responses",
+            "/v1/files/%zz",
+        ];
+        for path in disguised {
+            assert_eq!(check(&["*"], "POST", path), Err("not_allowed"), "{path}");
+        }
+        assert!(check(&["*"], "GET", "/v1/files/a%20b%C3%A9").is_ok());
     }
 
     #[test]

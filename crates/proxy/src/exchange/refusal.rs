@@ -9,6 +9,16 @@ pub struct Refusal {
     word: Word,
     message: String,
     retry_after: Option<u32>,
+    reach: Reach,
+}
+
+/// How far the request came that is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Surely not to the upstream.
+    Here,
+    /// Perhaps to the upstream, where it may have cost.
+    Upstream,
 }
 
 /// Why something is refused: our own word for it, as in `x-codex-proxy-refusal`.
@@ -109,7 +119,7 @@ impl Word {
 impl Refusal {
     /// Refuses for a reason; the message says what happened and what to do.
     pub fn new(word: Word, message: impl Into<String>) -> Self {
-        Self { word, message: message.into(), retry_after: None }
+        Self { word, message: message.into(), retry_after: None, reach: Reach::Upstream }
     }
 
     /// No room at the moment.
@@ -127,6 +137,17 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// Tells that nothing of the request reached the upstream, though it was on its way.
+    #[must_use]
+    pub fn before_upstream(self) -> Self {
+        Self { reach: Reach::Here, ..self }
+    }
+
+    /// How far the request came, once it was on its way to the upstream.
+    pub fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// Tells whom to ask.

@@ -19,12 +19,14 @@ use super::endpoint::{Endpoint, Operation};
 use super::refusal::{Refusal, Word};
 use crate::ledger::recorder::Copier;
 
-/// Memory for bodies is given out in pieces of this many bytes.
-const GRAIN: u64 = 1024;
+/// Memory for bodies is given out in pieces of this many bytes, as they arrive: a length that is
+/// only announced holds nothing.
+const GRAIN: usize = 64 << 10;
 
 /// Inspects requests before they leave.
 pub struct Screen {
     max_body: u64,
+    grains: usize,
     buffers: Arc<Semaphore>,
     body_timeout: Duration,
 }
@@ -49,8 +51,8 @@ struct Proof;
 /// The body of an inspected request.
 #[derive(Debug)]
 pub enum ScreenedBody {
-    /// Read whole, with the memory it holds.
-    Whole(Bytes, Vec<OwnedSemaphorePermit>),
+    /// Read whole.
+    Whole(Buffered),
     /// Passed on as it comes.
     Streamed {
         /// The client's bytes.
@@ -62,12 +64,25 @@ pub enum ScreenedBody {
     },
 }
 
+/// Bytes with the memory they were granted, which is given back when the last copy goes.
+#[derive(Debug, Clone, Default)]
+pub struct Buffered {
+    /// The bytes.
+    pub bytes: Bytes,
+    _memory: Option<Arc<OwnedSemaphorePermit>>,
+}
+
 impl Screen {
     /// One body of at most `max_body` bytes, all of them together of at most `max_buffered`.
     pub fn new(max_body: u64, max_buffered: u64, body_timeout: Duration) -> Self {
-        let grains = usize::try_from(max_buffered / GRAIN).unwrap_or(usize::MAX);
-        let buffers = Arc::new(Semaphore::new(grains.min(Semaphore::MAX_PERMITS)));
-        Self { max_body, buffers, body_timeout }
+        let grains = usize::try_from(max_buffered).unwrap_or(usize::MAX).div_ceil(GRAIN);
+        let grains = grains.min(Semaphore::MAX_PERMITS);
+        Self { max_body, grains, buffers: Arc::new(Semaphore::new(grains)), body_timeout }
+    }
+
+    /// Bytes that request bodies hold now, in whole grains.
+    pub fn buffered(&self) -> usize {
+        (self.grains - self.buffers.available_permits()) * GRAIN
     }
 
     /// Reads a body that says what is asked; leaves others to stream.
@@ -85,31 +100,24 @@ impl Screen {
             let body = ScreenedBody::Streamed { body, limit: self.max_body, copier: None };
             return Ok(Screened { path, head, body, ask: None, _made_here: Proof });
         }
-        let (body, memory) = self.read(body).await?;
+        let body = self.read(body).await?;
         // A body that is no JSON goes on as it is: the upstream answers what is wrong with it.
-        let ask = Ask::read(&body);
-        Ok(Screened { path, head, body: ScreenedBody::Whole(body, memory), ask, _made_here: Proof })
+        let ask = Ask::read(&body.bytes);
+        Ok(Screened { path, head, body: ScreenedBody::Whole(body), ask, _made_here: Proof })
     }
 
-    async fn read(
-        &self,
-        mut body: ClientBody,
-    ) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Refusal> {
-        let expected = body.size_hint().lower();
-        let mut memory = vec![self.reserve(expected)?];
-        let mut whole = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
+    async fn read(&self, mut body: ClientBody) -> Result<Buffered, Refusal> {
+        let (mut whole, mut memory) = (BytesMut::new(), None);
         while let Some(frame) = self.next(&mut body).await? {
             let Ok(data) = frame.into_data() else { continue };
-            let length = (whole.len() + data.len()) as u64;
-            if length > self.max_body {
+            let length = whole.len() + data.len();
+            if length as u64 > self.max_body {
                 return Err(self.too_large());
             }
-            if length > expected {
-                memory.push(self.reserve(data.len() as u64)?);
-            }
+            self.reserve(&mut memory, length.div_ceil(GRAIN))?;
             whole.extend_from_slice(&data);
         }
-        Ok((whole.freeze(), memory))
+        Ok(Buffered { bytes: whole.freeze(), _memory: memory.map(Arc::new) })
     }
 
     async fn next(
@@ -125,12 +133,22 @@ impl Screen {
         frame.transpose().map_err(broken)
     }
 
-    fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
-        let grains = u32::try_from(bytes.div_ceil(GRAIN)).unwrap_or(u32::MAX);
-        self.buffers
-            .clone()
-            .try_acquire_many_owned(grains)
-            .map_err(|_| Refusal::busy("The memory for request bodies is full at the moment."))
+    /// Sees to it that so many grains are held.
+    fn reserve(
+        &self,
+        held: &mut Option<OwnedSemaphorePermit>,
+        grains: usize,
+    ) -> Result<(), Refusal> {
+        let missing = grains - held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        let Ok(more) = self.buffers.clone().try_acquire_many_owned(missing) else {
+            return Err(Refusal::busy("The memory for request bodies is full at the moment."));
+        };
+        match held {
+            Some(held) => held.merge(more),
+            None => *held = Some(more),
+        }
+        Ok(())
     }
 
     fn too_large(&self) -> Refusal {

@@ -169,7 +169,8 @@ impl Tap {
 
     /// One step with the upstream; ready means that something has changed.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.key_ended.as_mut().poll(cx).is_ready() {
+        // What lingers has ended already: only its record is awaited.
+        if matches!(self.stage, Stage::Passing) && self.key_ended.as_mut().poll(cx).is_ready() {
             self.cut_in(Refusal::key_ended());
             return Poll::Ready(());
         }
@@ -179,7 +180,11 @@ impl Tap {
                 self.last_piece = Instant::now();
                 self.take(frame);
             }
-            Poll::Ready(Some(Err(error))) => self.end(End::Broken, After::Break(error.into())),
+            Poll::Ready(Some(Err(error))) => {
+                let whole = matches!(self.stage, Stage::Lingering);
+                let end = if whole { End::Answered } else { End::Broken };
+                self.end(end, After::Break(error.into()));
+            }
             Poll::Ready(None) => self.end(End::Answered, After::Over),
             Poll::Pending => return self.poll_timer(cx),
         }
@@ -258,13 +263,13 @@ impl Tap {
     /// breaking off.
     fn cut_in(&mut self, refusal: Refusal) {
         let refusal = refusal.with_contact(self.manner.contact.as_deref());
+        self.held.clear();
         let Some(event) = self.event else {
             let broken = After::Break(refusal.word().as_str().into());
             return self.end(End::Refused(refusal.word()), broken);
         };
         // A half event is ended by a blank line; what is held of it has not been sent.
         let half = if self.recorder.mid_event() { "\n\n" } else { "" };
-        self.held.clear();
         self.held.push_back(Frame::data((half.to_owned() + &event(&refusal)).into()));
         self.end(End::Refused(refusal.word()), After::Over);
     }
@@ -281,7 +286,10 @@ impl Tap {
         self.ready.append(&mut self.held);
         self.stage = match after {
             After::Over => Stage::Over,
-            After::Trail => Stage::Trailing,
+            After::Trail => {
+                self.timer.as_mut().reset(Instant::now() + self.manner.idle_timeout);
+                Stage::Trailing
+            }
             After::Break(error) => Stage::Broken(error),
         };
     }
@@ -290,7 +298,16 @@ impl Tap {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.upstream).poll_frame(cx));
+        let frame = match Pin::new(&mut self.upstream).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            // Its record is closed: neither a dead key nor a silent upstream keeps it open.
+            Poll::Pending => {
+                let key_ended = self.key_ended.as_mut().poll(cx).is_ready();
+                let silent = self.timer.as_mut().poll(cx).is_ready();
+                return if key_ended || silent { Poll::Ready(None) } else { Poll::Pending };
+            }
+        };
+        self.timer.as_mut().reset(Instant::now() + self.manner.idle_timeout);
         if let Some(Ok(Some(data))) =
             frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref))
         {

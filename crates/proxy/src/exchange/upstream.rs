@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -23,7 +23,7 @@ use super::arrived::ClientBody;
 use super::auth::{Credential, KEY_HEADER, Principal};
 use super::limit::Permit;
 use super::refusal::{Refusal, Word};
-use super::screen::{Screened, ScreenedBody};
+use super::screen::{Buffered, Screened, ScreenedBody};
 use crate::config;
 use crate::ledger::recorder::Copier;
 
@@ -91,12 +91,13 @@ impl Upstream {
         let request = self.request(principal, screened)?;
         let answer = tokio::time::timeout(self.first_byte_timeout, self.client.request(request));
         let response = tokio::select! {
+            biased;
+            () = principal.live.ended.cancelled() => return Err(Refusal::key_ended()),
             answer = answer => match answer {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err(unanswered(&error)),
                 Err(_) => return Err(self.too_slow()),
             },
-            () = principal.live.ended.cancelled() => return Err(Refusal::key_ended()),
         };
         Ok(Answer { response: without_hop_by_hop(response), permit })
     }
@@ -237,11 +238,11 @@ fn unanswered(error: &Error) -> Refusal {
     match (error.is_connect(), timed_out) {
         (true, true) => {
             let message = format!("No connection to the upstream came about in time: {cause}.");
-            Refusal::new(Word::UpstreamTimeout, message)
+            Refusal::new(Word::UpstreamTimeout, message).before_upstream()
         }
         (true, false) => {
             let message = format!("The upstream cannot be reached: {cause}.");
-            Refusal::new(Word::UpstreamUnreachable, message)
+            Refusal::new(Word::UpstreamUnreachable, message).before_upstream()
         }
         (false, _) => {
             let message = format!("The upstream ended the connection without an answer: {cause}.");
@@ -293,6 +294,8 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 fn without_hop_by_hop(mut response: Response<Incoming>) -> Response<Incoming> {
+    // Which version the upstream speaks ends with its connection too.
+    *response.version_mut() = Version::HTTP_11;
     let connection = listed_in_connection(response.headers());
     if response.headers().keys().any(|name| is_hop_by_hop(name, &connection)) {
         let all = response.headers().iter();
@@ -306,11 +309,11 @@ fn without_hop_by_hop(mut response: Response<Incoming>) -> Response<Incoming> {
 
 fn body(body: ScreenedBody) -> RequestBody {
     match body {
-        ScreenedBody::Whole(bytes, _) if bytes.is_empty() => {
+        ScreenedBody::Whole(body) if body.bytes.is_empty() => {
             Empty::new().map_err(BoxError::from).boxed_unsync()
         }
-        ScreenedBody::Whole(bytes, memory) => {
-            let held = Held { body: Full::new(bytes), _memory: memory };
+        ScreenedBody::Whole(body) => {
+            let held = Held { body: Full::new(body.bytes.clone()), _memory: body };
             held.map_err(BoxError::from).boxed_unsync()
         }
         ScreenedBody::Streamed { body, limit, copier } => {
@@ -322,7 +325,7 @@ fn body(body: ScreenedBody) -> RequestBody {
 /// A body with the memory it was granted.
 struct Held {
     body: Full<Bytes>,
-    _memory: Vec<tokio::sync::OwnedSemaphorePermit>,
+    _memory: Buffered,
 }
 
 impl hyper::body::Body for Held {

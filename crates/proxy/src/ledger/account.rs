@@ -75,7 +75,8 @@ pub(crate) struct Account {
     pub(crate) forwarded: bool,
     operation: Operation,
     arrived: Instant,
-    headers: HeaderMap,
+    /// Whether the record has what the client says about itself.
+    attributed: bool,
 }
 
 impl Account {
@@ -97,7 +98,7 @@ impl Account {
             target: own_key::mask(target).into_owned(),
             headers: stored_headers(request.headers()),
         };
-        let mut account = Self {
+        Self {
             record,
             request: head,
             response: None,
@@ -109,10 +110,8 @@ impl Account {
             expected: Expected::Whole,
             operation: endpoint.operation,
             arrived: arrival.at,
-            headers: request.headers().clone(),
-        };
-        account.attribute(None);
-        account
+            attributed: false,
+        }
     }
 
     /// Notes what is asked, as the body tells.
@@ -174,6 +173,9 @@ impl Account {
 
     /// Completes the record.
     pub(crate) fn close(&mut self, end: End, prices: &PriceTable) -> Record {
+        if !self.attributed {
+            self.attribute(None);
+        }
         let reading = self.meter.reading();
         (self.record.outcome, self.record.source) = self.outcome(end, &reading);
         if let End::Refused(word) = end {
@@ -241,9 +243,7 @@ impl Account {
     /// Whether the upstream may have worked for this: it got the request and did not refuse it.
     fn may_have_cost(&self) -> bool {
         let answered = self.response.as_ref().map(|response| response.status);
-        let refused = self.record.refusal.as_deref();
-        let unreached = refused == Some(Word::UpstreamUnreachable.as_str());
-        self.forwarded && !unreached && answered.is_none_or(|status| (200..300).contains(&status))
+        self.forwarded && answered.is_none_or(|status| (200..300).contains(&status))
     }
 
     /// What it cost. Never a zero for what is not known.
@@ -270,7 +270,13 @@ impl Account {
     }
 
     fn attribute(&mut self, ask: Option<&Ask>) {
-        let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
+        self.attributed = true;
+        // As they are stored: what may not be stored says nothing about who asked.
+        let headers = &self.request.headers;
+        let header = |name: &str| {
+            let found = headers.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.as_str())
+        };
         let nothing = Ask::default();
         let mut said = Attribution::read(&header, ask.unwrap_or(&nothing));
         if ask.is_none() {

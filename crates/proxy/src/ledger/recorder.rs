@@ -17,7 +17,7 @@ use super::Books;
 use super::account::{Account, End, Expected};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
-use crate::exchange::screen::{Screened, ScreenedBody};
+use crate::exchange::screen::{Buffered, Screened, ScreenedBody};
 
 /// Bytes of an answer that are collected before they go to the spool.
 const PIECE: usize = PART_BYTES / 4;
@@ -34,7 +34,7 @@ pub struct Recorder {
     /// The opening frame is in the spool.
     opened: bool,
     /// The request's body, until it is in the spool.
-    question: Bytes,
+    question: Buffered,
     /// What of the answer is not in the spool yet.
     answer: Vec<u8>,
     pieces: Pieces,
@@ -52,7 +52,7 @@ impl Recorder {
             place: Some(place),
             account: Box::new(account),
             opened: false,
-            question: Bytes::new(),
+            question: Buffered::default(),
             answer: Vec::new(),
             pieces,
         }
@@ -62,8 +62,8 @@ impl Recorder {
     pub fn asked(&mut self, screened: &mut Screened) {
         let ask = screened.ask.as_ref();
         match &mut screened.body {
-            ScreenedBody::Whole(body, _) => {
-                self.account.asked(ask, body.len() as u64);
+            ScreenedBody::Whole(body) => {
+                self.account.asked(ask, body.bytes.len() as u64);
                 self.question = body.clone();
             }
             ScreenedBody::Streamed { copier, .. } => {
@@ -75,13 +75,19 @@ impl Recorder {
 
     /// Brings the opening frame to the spool: before the first byte goes upstream.
     pub async fn request(&mut self) -> Result<(), Refusal> {
-        let parts = self.take_question();
+        let parts = self.question();
         let (ack, done) = oneshot::channel();
         let command = Command::Open(Box::new(self.opening()), parts, ack);
         let sent = self.books.inbox.send(command).await.is_ok();
         let written = sent && matches!(done.await, Ok(Ok(())));
-        self.opened = written;
-        if !written && self.books.options.when_full == WhenFull::Refuse {
+        if written {
+            self.opened = true;
+            self.question = Buffered::default();
+        } else if self.proceeds_unwritten() {
+            // It goes on without a record, and is counted.
+            self.place = None;
+            self.books.metrics.unrecorded();
+        } else {
             return Err(Refusal::busy("No record can be written at the moment."));
         }
         self.account.forwarded = true;
@@ -119,9 +125,9 @@ impl Recorder {
         if self.answer.len() < PIECE {
             return Poll::Ready(());
         }
-        let room = ready!(self.pieces.poll_room(cx));
+        ready!(self.pieces.poll_room(cx));
         let parts = self.take_answer();
-        self.pieces.send(parts, room);
+        self.pieces.send(parts);
         Poll::Ready(())
     }
 
@@ -131,6 +137,11 @@ impl Recorder {
         let (ack, closed) = oneshot::channel();
         self.close(end, Some(ack));
         closed
+    }
+
+    /// Nothing of the request reached the upstream, though it was on its way: it cost nothing.
+    pub fn not_forwarded(&mut self) {
+        self.account.forwarded = false;
     }
 
     /// Leaves no record: only for a request that was answered `busy`, and never once its opening
@@ -144,11 +155,12 @@ impl Recorder {
 
     /// Keeps bytes that came after the end.
     pub fn late(&mut self, piece: &[u8]) {
-        if self.books.options.bodies == Bodies::Full {
-            let parts = Part::cut(&self.account.record.id, Side::Response, piece);
-            if self.books.inbox.try_send(Command::Body(parts, None)).is_err() {
-                tracing::warn!("bytes after the end of an answer could not be kept");
-            }
+        self.see(piece);
+        let parts = self.take_answer();
+        let lost =
+            !parts.is_empty() && self.books.inbox.try_send(Command::Body(parts, None)).is_err();
+        if lost {
+            tracing::warn!("bytes after the end of an answer could not be kept");
         }
     }
 
@@ -167,7 +179,7 @@ impl Recorder {
         let mut lines = Vec::new();
         if !self.opened {
             lines.push(Line::Open(Box::new(self.opening())));
-            lines.extend(self.take_question().into_iter().map(Line::Body));
+            lines.extend(self.question().into_iter().map(Line::Body));
         }
         lines.extend(self.take_answer().into_iter().map(Line::Body));
         let response = self.account.response.take();
@@ -180,12 +192,11 @@ impl Recorder {
         Opening { record, request: self.account.request.clone(), frames: Vec::new() }
     }
 
-    fn take_question(&mut self) -> Vec<Part> {
-        let question = std::mem::take(&mut self.question);
+    fn question(&self) -> Vec<Part> {
         if self.books.options.bodies == Bodies::None {
             return Vec::new();
         }
-        Part::cut(&self.account.record.id, Side::Request, &question)
+        Part::cut(&self.account.record.id, Side::Request, &self.question.bytes)
     }
 
     fn take_answer(&mut self) -> Vec<Part> {
@@ -220,8 +231,8 @@ impl Copier {
     /// Copies a piece; pending while the spool's queue is full. The piece may go on when ready.
     pub fn poll_copy(&mut self, cx: &mut Context<'_>, piece: &Bytes) -> Poll<()> {
         if let Some(pieces) = &mut self.pieces {
-            let room = ready!(pieces.poll_room(cx));
-            pieces.send(Part::cut(&self.id, Side::Request, piece), room);
+            ready!(pieces.poll_room(cx));
+            pieces.send(Part::cut(&self.id, Side::Request, piece));
         }
         self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         Poll::Ready(())
@@ -232,27 +243,27 @@ impl Copier {
 #[derive(Debug)]
 struct Pieces {
     room: PollSemaphore,
+    granted: Option<OwnedSemaphorePermit>,
     inbox: PollSender<Command>,
 }
 
 impl Pieces {
     fn new(books: &Books) -> Self {
         let room = PollSemaphore::new(books.pieces.clone());
-        Self { room, inbox: PollSender::new(books.inbox.clone()) }
+        Self { room, granted: None, inbox: PollSender::new(books.inbox.clone()) }
     }
 
-    /// Waits until a piece may be sent. None where the spool's thread is gone: the end will be
-    /// told so.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<OwnedSemaphorePermit>> {
-        if ready!(self.inbox.poll_reserve(cx)).is_err() {
-            return Poll::Ready(None);
+    /// Waits until a piece may be sent: first for room among the pieces, so that whoever waits
+    /// holds no seat in the queue.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.granted.is_none() {
+            self.granted = ready!(self.room.poll_acquire(cx));
         }
-        self.room.poll_acquire(cx)
+        // An error means that the spool's thread is gone; the end will be told so.
+        self.inbox.poll_reserve(cx).map(|_| ())
     }
 
-    fn send(&mut self, parts: Vec<Part>, room: Option<OwnedSemaphorePermit>) {
-        if room.is_some() {
-            let _ = self.inbox.send_item(Command::Body(parts, room));
-        }
+    fn send(&mut self, parts: Vec<Part>) {
+        let _ = self.inbox.send_item(Command::Body(parts, self.granted.take()));
     }
 }

@@ -1,13 +1,15 @@
 //! Listening sockets, and the connections that come in on them.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +17,13 @@ use tokio_util::task::TaskTracker;
 
 use super::route::{Door, Site};
 use crate::config::Config;
+
+/// Connections of operators at once: their door must stay open when the clients' is full.
+const OPERATORS: usize = 64;
+/// How often a connection is looked at that has sent less than tells its version.
+const LOOK: Duration = Duration::from_millis(20);
+/// RFC 9113 §3.4: what a client that speaks HTTP/2 sends first.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Sockets that are bound, before anybody is let in.
 pub struct Doors {
@@ -54,15 +63,20 @@ impl Doors {
     pub fn open(self, site: &Arc<Site>, config: &Config) -> Listening {
         let connections = TaskTracker::new();
         let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
-        let room = Arc::new(Semaphore::new(config.limits.connections));
+        let rooms =
+            [config.limits.connections, OPERATORS].map(|room| Arc::new(Semaphore::new(room)));
+        let [clients_room, operators_room] = rooms;
         let (mut clients, mut operators) = (Vec::new(), Vec::new());
         for (listener, door) in self.listeners {
-            let addresses = if door == Door::Operators { &mut operators } else { &mut clients };
+            let (addresses, room) = match door {
+                Door::Operators => (&mut operators, &operators_room),
+                Door::Everyone | Door::Clients => (&mut clients, &clients_room),
+            };
             addresses.extend(listener.local_addr());
             let host = Host {
                 site: site.clone(),
                 door,
-                http: http(config),
+                protocols: Protocols::new(config, &connections),
                 room: room.clone(),
                 connections: connections.clone(),
                 closing: closing.clone(),
@@ -92,7 +106,7 @@ impl Listening {
 struct Host {
     site: Arc<Site>,
     door: Door,
-    http: auto::Builder<TokioExecutor>,
+    protocols: Protocols,
     room: Arc<Semaphore>,
     connections: TaskTracker,
     closing: CancellationToken,
@@ -124,22 +138,47 @@ impl Host {
         }
     }
 
+    /// Speaks HTTP until the connection ends, or the gateway does.
+    async fn converse(&self, stream: TcpStream) -> hyper::Result<()> {
+        let version = self.closing.run_until_cancelled(self.protocols.version(&stream));
+        let Some(Some(version)) = version.await else { return Ok(()) };
+        let service = service_fn(|request| {
+            let (site, cut) = (self.site.clone(), self.cut.clone());
+            let answer = site.answer(self.door, request);
+            async move { cut.run_until_cancelled_owned(answer).await.ok_or("the gateway ends") }
+        });
+        let stream = TokioIo::new(stream);
+        match version {
+            Version::One => {
+                let connection = self.protocols.http1.serve_connection(stream, service);
+                self.attend_to(connection, http1::Connection::graceful_shutdown).await
+            }
+            Version::Two => {
+                let connection = self.protocols.http2.serve_connection(stream, service);
+                self.attend_to(connection, http2::Connection::graceful_shutdown).await
+            }
+        }
+    }
+
+    async fn attend_to<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        connection: C,
+        shut_down: impl FnOnce(Pin<&mut C>),
+    ) -> hyper::Result<()> {
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = self.closing.cancelled() => shut_down(connection.as_mut()),
+        }
+        self.cut.run_until_cancelled(connection).await.unwrap_or(Ok(()))
+    }
+
     async fn attend(self: Arc<Self>, stream: TcpStream, _room: OwnedSemaphorePermit) {
         let metrics = self.site.metrics.clone();
         metrics.connected();
-        let service = service_fn(|request| self.site.clone().answer(self.door, request));
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
-            () = self.closing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                self.cut.run_until_cancelled(connection).await
-            }
-        };
-        if let Some(Err(error)) = ended {
+        if let Err(error) = self.converse(stream).await {
             // Clients that leave in the middle are no news; clients that send rubbish are counted.
-            if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            if error.is_parse() {
                 metrics.bad_connection();
             }
             tracing::debug!(%error, "a connection ended early");
@@ -148,17 +187,65 @@ impl Host {
     }
 }
 
-fn http(config: &Config) -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.client.head_timeout)
-        .preserve_header_case(true)
-        .auto_date_header(false);
-    http.http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(config.client.head_timeout)
-        .max_concurrent_streams(256)
-        .auto_date_header(false);
-    http
+/// The two protocols that are spoken.
+struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<Tracked>,
+    /// For a connection to say something, and for the head of a request.
+    head_timeout: Duration,
+}
+
+/// Which protocol a client speaks.
+enum Version {
+    One,
+    Two,
+}
+
+/// Runs the streams of an HTTP/2 connection where the shutdown waits for them.
+#[derive(Clone)]
+struct Tracked(TaskTracker);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tracked {
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}
+
+impl Protocols {
+    fn new(config: &Config, connections: &TaskTracker) -> Self {
+        let head_timeout = config.client.head_timeout;
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(head_timeout)
+            .preserve_header_case(true)
+            .auto_date_header(false);
+        let mut http2 = http2::Builder::new(Tracked(connections.clone()));
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(head_timeout)
+            .max_concurrent_streams(256)
+            .auto_date_header(false);
+        Self { http1, http2, head_timeout }
+    }
+
+    /// Looks at what the client sends first, without taking it. None: it says nothing, or goes.
+    async fn version(&self, stream: &TcpStream) -> Option<Version> {
+        let look = async {
+            let mut first = [0; PREFACE.len()];
+            loop {
+                let seen = stream.peek(&mut first).await.ok().filter(|seen| *seen > 0)?;
+                let (seen, preface) = (first.get(..seen)?, PREFACE.get(..seen)?);
+                if seen != preface {
+                    return Some(Version::One);
+                }
+                if seen.len() == PREFACE.len() {
+                    return Some(Version::Two);
+                }
+                // More will come: what was looked at stays, so that there is nothing to wait on.
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(self.head_timeout, look).await.ok().flatten()
+    }
 }

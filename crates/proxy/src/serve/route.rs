@@ -1,6 +1,5 @@
 //! What an address on our own sockets is for.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -56,21 +55,16 @@ impl Site {
     }
 
     /// Answers one request.
-    pub async fn answer(
-        self: Arc<Self>,
-        door: Door,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+    pub async fn answer(self: Arc<Self>, door: Door, request: Request<Incoming>) -> Response<Body> {
         let for_clients = door != Door::Operators;
         let for_operators = door != Door::Clients;
-        let answer = match request.uri().path() {
+        match request.uri().path() {
             "/healthz" if for_operators => text(StatusCode::OK, "alive\n"),
             "/readyz" if for_operators => self.readiness(),
             "/metrics" if for_operators => self.numbers(),
             _ if for_clients && is_api(request.uri()) => self.api(request).await,
             _ => not_found(),
-        };
-        Ok(answer)
+        }
     }
 
     async fn api(&self, request: Request<Incoming>) -> Response<Body> {
@@ -96,7 +90,7 @@ impl Site {
 
     async fn exchange(&self, arrival: Arrival, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let (body, unread) = ClientBody::new(body);
+        let (body, unread) = ClientBody::new(&head.headers, body);
         match exchange(&self.proxy, arrival, Request::from_parts(head, body)).await {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -121,7 +115,8 @@ impl Site {
     }
 
     fn numbers(&self) -> Response<Body> {
-        let mut answer = Response::new(whole(self.metrics.text().into()));
+        let mut answer =
+            Response::new(whole(self.metrics.text(self.proxy.screen.buffered()).into()));
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         answer

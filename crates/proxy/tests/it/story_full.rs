@@ -73,10 +73,14 @@ async fn full_buffers_refuse_without_a_record() {
     slow.send(most.as_bytes()).await;
 
     // While one body is on its way there is no memory for another.
-    let mut refused = post(gateway.address, "/v1/responses", &key.value, &large).await;
-    while refused.status == 200 {
-        refused = post(gateway.address, "/v1/responses", &key.value, &large).await;
+    while !ask(gateway.address, "GET", "/metrics", &[], "")
+        .await
+        .text()
+        .contains("buffered_bytes 65536")
+    {
+        tokio::task::yield_now().await;
     }
+    let refused = post(gateway.address, "/v1/responses", &key.value, &large).await;
     assert_eq!((refused.status, refused.refusal()), (503, Some("busy")));
     slow.send(last.as_bytes()).await;
     assert_eq!(slow.answer().await.status, 200);

@@ -113,21 +113,3 @@ fn values_are_bounded_and_without_control_characters() {
         Attribution { session_id: Some(format!("a{}", "b".repeat(254))), ..Attribution::default() };
     assert_eq!(read(&[], &ask), expected);
 }
-
-#[test]
-fn the_conversation_is_the_narrowest_thing_known() {
-    let ask = Ask {
-        thread_id: Some("asked".into()),
-        prompt_cache_key: Some("cache".into()),
-        ..Ask::default()
-    };
-    let cache_only = Ask { prompt_cache_key: Some("cache".into()), ..Ask::default() };
-    let session = Attribution { session_id: Some("session".into()), ..Attribution::default() };
-    let thread = Attribution { thread_id: Some("thread".into()), ..session.clone() };
-    let unknown = Attribution::default();
-    assert_eq!(thread.conversation(&ask), Some("thread"));
-    assert_eq!(session.conversation(&ask), Some("session"));
-    assert_eq!(unknown.conversation(&ask), Some("asked"));
-    assert_eq!(unknown.conversation(&cache_only), Some("cache"));
-    assert_eq!(unknown.conversation(&Ask::default()), None);
-}

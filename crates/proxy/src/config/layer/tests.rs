@@ -36,15 +36,16 @@ fn later_layers_win() {
 
 #[test]
 fn every_problem_is_listed_with_its_place() {
-    let file = "listne = [\"127.0.0.1:1\"]\nmax_body = \"big\"\n[upstream]\nkey = \"sk-literal\"\nurl = 3.5\n[archive]\nsync = \"never\"\n";
+    let file = "endpoints = [\"GET,POST /v1/files\"]\nlistne = [\"127.0.0.1:1\"]\nmax_body = \"big\"\n[upstream]\nkey = \"sk-literal\"\nurl = 3.5\n[archive]\nsync = \"never\"\n";
     assert_eq!(
         problems(file, &[("CODEX_PROXY_LIMITS_EXCHANGES", "0")]),
         [
-            "codex-proxy.toml:1:1: no setting is called listne; did you mean listen?",
-            "codex-proxy.toml:2:1: max_body `big` is no size: write a number with a unit, as 64MiB",
-            "codex-proxy.toml:4:1: upstream.key is a reference to a secret, never the secret: write env:NAME, file:PATH or stdin",
-            "codex-proxy.toml:5:1: upstream.url takes a text, a number or a list of texts",
-            "codex-proxy.toml:7:1: archive.sync `never` is not one of os, group, always",
+            "codex-proxy.toml:1:1: endpoints `GET,POST /v1/files` is no endpoint: write POST /v1/responses, /v1/models* or *",
+            "codex-proxy.toml:2:1: no setting is called listne; did you mean listen?",
+            "codex-proxy.toml:3:1: max_body `big` is no size: write a number with a unit, as 64MiB",
+            "codex-proxy.toml:5:1: upstream.key is a reference to a secret, never the secret: write env:NAME, file:PATH or stdin",
+            "codex-proxy.toml:6:1: upstream.url takes a text, a number or a list of texts",
+            "codex-proxy.toml:8:1: archive.sync `never` is not one of os, group, always",
             "CODEX_PROXY_LIMITS_EXCHANGES: limits.exchanges `0` is no count: write a whole number from 1 on",
         ]
     );
