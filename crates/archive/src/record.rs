@@ -179,8 +179,8 @@ pub struct Record {
     pub node: String,
 }
 
-/// RFC 3339 with always three decimals, so that texts sort as times do.
-fn to_the_millisecond<S: serde::Serializer>(
+/// Writes RFC 3339 with always three decimals, so that texts sort as times do.
+pub fn to_the_millisecond<S: serde::Serializer>(
     time: &Timestamp,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -15,6 +15,9 @@ pub const SEALED: &str = ".jsonl.zst";
 /// Ends the name of one that is still written to.
 pub const GROWING: &str = ".growing";
 
+/// How much room tells that there is some.
+const PROBE: usize = 64 << 10;
+
 /// Where the clock is asked.
 pub type Clock = fn() -> Timestamp;
 
@@ -64,6 +67,14 @@ impl Segment {
         self.length += frames.len() as u64;
         self.unsynced += frames.len() as u64;
         Ok(())
+    }
+
+    /// Tries whether there is room again, leaving nothing behind.
+    pub(crate) fn probe(&mut self) -> Result<(), Error> {
+        let tried = self.append(&vec![0; PROBE]);
+        self.length -= if tried.is_ok() { PROBE as u64 } else { 0 };
+        self.torn = true;
+        tried.and(self.undo_if_torn())
     }
 
     /// Cuts a half write off; until that succeeds the segment takes nothing.

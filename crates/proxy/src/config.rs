@@ -142,21 +142,25 @@ impl Config {
         let layers = Layers::read(file, &environment, flags);
         let config = Self::build(&layers);
         let mut layers = layers;
-        layers.problems.extend(config.contradictions());
+        layers.problems.extend(config.contradictions(&layers));
         if layers.problems.is_empty() { Ok((config, layers)) } else { Err(layers.problems) }
     }
 
     /// Values that are right alone and wrong together.
-    fn contradictions(&self) -> Option<Problem> {
+    fn contradictions(&self, layers: &Layers) -> Vec<Problem> {
         let size = |bytes| bytesize::ByteSize::b(bytes).display().iec();
-        (self.max_body > self.max_buffered).then(|| Problem {
-            place: "max_body".to_owned(),
-            what: format!(
-                "{} for one body is more than max_buffered, {}, for all together",
-                size(self.max_body),
-                size(self.max_buffered)
-            ),
-        })
+        let mut problems = Vec::new();
+        if self.max_body > self.max_buffered {
+            let (one, all) = (size(self.max_body), size(self.max_buffered));
+            let what = format!("max_body, {one}, is more than max_buffered, {all}, for all bodies");
+            problems.push(Problem { place: layers.place("max_body"), what });
+        }
+        let twice = |address: &&SocketAddr| address.port() != 0 && self.listen.contains(address);
+        if let Some(address) = self.admin_listen.iter().find(twice) {
+            let what = format!("admin_listen, {address}, is among the addresses of listen");
+            problems.push(Problem { place: layers.place("admin_listen"), what });
+        }
+        problems
     }
 
     /// Settings of these flags alone, over the defaults: for a program that must not depend on the

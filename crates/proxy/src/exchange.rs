@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod limit;
 pub mod refusal;
 pub mod screen;
+pub mod sent;
 pub mod tap;
 pub mod upstream;
 
@@ -83,7 +84,7 @@ async fn carry(
     recorder.asked(&mut screened);
     let permit = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref())?;
     recorder.request().await?;
-    proxy.upstream.forward(permit, screened).await
+    proxy.upstream.forward(permit, screened, &proxy.manner).await
 }
 
 async fn authenticate(
@@ -112,8 +113,12 @@ fn refuse_upgrade(request: &Request<ClientBody>) -> Result<(), Refusal> {
 /// The record of a refused exchange is in the spool before the client hears of it. Who is answered
 /// `busy` leaves none: there is no room, or nowhere to write it.
 async fn refused(refusal: Refusal, mut recorder: Recorder) -> Refusal {
-    if refusal.word() == Word::Busy {
+    if refusal.word() == Word::Busy && !recorder.is_opened() {
         recorder.forget();
+        return refusal;
+    }
+    if refusal.reach() == Reach::Nobody {
+        let _ = recorder.end(End::Left).await;
         return refusal;
     }
     if refusal.reach() == Reach::Here {

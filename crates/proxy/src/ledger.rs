@@ -56,8 +56,10 @@ pub(crate) struct Books {
     inbox: mpsc::Sender<Command>,
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
-    /// The program is stopping: who breaks off now is cut off by us.
+    /// Nothing new is opened.
     stopping: AtomicBool,
+    /// Who breaks off now is cut off by us.
+    cutting: AtomicBool,
     refused: Mutex<Refused>,
     /// Room for pieces of bodies on their way to the spool.
     pub(crate) pieces: Arc<Semaphore>,
@@ -71,9 +73,10 @@ impl Ledger {
     pub fn new(spool: &Spool, options: Options, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(options.exchanges));
         let inbox = spool.inbox().clone();
-        let (stopping, refused) = (AtomicBool::new(false), Mutex::default());
+        let (stopping, cutting) = (AtomicBool::new(false), AtomicBool::new(false));
+        let refused = Mutex::default();
         let pieces = Arc::new(Semaphore::new(PIECES_UNDER_WAY));
-        let books = Arc::new(Books { inbox, options, metrics, stopping, refused, pieces });
+        let books = Arc::new(Books { inbox, options, metrics, stopping, cutting, refused, pieces });
         Self { books, places, spool: spool.state().clone() }
     }
 
@@ -90,7 +93,7 @@ impl Ledger {
             self.refused(Some(principal.key.id.clone()), Word::Busy);
             Refusal::busy(message)
         };
-        if self.books.is_stopping() {
+        if self.books.stopping.load(Ordering::Relaxed) {
             return Err(refuse("This proxy is stopping."));
         }
         let full = || refuse("Too many exchanges are under way on this proxy.");
@@ -130,18 +133,28 @@ impl Ledger {
 
     /// Whether records can be written.
     pub fn is_writable(&self) -> bool {
-        self.spool.is_writable() && !self.books.inbox.is_closed() && !self.books.is_stopping()
+        self.spool.is_writable() && !self.books.inbox.is_closed()
     }
 
-    /// From now on nothing new is opened, and what breaks off is our doing.
-    pub fn stop(&self) {
+    /// From now on nothing new is opened.
+    pub fn take_no_more(&self) {
         self.books.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on what breaks off is our doing.
+    pub fn cut(&self) {
+        self.books.cutting.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no exchange is open.
+    pub fn is_idle(&self) -> bool {
+        self.places.available_permits() == self.books.options.exchanges
     }
 }
 
 impl Books {
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.cutting.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_refused(&self, key_id: Option<String>, word: Word) {

@@ -36,6 +36,10 @@ use route::Site;
 const KEY_WATCH: Duration = Duration::from_millis(250);
 /// How often the counts of refusals go to the store.
 const FLUSH: Duration = Duration::from_millis(500);
+/// How often it is looked whether open exchanges have ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// For clients to hear that their exchange was cut off.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A segment of the spool is sealed at this size.
 const SEAL_BYTES: u64 = 16 << 20;
 
@@ -79,6 +83,7 @@ impl Gateway {
             manner: Arc::new(Manner {
                 idle_timeout: config.upstream.idle_timeout,
                 contact: config.contact.clone(),
+                closing: CancellationToken::new(),
             }),
         };
         let site = Arc::new(Site::new(proxy, metrics, &config.cors_origins));
@@ -105,10 +110,21 @@ impl Gateway {
     }
 
     /// Takes nothing new, lets open exchanges end within `drain`, writes and seals everything.
+    ///
+    /// While they end the sockets stay open, so that whoever asks hears that this one is stopping.
     pub async fn stop(self, drain: Duration) -> Result<()> {
         let Self { site, listening, store, background, _lock } = self;
         site.drain();
-        listening.close(drain, || site.proxy.ledger.stop()).await;
+        let all_ended = async {
+            while !site.proxy.ledger.is_idle() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(drain, all_ended).await.is_err() {
+            tracing::warn!("exchanges are cut off: they did not end within the drain timeout");
+        }
+        site.proxy.manner.closing.cancel();
+        listening.close(LAST_WORDS, || site.proxy.ledger.cut()).await;
         background.stop.cancel();
         background.tasks.close();
         background.tasks.wait().await;

@@ -5,7 +5,10 @@ use std::io::Write;
 use brotli_decompressor::DecompressorWriter;
 use flate2::write::{MultiGzDecoder, ZlibDecoder};
 
-/// The coded bytes are not what their coding says.
+/// What one piece may decode to, in bytes.
+const PIECE_BOUND: usize = 4 << 20;
+
+/// The coded bytes are not what their coding says, or decode to more than is sensible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the coded body is broken")]
 pub struct Broken;
@@ -14,10 +17,10 @@ pub struct Broken;
 pub struct Decoder(Kind);
 
 enum Kind {
-    Gzip(MultiGzDecoder<Vec<u8>>),
-    Deflate(ZlibDecoder<Vec<u8>>),
-    Brotli(Box<DecompressorWriter<Vec<u8>>>),
-    Zstd(zstd::stream::write::Decoder<'static, Vec<u8>>),
+    Gzip(MultiGzDecoder<Capped>),
+    Deflate(ZlibDecoder<Capped>),
+    Brotli(Box<DecompressorWriter<Capped>>),
+    Zstd(zstd::stream::write::Decoder<'static, Capped>),
 }
 
 impl Decoder {
@@ -25,10 +28,10 @@ impl Decoder {
     /// or several on top of each other.
     pub fn new(coding: &str) -> Option<Self> {
         let kind = match coding.trim().to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => Kind::Gzip(MultiGzDecoder::new(Vec::new())),
-            "deflate" => Kind::Deflate(ZlibDecoder::new(Vec::new())),
-            "br" => Kind::Brotli(Box::new(DecompressorWriter::new(Vec::new(), 16 << 10))),
-            "zstd" => Kind::Zstd(zstd::stream::write::Decoder::new(Vec::new()).ok()?),
+            "gzip" | "x-gzip" => Kind::Gzip(MultiGzDecoder::new(Capped::default())),
+            "deflate" => Kind::Deflate(ZlibDecoder::new(Capped::default())),
+            "br" => Kind::Brotli(Box::new(DecompressorWriter::new(Capped::default(), 16 << 10))),
+            "zstd" => Kind::Zstd(zstd::stream::write::Decoder::new(Capped::default()).ok()?),
             _ => return None,
         };
         Some(Self(kind))
@@ -42,13 +45,32 @@ impl Decoder {
             Kind::Brotli(decoder) => write(decoder, piece),
             Kind::Zstd(decoder) => write(decoder, piece),
         };
-        let decoded = std::mem::take(match &mut self.0 {
+        let decoded = match &mut self.0 {
             Kind::Gzip(decoder) => decoder.get_mut(),
             Kind::Deflate(decoder) => decoder.get_mut(),
             Kind::Brotli(decoder) => decoder.get_mut(),
             Kind::Zstd(decoder) => decoder.get_mut(),
-        });
+        };
+        let decoded = std::mem::take(&mut decoded.0);
         written.map(|()| decoded).map_err(|_| Broken)
+    }
+}
+
+/// Takes what is decoded, up to a bound: a few bytes may decode to gigabytes.
+#[derive(Default)]
+struct Capped(Vec<u8>);
+
+impl Write for Capped {
+    fn write(&mut self, decoded: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + decoded.len() > PIECE_BOUND {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(decoded);
+        Ok(decoded.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -109,6 +131,8 @@ mod tests {
         assert!(Decoder::new("gzip, br").is_none());
         assert!(Decoder::new("identity").is_none());
         assert_eq!(decoded("gzip", &[b"this is no gzip at all"]), Err(Broken));
+        let bomb = coded("zstd", &vec![0; 100 << 20]);
+        assert_eq!(decoded("zstd", &[&bomb]), Err(Broken));
     }
 
     proptest! {

@@ -190,15 +190,20 @@ impl Writer {
     /// Appends one frame and says where it lies.
     fn append(&mut self, lines: &[Line]) -> Result<Place, Unwritable> {
         let result = self.try_append(lines);
-        let was_writable = self.state.writable.swap(result.is_ok(), Ordering::Relaxed);
-        match &result {
-            Err(error) if was_writable => {
+        self.note_writable(result.as_ref().err());
+        result.map_err(|_| Unwritable)
+    }
+
+    /// Notes whether the last write succeeded, and says so when that has changed.
+    fn note_writable(&self, error: Option<&Error>) {
+        let was_writable = self.state.writable.swap(error.is_none(), Ordering::Relaxed);
+        match error {
+            Some(error) if was_writable => {
                 tracing::error!(error = error_text(error), "the spool cannot be written");
             }
-            Ok(_) if !was_writable => tracing::info!("the spool can be written again"),
-            Ok(_) | Err(_) => {}
+            None if !was_writable => tracing::info!("the spool can be written again"),
+            Some(_) | None => {}
         }
-        result.map_err(|_| Unwritable)
     }
 
     fn try_append(&mut self, lines: &[Line]) -> Result<Place, Error> {
@@ -249,6 +254,10 @@ impl Writer {
 
     /// What is due by time or size: retries, sync, seal.
     fn tick(&mut self) {
+        if !self.state.is_writable() {
+            let probed = self.segment().and_then(Segment::probe);
+            self.note_writable(probed.as_ref().err());
+        }
         for (closing, rest) in std::mem::take(&mut self.unwritten) {
             let _ = self.close(closing, rest);
         }

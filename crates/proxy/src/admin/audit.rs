@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use archive::read::{Exchange, Found, Reader};
-use archive::record::{Outcome, Record};
+use archive::record::{Outcome, Record, to_the_millisecond};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub struct Filter {
     pub status: Option<u16>,
     /// That ended so.
     pub outcome: Option<Outcome>,
-    /// Of this Codex session.
+    /// Of this Codex session or thread.
     pub session: Option<String>,
     /// That began then or later.
     pub from: Option<Timestamp>,
@@ -33,6 +33,7 @@ pub struct Hit {
     /// The exchange.
     pub id: String,
     /// When it began.
+    #[serde(serialize_with = "to_the_millisecond")]
     pub time: Timestamp,
     /// Who asked.
     pub user: String,
@@ -57,7 +58,8 @@ impl Filter {
                 || same(&self.model, record.upstream_model.as_deref()))
             && self.status.is_none_or(|status| record.status == Some(status))
             && self.outcome.is_none_or(|outcome| record.outcome == outcome)
-            && same(&self.session, record.session_id.as_deref())
+            && (same(&self.session, record.session_id.as_deref())
+                || same(&self.session, record.thread_id.as_deref()))
             && self.from.is_none_or(|from| record.time >= from)
             && self.to.is_none_or(|to| record.time < to)
     }

@@ -149,7 +149,7 @@ fn check(entries: &[Entry]) -> Result<()> {
         };
         let visible_ascii = token.bytes().all(|byte| byte.is_ascii_graphic());
         ensure!(visible_ascii, "the token of entry {number} cannot stand in a header");
-        ensure!(token.len() >= 16, "the token of entry {number} is shorter than 16 characters");
+        ensure!(token.len() >= 8, "the token of entry {number} is shorter than 8 characters");
         ensure!(seen.insert(token), "the token of entry {number} stands in the list twice");
     }
     Ok(())

@@ -86,6 +86,10 @@ impl Keys {
         if order.user.trim().is_empty() {
             return Err(Wrong("a key needs a user: --user ada@example.com".to_owned()).into());
         }
+        let texts = [Some(&order.user), order.team.as_ref(), order.label.as_ref()];
+        if texts.into_iter().flatten().any(|text| text.contains(char::is_control)) {
+            return Err(Wrong("user, team and label hold no control characters".to_owned()).into());
+        }
         let secret = Secret::new(own_key::build(random_digits()?));
         let key = self.key(order, &secret, now)?;
         self.store.add_keys(vec![key.clone()]).await?;
@@ -156,7 +160,7 @@ impl Keys {
         if !persons.is_empty() {
             return Ok(persons);
         }
-        let prefixed = pick(&|key| key.prefix == selector);
+        let prefixed = pick(&|key| selector.len() >= 4 && key.prefix.starts_with(selector));
         match prefixed.len() {
             1 => Ok(prefixed),
             0 => bail!("no key has the id, prefix or user {selector}: see `codex-proxy key list`"),

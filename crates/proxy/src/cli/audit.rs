@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-use super::output::{Format, Listing, line};
+use super::output::{Format, Listing, line, visible};
 use super::report::reader;
 use super::{Common, block_on};
 use crate::admin::audit::{self, Filter, Hit};
@@ -100,7 +100,7 @@ struct FilterArgs {
     /// That ended so
     #[arg(long, value_enum)]
     outcome: Option<OutcomeName>,
-    /// Of this Codex session
+    /// Of this Codex session or thread
     #[arg(long)]
     session: Option<String>,
     /// That began on this day or at this time, or later (UTC)
@@ -203,6 +203,7 @@ fn readable(name: &str, only: Option<PartName>, body: &[u8]) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let pretty = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
     let text = pretty.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let text = text.lines().map(visible).collect::<Vec<_>>().join("\n");
     if only.is_some() { text } else { format!("\n--- {name}, {} bytes\n{text}", body.len()) }
 }
 

@@ -93,7 +93,7 @@ fn value(kind: Kind, texts: &[String]) -> String {
     let quoted: Vec<String> =
         texts.iter().map(|text| format!("\"{}\"", hidden(kind, text))).collect();
     match kind {
-        Kind::Texts | Kind::Addresses | Kind::Endpoints => format!("[{}]", quoted.join(", ")),
+        _ if kind.is_list() => format!("[{}]", quoted.join(", ")),
         Kind::Count => texts.concat(),
         _ => quoted.concat(),
     }

@@ -62,7 +62,7 @@ impl Listing {
         table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.columns);
         for row in &self.rows {
-            table.add_row(self.columns.iter().map(|column| text(row, column)));
+            table.add_row(self.columns.iter().map(|column| visible(&text(row, column))));
         }
         for (index, name) in self.columns.iter().enumerate() {
             let number = self.rows.first().is_some_and(|row| is_number(row, name));
@@ -80,6 +80,11 @@ impl Listing {
 /// Prints one line, or several, to stdout.
 pub fn line(text: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+/// A text without what would steer a terminal: what records say came from outside.
+pub fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 
 /// Whether a person watches stdout.

@@ -86,6 +86,11 @@ impl Layers {
         }
     }
 
+    /// Where the value of a setting came from.
+    pub fn place(&self, path: &str) -> String {
+        self.values.get(path).map_or_else(|| path.to_owned(), |given| given.place.clone())
+    }
+
     /// Each setting with its value as text and where it came from.
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, Kind, Option<(&[String], &str)>)> {
         SETTINGS.iter().map(|setting| {
@@ -111,7 +116,7 @@ impl Layers {
     /// A text from a variable or a flag: lists are separated by commas, an empty text unsets.
     fn set_text(&mut self, path: &str, text: &str, place: &str) {
         let Some(setting) = find(path) else { return };
-        let list = matches!(setting.kind, Kind::Texts | Kind::Addresses | Kind::Endpoints);
+        let list = setting.kind.is_list();
         let pieces = text.split(',').map(str::trim).filter(|piece| !piece.is_empty());
         let texts = if list { pieces.map(str::to_owned).collect() } else { vec![text.to_owned()] };
         if texts.iter().all(String::is_empty) && setting.default.is_empty() {
@@ -127,7 +132,11 @@ impl Layers {
             Ok(value) => {
                 self.values.insert(path, Given { value, texts, place: place.to_owned() });
             }
-            Err(what) => self.problem(place, format!("{path} {what}")),
+            Err(problems) => {
+                for what in problems {
+                    self.problem(place, format!("{path} {what}"));
+                }
+            }
         }
     }
 
@@ -161,12 +170,9 @@ impl Layers {
             let place = file.place(span);
             let is_table = SETTINGS.iter().any(|s| s.path.starts_with(&format!("{path}.")));
             match (find(&path), item.as_table_like()) {
-                (Some(setting), _) => match texts(item) {
+                (Some(setting), _) => match texts(item, setting.kind) {
                     Some(texts) => self.set(setting.path, texts, &place, file.base),
-                    None => self.problem(
-                        &place,
-                        format!("{path} takes a text, a number or a list of texts"),
-                    ),
+                    None => self.problem(&place, format!("{path} takes {}", allowed(setting.kind))),
                 },
                 (None, Some(below)) if is_table => self.read_table(file, &path, below),
                 (None, None) if is_table => {
@@ -274,15 +280,26 @@ impl File<'_> {
     }
 }
 
-fn texts(item: &Item) -> Option<Vec<String>> {
+/// The texts of a value, if it is of a type that this kind takes.
+fn texts(item: &Item, kind: Kind) -> Option<Vec<String>> {
+    let (number, text) = kind.takes();
     let one = |value: &toml_edit::Value| match value {
-        toml_edit::Value::String(text) => Some(text.value().clone()),
-        toml_edit::Value::Integer(number) => Some(number.value().to_string()),
+        toml_edit::Value::String(value) if text => Some(value.value().clone()),
+        toml_edit::Value::Integer(value) if number => Some(value.value().to_string()),
         _ => None,
     };
     match item.as_value()? {
-        toml_edit::Value::Array(array) => array.iter().map(one).collect(),
+        toml_edit::Value::Array(array) if kind.is_list() => array.iter().map(one).collect(),
         value => Some(vec![one(value)?]),
+    }
+}
+
+fn allowed(kind: Kind) -> &'static str {
+    match (kind.is_list(), kind.takes()) {
+        (true, _) => "a list of texts",
+        (false, (true, true)) => "a number or a text",
+        (false, (true, false)) => "a number",
+        (false, _) => "a text",
     }
 }
 

@@ -7,8 +7,12 @@ pub enum Kind {
     Text,
     /// Several texts.
     Texts,
-    /// `METHOD PATH` or `PATH`, several.
+    /// Origins of browsers, or `*`.
+    Origins,
+    /// `METHOD PATH` or `PATH`, at least one.
     Endpoints,
+    /// `HOST:PORT`, at least one.
+    Listen,
     /// `HOST:PORT`, several.
     Addresses,
     /// `http://` or `https://` with a host.
@@ -27,6 +31,25 @@ pub enum Kind {
     Engine(&'static [&'static str]),
     /// One of these words.
     Choice(&'static [&'static str]),
+}
+
+impl Kind {
+    /// Whether it takes several values.
+    pub fn is_list(self) -> bool {
+        matches!(
+            self,
+            Self::Texts | Self::Origins | Self::Endpoints | Self::Listen | Self::Addresses
+        )
+    }
+
+    /// Whether a file may write it as a number, as a text.
+    pub fn takes(self) -> (bool, bool) {
+        match self {
+            Self::Count => (true, false),
+            Self::Bytes => (true, true),
+            _ => (false, true),
+        }
+    }
 }
 
 /// One setting.
@@ -54,18 +77,19 @@ const fn setting(
 use serde_json::{Map, Value, json};
 
 use Kind::{
-    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Path, Reference, Text, Texts, Url,
+    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Listen, Origins, Path, Reference,
+    Text, Texts, Url,
 };
 
 /// All settings, in the order in which they are shown.
 #[rustfmt::skip] // A table reads best as one.
 pub const SETTINGS: &[Setting] = &[
     setting("data", Path, "codex-proxy-data", "the folder of everything this installation owns"),
-    setting("listen", Addresses, "127.0.0.1:8080", "where the gateway listens"),
+    setting("listen", Listen, "127.0.0.1:8080", "where the gateway listens"),
     setting("admin_listen", Addresses, "", "where health and metrics are served; unset: on `listen`"),
     setting("contact", Text, "", "whom a refusal tells the developer to ask"),
     setting("endpoints", Endpoints, "*", "open endpoints below /v1, as `POST /v1/responses` or `/v1/models*`"),
-    setting("cors_origins", Texts, "", "origins that browsers may ask from; `*`: any"),
+    setting("cors_origins", Origins, "", "origins that browsers may ask from; `*`: any"),
     setting("websocket", Choice(&["off"]), "off", "whether WebSocket is spoken; off: an upgrade is answered 426"),
     setting("max_body", Bytes, "64MiB", "largest request body"),
     setting("max_buffered", Bytes, "512MiB", "all request bodies in memory together"),
@@ -136,7 +160,7 @@ fn property(setting: &Setting) -> Value {
         Choice(words) => drop(property.insert("enum".to_owned(), json!(words))),
         Count => property.extend([entry("type", "integer"), ("minimum".to_owned(), json!(1))]),
         Bytes => drop(property.insert("type".to_owned(), json!(["string", "integer"]))),
-        Texts | Addresses | Endpoints => {
+        Texts | Addresses | Endpoints | Listen | Origins => {
             property.insert("type".to_owned(), json!(["array", "string"]));
             property.insert("items".to_owned(), json!({ "type": "string" }));
         }

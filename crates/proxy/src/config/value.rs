@@ -14,9 +14,9 @@ use super::setting::Kind;
 pub enum Value {
     /// For [`Kind::Text`], [`Kind::Choice`] and [`Kind::Engine`].
     Text(String),
-    /// For [`Kind::Texts`] and [`Kind::Endpoints`].
+    /// For lists of texts.
     Texts(Vec<String>),
-    /// For [`Kind::Addresses`].
+    /// For [`Kind::Addresses`] and [`Kind::Listen`].
     Addresses(Vec<SocketAddr>),
     /// For [`Kind::Url`].
     Url(Uri),
@@ -30,37 +30,75 @@ pub enum Value {
     Reference(SecretRef),
 }
 
-/// Reads a value; the error says what is allowed. Relative paths are taken from `base`.
-pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, String> {
-    if let Kind::Texts = kind {
-        return Ok(Value::Texts(texts.to_vec()));
-    }
-    if let Kind::Endpoints = kind {
-        let checked = texts.iter().map(|text| endpoint(text)).collect::<Result<_, _>>();
-        return checked.map(Value::Texts);
-    }
-    if let Kind::Addresses = kind {
-        return texts
-            .iter()
-            .map(|text| address(text))
-            .collect::<Result<_, _>>()
-            .map(Value::Addresses);
-    }
-    let [text] = texts else { return Err("takes one value, not a list".to_owned()) };
+/// Reads a value; each error says what is allowed. Relative paths are taken from `base`.
+pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, Vec<String>> {
     match kind {
-        Kind::Text | Kind::Texts | Kind::Addresses | Kind::Endpoints => {
-            Ok(Value::Text(text.clone()))
-        }
+        Kind::Texts => Ok(Value::Texts(each(texts, plain)?)),
+        Kind::Origins => Ok(Value::Texts(each(texts, origin)?)),
+        Kind::Endpoints => some(texts).and_then(|()| each(texts, endpoint)).map(Value::Texts),
+        Kind::Listen => some(texts).and_then(|()| each(texts, address)).map(Value::Addresses),
+        Kind::Addresses => each(texts, address).map(Value::Addresses),
+        _ => match texts {
+            [text] => one(kind, text, base).map_err(|what| vec![what]),
+            _ => Err(vec!["takes one value, not a list".to_owned()]),
+        },
+    }
+}
+
+fn one(kind: Kind, text: &str, base: &Path) -> Result<Value, String> {
+    match kind {
         Kind::Url => url(text).map(Value::Url),
         Kind::Bytes => bytes(text).map(Value::Number),
         Kind::Duration => duration(text).map(Value::Duration),
         Kind::Count => count(text).map(Value::Number),
+        Kind::Path if text.trim().is_empty() => Err("is empty: write a path".to_owned()),
         Kind::Path => Ok(Value::Path(base.join(text))),
         Kind::Reference => reference(text, base).map(Value::Reference),
         Kind::Engine(forms) => engine(text, forms, base).map(Value::Text),
-        Kind::Choice(words) if words.contains(&text.as_str()) => Ok(Value::Text(text.clone())),
+        Kind::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
         Kind::Choice(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
+        Kind::Text
+        | Kind::Texts
+        | Kind::Origins
+        | Kind::Endpoints
+        | Kind::Listen
+        | Kind::Addresses => plain(text).map(Value::Text),
     }
+}
+
+/// Reads every element, or tells what is wrong with each that is.
+fn each<T>(
+    texts: &[String],
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Vec<String>> {
+    let (mut values, mut problems) = (Vec::new(), Vec::new());
+    for text in texts {
+        match read(text) {
+            Ok(value) => values.push(value),
+            Err(what) => problems.push(what),
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
+}
+
+fn some(texts: &[String]) -> Result<(), Vec<String>> {
+    if texts.is_empty() { Err(vec!["is empty: write at least one".to_owned()]) } else { Ok(()) }
+}
+
+fn plain(text: &str) -> Result<String, String> {
+    let bad = text.contains(char::is_control);
+    if bad { Err("has a control character in it".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// As browsers send it: scheme, host, perhaps a port, and nothing behind (RFC 6454 §6.2).
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.split_once("://").map(|(_, host)| host);
+    let is_origin =
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ', '?', '#']));
+    if text == "*" || is_origin {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no origin: write https://app.example.com or *"))
 }
 
 fn endpoint(text: &str) -> Result<String, String> {

@@ -19,6 +19,8 @@ pub enum Reach {
     Here,
     /// Perhaps to the upstream, where it may have cost.
     Upstream,
+    /// The client broke off: nobody hears the refusal.
+    Nobody,
 }
 
 /// Why something is refused: our own word for it, as in `x-codex-proxy-refusal`.
@@ -129,7 +131,7 @@ impl Refusal {
 
     /// The key was switched off, replaced or revoked while its exchange was open.
     pub fn key_ended() -> Self {
-        let message = "This key was disabled while the answer was on its way.";
+        let message = "This key was disabled or replaced while the answer was on its way.";
         Self::new(Word::KeyDisabled, message)
     }
 
@@ -143,6 +145,12 @@ impl Refusal {
     #[must_use]
     pub fn before_upstream(self) -> Self {
         Self { reach: Reach::Here, ..self }
+    }
+
+    /// Tells that the client broke off.
+    #[must_use]
+    pub fn to_nobody(self) -> Self {
+        Self { reach: Reach::Nobody, ..self }
     }
 
     /// How far the request came, once it was on its way to the upstream.

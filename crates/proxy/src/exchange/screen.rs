@@ -129,7 +129,8 @@ impl Screen {
             let limit = humantime::format_duration(self.body_timeout);
             return Err(unreadable(format!("The request's body stalled for {limit}.")));
         };
-        let broken = |error| unreadable(format!("The request's body broke off: {error}."));
+        let broken =
+            |error| unreadable(format!("The request's body broke off: {error}.")).to_nobody();
         frame.transpose().map_err(broken)
     }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, Response, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::CancellationToken;
 use wire::coding::Decoder;
 use wire::meter::Shape;
 
@@ -44,6 +44,19 @@ pub struct Manner {
     pub idle_timeout: Duration,
     /// Whom a refusal tells the developer to ask.
     pub contact: Option<String>,
+    /// Fires when the gateway ends and cuts what is still open.
+    pub closing: CancellationToken,
+}
+
+impl Manner {
+    /// Waits for what ends an exchange from our side: its key, or the gateway.
+    pub async fn interrupted(&self, key_ended: &CancellationToken) -> Refusal {
+        tokio::select! {
+            biased;
+            () = key_ended.cancelled() => Refusal::key_ended(),
+            () = self.closing.cancelled() => Refusal::busy("This proxy is stopping."),
+        }
+    }
 }
 
 /// The upstream's body while it passes.
@@ -59,7 +72,7 @@ pub struct Tap {
     ready: VecDeque<Frame<Bytes>>,
     /// The terminal unit.
     held: VecDeque<Frame<Bytes>>,
-    key_ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    interrupted: Pin<Box<dyn Future<Output = Refusal> + Send>>,
     timer: Pin<Box<Sleep>>,
     manner: Arc<Manner>,
     last_piece: Instant,
@@ -125,7 +138,8 @@ impl Tap {
             }
             return Ok(Response::from_parts(head, Body::Whole(Full::default())));
         }
-        let ended = answer.permit.principal().live.ended.clone();
+        let key_ended = answer.permit.principal().live.ended.clone();
+        let waiting = manner.clone();
         let tap = Self {
             upstream,
             recorder,
@@ -135,7 +149,7 @@ impl Tap {
             stage: Stage::Passing,
             ready: VecDeque::new(),
             held: VecDeque::new(),
-            key_ended: Box::pin(ended.cancelled_owned()),
+            interrupted: Box::pin(async move { waiting.interrupted(&key_ended).await }),
             timer: Box::pin(tokio::time::sleep(manner.idle_timeout)),
             manner,
             last_piece: Instant::now(),
@@ -170,8 +184,10 @@ impl Tap {
     /// One step with the upstream; ready means that something has changed.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // What lingers has ended already: only its record is awaited.
-        if matches!(self.stage, Stage::Passing) && self.key_ended.as_mut().poll(cx).is_ready() {
-            self.cut_in(Refusal::key_ended());
+        if let Stage::Passing = self.stage
+            && let Poll::Ready(refusal) = self.interrupted.as_mut().poll(cx)
+        {
+            self.cut_in(refusal);
             return Poll::Ready(());
         }
         ready!(self.recorder.poll_room(cx));
@@ -302,9 +318,9 @@ impl Tap {
             Poll::Ready(frame) => frame,
             // Its record is closed: neither a dead key nor a silent upstream keeps it open.
             Poll::Pending => {
-                let key_ended = self.key_ended.as_mut().poll(cx).is_ready();
+                let interrupted = self.interrupted.as_mut().poll(cx).is_ready();
                 let silent = self.timer.as_mut().poll(cx).is_ready();
-                return if key_ended || silent { Poll::Ready(None) } else { Poll::Pending };
+                return if interrupted || silent { Poll::Ready(None) } else { Poll::Pending };
             }
         };
         self.timer.as_mut().reset(Instant::now() + self.manner.idle_timeout);

@@ -2,15 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
-use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,17 +17,16 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use redact::secret::Secret;
 use tower_service::Service;
 
-use super::arrived::ClientBody;
 use super::auth::{Credential, KEY_HEADER, Principal};
 use super::limit::Permit;
 use super::refusal::{Refusal, Word};
-use super::screen::{Buffered, Screened, ScreenedBody};
+use super::screen::Screened;
+use super::sent::{BodyError, RequestBody, body};
+use super::tap::Manner;
 use crate::config;
-use crate::ledger::recorder::Copier;
 
 /// What any body error is turned into.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The upstream's answer with the proof that it was admitted.
 pub struct Answer {
@@ -37,15 +34,6 @@ pub struct Answer {
     pub response: Response<Incoming>,
     /// Held until the exchange has ended.
     pub permit: Permit,
-}
-
-/// Why the body of a request could not be sent on whole.
-#[derive(Debug, thiserror::Error)]
-enum BodyError {
-    #[error("the request's body is larger than this proxy takes")]
-    TooLarge,
-    #[error("the client's upload broke off")]
-    Client(#[source] hyper::Error),
 }
 
 /// The upstream and the organisation's credential for it.
@@ -86,13 +74,18 @@ impl Upstream {
     ///
     /// Never a retry once a byte may have arrived: the client library repeats only what a dead
     /// pooled connection refused before anything was written.
-    pub async fn forward(&self, permit: Permit, screened: Screened) -> Result<Answer, Refusal> {
+    pub async fn forward(
+        &self,
+        permit: Permit,
+        screened: Screened,
+        manner: &Manner,
+    ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
         let request = self.request(principal, screened)?;
         let answer = tokio::time::timeout(self.first_byte_timeout, self.client.request(request));
         let response = tokio::select! {
             biased;
-            () = principal.live.ended.cancelled() => return Err(Refusal::key_ended()),
+            refusal = manner.interrupted(&principal.live.ended) => return Err(refusal),
             answer = answer => match answer {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err(unanswered(&error)),
@@ -274,13 +267,18 @@ fn is_hop_by_hop(name: &HeaderName, connection: &[HeaderName]) -> bool {
         || connection.contains(name)
 }
 
+/// What only an answer of ours may say.
+fn is_our_word(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-codex-proxy-")
+}
+
 /// What is meant for this proxy, or must not leave the house.
 fn is_ours(name: &HeaderName) -> bool {
     *name == KEY_HEADER
         || *name == header::PROXY_AUTHORIZATION
         || *name == header::COOKIE
         || matches!(name.as_str(), "api-key")
-        || name.as_str().starts_with("x-codex-proxy-")
+        || is_our_word(name)
 }
 
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -297,103 +295,13 @@ fn without_hop_by_hop(mut response: Response<Incoming>) -> Response<Incoming> {
     // Which version the upstream speaks ends with its connection too.
     *response.version_mut() = Version::HTTP_11;
     let connection = listed_in_connection(response.headers());
-    if response.headers().keys().any(|name| is_hop_by_hop(name, &connection)) {
+    let ends_here = |name: &HeaderName| is_hop_by_hop(name, &connection) || is_our_word(name);
+    if response.headers().keys().any(ends_here) {
         let all = response.headers().iter();
-        let kept = all.filter(|(name, _)| !is_hop_by_hop(name, &connection));
+        let kept = all.filter(|(name, _)| !ends_here(name));
         let kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
         // Rebuilt, not removed from: removal would change the order of those that stay.
         *response.headers_mut() = kept;
     }
     response
-}
-
-fn body(body: ScreenedBody) -> RequestBody {
-    match body {
-        ScreenedBody::Whole(body) if body.bytes.is_empty() => {
-            Empty::new().map_err(BoxError::from).boxed_unsync()
-        }
-        ScreenedBody::Whole(body) => {
-            let held = Held { body: Full::new(body.bytes.clone()), _memory: body };
-            held.map_err(BoxError::from).boxed_unsync()
-        }
-        ScreenedBody::Streamed { body, limit, copier } => {
-            Upload { body, left: limit, copier, waiting: None }.boxed_unsync()
-        }
-    }
-}
-
-/// A body with the memory it was granted.
-struct Held {
-    body: Full<Bytes>,
-    _memory: Buffered,
-}
-
-impl hyper::body::Body for Held {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A body that is passed on as it comes, within its limit, while a copy is kept.
-struct Upload {
-    body: ClientBody,
-    left: u64,
-    copier: Option<Copier>,
-    waiting: Option<Bytes>,
-}
-
-impl hyper::body::Body for Upload {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        loop {
-            if let Some(piece) = &this.waiting {
-                if let Some(copier) = &mut this.copier {
-                    ready!(copier.poll_copy(cx, piece));
-                }
-                return Poll::Ready(this.waiting.take().map(hyper::body::Frame::data).map(Ok));
-            }
-            let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error).into()))),
-                None => return Poll::Ready(None),
-            };
-            let data = match frame.into_data() {
-                Ok(data) => data,
-                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-            };
-            match this.left.checked_sub(data.len() as u64) {
-                Some(left) => this.left = left,
-                None => return Poll::Ready(Some(Err(BodyError::TooLarge.into()))),
-            }
-            this.waiting = Some(data);
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.waiting.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        self.body.size_hint()
-    }
 }

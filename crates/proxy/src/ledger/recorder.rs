@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use archive::frame::{Closing, Line, Opening, PART_BYTES, Part, Side};
 use archive::record::Transport;
@@ -18,6 +19,9 @@ use super::account::{Account, End, Expected};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::{Buffered, Screened, ScreenedBody};
+
+/// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Bytes of an answer that are collected before they go to the spool.
 const PIECE: usize = PART_BYTES / 4;
@@ -37,6 +41,7 @@ pub struct Recorder {
     question: Buffered,
     /// What of the answer is not in the spool yet.
     answer: Vec<u8>,
+    flushed: Instant,
     pieces: Pieces,
 }
 
@@ -54,6 +59,7 @@ impl Recorder {
             opened: false,
             question: Buffered::default(),
             answer: Vec::new(),
+            flushed: Instant::now(),
             pieces,
         }
     }
@@ -122,10 +128,12 @@ impl Recorder {
     /// Brings collected bytes to the spool's queue; pending while that is full. Bounds what a long
     /// answer holds in memory.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.answer.len() < PIECE {
+        let due = self.answer.len() >= PIECE || self.flushed.elapsed() >= FLUSH;
+        if !due || self.answer.is_empty() {
             return Poll::Ready(());
         }
         ready!(self.pieces.poll_room(cx));
+        self.flushed = Instant::now();
         let parts = self.take_answer();
         self.pieces.send(parts);
         Poll::Ready(())
@@ -144,10 +152,14 @@ impl Recorder {
         self.account.forwarded = false;
     }
 
-    /// Leaves no record: only for a request that was answered `busy`, and never once its opening
-    /// frame is written.
+    /// Whether its opening frame is written: then it must have an end.
+    pub fn is_opened(&self) -> bool {
+        self.opened
+    }
+
+    /// Leaves no record: only for a request that was answered `busy` before it was opened.
     pub fn forget(mut self) {
-        if !self.opened && self.place.take().is_some() {
+        if self.place.take().is_some() {
             self.books.metrics.forgotten();
             self.books.count_refused(Some(self.account.record.key_id.clone()), Word::Busy);
         }
@@ -214,7 +226,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        let cut = std::thread::panicking() || self.books.is_stopping();
+        let cut = std::thread::panicking() || self.books.is_cutting();
         self.close(if cut { End::Cut } else { End::Left }, None);
     }
 }

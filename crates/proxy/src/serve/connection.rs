@@ -89,12 +89,11 @@ impl Doors {
 }
 
 impl Listening {
-    /// Closes the sockets, waits up to `drain` for open exchanges, then cuts the rest.
-    pub async fn close(self, drain: Duration, before_cut: impl FnOnce()) {
+    /// Closes the sockets, gives connections so long to end by themselves, then cuts them.
+    pub async fn close(self, patience: Duration, before_cut: impl FnOnce()) {
         self.closing.cancel();
         self.connections.close();
-        if tokio::time::timeout(drain, self.connections.wait()).await.is_err() {
-            tracing::warn!("exchanges are cut off: they did not end within the drain timeout");
+        if tokio::time::timeout(patience, self.connections.wait()).await.is_err() {
             before_cut();
             self.cut.cancel();
             self.connections.wait().await;
@@ -144,7 +143,7 @@ impl Host {
         let Some(Some(version)) = version.await else { return Ok(()) };
         let service = service_fn(|request| {
             let (site, cut) = (self.site.clone(), self.cut.clone());
-            let answer = site.answer(self.door, request);
+            let answer = Box::pin(site.answer(self.door, request));
             async move { cut.run_until_cancelled_owned(answer).await.ok_or("the gateway ends") }
         });
         let stream = TokioIo::new(stream);

@@ -52,6 +52,7 @@ impl Site {
     /// From now on it is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.proxy.ledger.take_no_more();
     }
 
     /// Answers one request.

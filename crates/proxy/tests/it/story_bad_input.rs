@@ -240,3 +240,52 @@ async fn a_second_serve_and_a_taken_port_are_told() {
     assert!(said.contains(&format!("listening on {}", first.address)), "{said}");
     simulator.stop().await;
 }
+
+#[tokio::test]
+async fn silent_connections_are_let_go_and_lock_nobody_out() {
+    let simulator = simulator().await;
+    let settings = [
+        ("CODEX_PROXY_CLIENT_HEAD_TIMEOUT", "1s"),
+        ("CODEX_PROXY_LIMITS_CONNECTIONS", "4"),
+        ("CODEX_PROXY_ADMIN_LISTEN", "127.0.0.1:0"),
+    ];
+    let gateway = Gateway::start_with(&url(&simulator), &settings);
+    let mut silent = Vec::new();
+    for first in ["", "P", "PRI * HTTP/2.0\r\n", ""] {
+        let mut client = Raw::connect(gateway.address).await;
+        client.send(first.as_bytes()).await;
+        silent.push(client);
+    }
+    for client in &mut silent {
+        let end = tokio::time::timeout(Duration::from_secs(10), client.piece()).await;
+        assert_eq!(end.unwrap(), b"");
+    }
+    assert_eq!(ask(gateway.address, "GET", "/v1/models", &[], "").await.status, 401);
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_its_body_is_cancelled() {
+    let simulator = simulator().await;
+    let gateway = Gateway::start(&url(&simulator));
+    let key = gateway.key("ada@example.com");
+    let mut client = Raw::connect(gateway.address).await;
+    let sent = request(
+        "POST",
+        "/v1/responses",
+        &[("authorization", &bearer(&key.value))],
+        "{\"model\":1}",
+    );
+    client.send(&sent.as_bytes()[..sent.len() - 3]).await;
+    crate::harness::until("the exchange is open", || gateway.ok(&["key", "list"]).contains("ada"))
+        .await;
+    drop(client);
+    crate::harness::until("its record", || !gateway.records().is_empty()).await;
+    let record = &gateway.records()[0];
+    assert_eq!((&record["outcome"], &record["source"]), (&"cancelled".into(), &"client".into()));
+    assert_eq!(
+        (&record["status"], &record["refusal"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
+    simulator.stop().await;
+}

@@ -194,7 +194,7 @@ async fn a_bad_list_is_refused_with_its_place() {
     let gateway = Gateway::start(&url(&simulator));
     let cases = [
         ("email,tokn\nada@example.com,x\n", "tokn"),
-        ("email,token\nada@example.com,short\n", "entry 1 is shorter than 16"),
+        ("email,token\nada@example.com,short\n", "entry 1 is shorter than 8"),
         ("[{\"email\":\"a@b\",\"enabled\":\"maybe\"}]", "entry 1"),
         ("", "empty"),
     ];

@@ -44,7 +44,7 @@ fn every_problem_is_listed_with_its_place() {
             "codex-proxy.toml:2:1: no setting is called listne; did you mean listen?",
             "codex-proxy.toml:3:1: max_body `big` is no size: write a number with a unit, as 64MiB",
             "codex-proxy.toml:5:1: upstream.key is a reference to a secret, never the secret: write env:NAME, file:PATH or stdin",
-            "codex-proxy.toml:6:1: upstream.url takes a text, a number or a list of texts",
+            "codex-proxy.toml:6:1: upstream.url takes a text",
             "codex-proxy.toml:8:1: archive.sync `never` is not one of os, group, always",
             "CODEX_PROXY_LIMITS_EXCHANGES: limits.exchanges `0` is no count: write a whole number from 1 on",
         ]
