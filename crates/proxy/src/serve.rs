@@ -1,6 +1,7 @@
 //! The team gateway: builds all parts, listens, and brings everything to a good end.
 
 pub mod connection;
+pub mod explain;
 pub mod route;
 
 use std::fs::{File, TryLockError};

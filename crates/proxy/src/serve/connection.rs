@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::explain::Explaining;
 use super::route::{Door, Site};
 use crate::config::Config;
 
@@ -146,7 +147,7 @@ impl Host {
             let answer = Box::pin(site.answer(self.door, request));
             async move { cut.run_until_cancelled_owned(answer).await.ok_or("the gateway ends") }
         });
-        let stream = TokioIo::new(stream);
+        let stream = TokioIo::new(Explaining::new(stream));
         match version {
             Version::One => {
                 let connection = self.protocols.http1.serve_connection(stream, service);

@@ -72,7 +72,9 @@ async fn rubbish_is_answered_and_the_gateway_goes_on() {
     ] {
         let mut client = Raw::connect(gateway.address).await;
         client.send(sent.as_bytes()).await;
-        assert_eq!(client.answer().await.status, status);
+        let answer = client.answer().await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.json()["error"]["code"], "bad_request");
     }
     // A client that never ends its head is let go.
     let mut client = Raw::connect(gateway.address).await;
