@@ -60,6 +60,8 @@ pub struct Client {
     pub head_timeout: Duration,
     /// Between two pieces of a request's body.
     pub body_timeout: Duration,
+    /// Until what was sent is read.
+    pub read_timeout: Duration,
 }
 
 /// Where exchanges go.
@@ -192,6 +194,7 @@ impl Config {
             client: Client {
                 head_timeout: layers.duration("client.head_timeout"),
                 body_timeout: layers.duration("client.body_timeout"),
+                read_timeout: layers.duration("client.read_timeout"),
             },
             upstream: Upstream {
                 url: layers.url("upstream.url"),

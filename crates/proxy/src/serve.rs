@@ -1,8 +1,8 @@
 //! The team gateway: builds all parts, listens, and brings everything to a good end.
 
 pub mod connection;
-pub mod explain;
 pub mod route;
+pub mod stream;
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;

@@ -99,6 +99,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("prices", Path, "", "a price table instead of the built-in one"),
     setting("client.head_timeout", Duration, "2m", "longest wait for a request's head, also between requests"),
     setting("client.body_timeout", Duration, "1m", "longest wait between two pieces of a request's body"),
+    setting("client.read_timeout", Duration, "5m", "longest wait for a client that does not read what was sent"),
     setting("upstream.url", Url, "https://api.openai.com/v1", "base address of the OpenAI API"),
     setting("upstream.key", Reference, "env:OPENAI_API_KEY", "the organisation's OpenAI key"),
     setting("upstream.connect_timeout", Duration, "10s", "longest wait for a connection, TLS included"),

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::explain::Explaining;
 use super::route::{Door, Site};
+use super::stream::ClientStream;
 use crate::config::Config;
 
 /// Connections of operators at once: their door must stay open when the clients' is full.
@@ -147,7 +147,7 @@ impl Host {
             let answer = Box::pin(site.answer(self.door, request));
             async move { cut.run_until_cancelled_owned(answer).await.ok_or("the gateway ends") }
         });
-        let stream = TokioIo::new(Explaining::new(stream));
+        let stream = TokioIo::new(ClientStream::new(stream, self.protocols.read_timeout));
         match version {
             Version::One => {
                 let connection = self.protocols.http1.serve_connection(stream, service);
@@ -193,6 +193,8 @@ struct Protocols {
     http2: http2::Builder<Tracked>,
     /// For a connection to say something, and for the head of a request.
     head_timeout: Duration,
+    /// For a client to read what was sent.
+    read_timeout: Duration,
 }
 
 /// Which protocol a client speaks.
@@ -226,7 +228,7 @@ impl Protocols {
             .keep_alive_interval(head_timeout)
             .max_concurrent_streams(256)
             .auto_date_header(false);
-        Self { http1, http2, head_timeout }
+        Self { http1, http2, head_timeout, read_timeout: config.client.read_timeout }
     }
 
     /// Looks at what the client sends first, without taking it. None: it says nothing, or goes.

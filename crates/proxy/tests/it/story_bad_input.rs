@@ -291,3 +291,19 @@ async fn a_client_that_leaves_in_its_body_is_cancelled() {
     );
     simulator.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let simulator = simulator().await;
+    let settings = [("CODEX_PROXY_CLIENT_READ_TIMEOUT", "500ms")];
+    let gateway = Gateway::start_with(&url(&simulator), &settings);
+    let key = gateway.key("ada@example.com");
+    let mut client = Raw::connect(gateway.address).await;
+    let body = r#"{"model":"gpt-5.5","stream":true,"input":"sim:huge=40MiB"}"#;
+    let sent = request("POST", "/v1/responses", &[("authorization", &bearer(&key.value))], body);
+    client.send(sent.as_bytes()).await;
+    crate::harness::until("its record", || !gateway.records().is_empty()).await;
+    let record = &gateway.records()[0];
+    assert_eq!((&record["outcome"], &record["source"]), (&"cancelled".into(), &"client".into()));
+    simulator.stop().await;
+}

@@ -1,4 +1,5 @@
-//! Explains a connection's end to a client whose bytes were no HTTP.
+//! A client's connection: does not wait for ever for a client that does not read, and explains the
+//! end to one whose bytes were no HTTP.
 //!
 //! hyper answers such bytes by itself, before any code of ours is asked, and with an empty body.
 //! That answer is known to the byte; a message is put in its place.
@@ -6,24 +7,30 @@
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 /// How hyper's own answers end. Answers of ours have a body, those of the upstream more headers.
 const UNEXPLAINED: &[u8] = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// A connection on which hyper's own answers are explained.
-pub struct Explaining {
+/// A client's connection.
+pub struct ClientStream {
     stream: TcpStream,
+    /// How long a client may leave what was sent unread.
+    patience: Duration,
+    /// Runs while the client does not read.
+    unread: Option<Pin<Box<Sleep>>>,
     /// The rest of an explanation that is to be sent.
     pending: Vec<u8>,
 }
 
-impl Explaining {
-    /// Explains on this connection.
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, pending: Vec::new() }
+impl ClientStream {
+    /// A connection whose client may leave what was sent unread for so long.
+    pub fn new(stream: TcpStream, patience: Duration) -> Self {
+        Self { stream, patience, unread: None, pending: Vec::new() }
     }
 
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -32,6 +39,22 @@ impl Explaining {
             self.pending.drain(..written.min(self.pending.len()));
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// What a write came to; an error once the client has not read for too long.
+    fn bounded(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<Result<usize>>,
+    ) -> Poll<Result<usize>> {
+        if written.is_ready() {
+            self.unread = None;
+            return written;
+        }
+        let patience = self.patience;
+        let unread = self.unread.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(unread.as_mut().poll(cx));
+        Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -56,7 +79,7 @@ fn explained(answer: &[u8]) -> Option<Vec<u8>> {
     Some((head + &body).into_bytes())
 }
 
-impl AsyncRead for Explaining {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -66,7 +89,7 @@ impl AsyncRead for Explaining {
     }
 }
 
-impl AsyncWrite for Explaining {
+impl AsyncWrite for ClientStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -77,7 +100,8 @@ impl AsyncWrite for Explaining {
             self.pending = explanation;
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bounded(cx, written)
     }
 
     fn poll_write_vectored(
@@ -89,7 +113,8 @@ impl AsyncWrite for Explaining {
             return self.poll_write(cx, only);
         }
         ready!(self.poll_pending(cx))?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.bounded(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
