@@ -21,4 +21,4 @@ install-test-tools:
 # Measures against nginx on this machine; see docs/benchmarks.md.
 bench:
 	cargo build --release --package codex-proxy
-	python3 bench/bench.py
+	python3 bench/bench.py --write docs/benchmarks.md

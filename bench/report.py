@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from pathlib import Path
 from statistics import median
 
@@ -17,7 +18,7 @@ def markdown(rounds: list[dict], versions: dict) -> str:
 
 def machine(rounds: int, versions: dict) -> str:
     programs = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return (f"{programs}; {os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}; "
+    return (f"{time.strftime('%Y-%m-%d')}; {programs}; {os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}; "
             f"medians of {rounds} interleaved round{'s' if rounds > 1 else ''}.")
 
 
