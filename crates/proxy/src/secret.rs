@@ -85,9 +85,22 @@ fn expand(secret: &Secret<String>, label: &[u8]) -> [u8; 32] {
     output
 }
 
+/// Others than its owner should not be able to read a secret.
+#[cfg(unix)]
+fn warn_if_open(path: &Path, found: &std::fs::Metadata) {
+    let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!("others may read {}: its mode is {mode:04o}, make it 0600", path.display());
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_open(_path: &Path, _found: &std::fs::Metadata) {}
+
 /// Writes a fresh secret where none is. Whole or not at all: another process may do the same.
 fn make_if_new(path: &Path) -> Result<()> {
-    if path.exists() {
+    if let Ok(found) = std::fs::metadata(path) {
+        warn_if_open(path, &found);
         return Ok(());
     }
     let making = || format!("making the secret {}", path.display());

@@ -9,7 +9,7 @@ use redact::secret::Secret;
 use serde::{Deserialize, Serialize};
 use store::{Key, KeyState};
 
-use super::keys::{Keys, fresh_id, visible};
+use super::keys::{Keys, fresh_id, normal, visible};
 use crate::secret::random_digits;
 
 /// A line of the list: CSV with a head line, or JSON.
@@ -99,7 +99,7 @@ impl Keys {
             id: fresh_id()?,
             hash: self.derived.key_hash(secret.expose()),
             prefix: visible(secret.expose()),
-            user: entry.email.trim().to_owned(),
+            user: normal(&entry.email),
             team: entry.team.clone().filter(|team| !team.is_empty()),
             label: entry.name.clone().filter(|name| !name.is_empty()),
             models: Vec::new(),

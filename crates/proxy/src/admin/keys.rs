@@ -169,13 +169,18 @@ impl Keys {
     }
 
     fn key(&self, order: Order, secret: &Secret<String>, now: Timestamp) -> Result<Key> {
+        if order.expires.is_some_and(|life| life.is_zero()) {
+            return Err(
+                Wrong("a key that expires at once is no use: --expires 90d".to_owned()).into()
+            );
+        }
         let lifetime = order.expires.map(|life| i64::try_from(life.as_millis())).transpose();
         let lifetime = lifetime.context("the lifetime is too long")?;
         Ok(Key {
             id: fresh_id()?,
             hash: self.derived.key_hash(secret.expose()),
             prefix: visible(secret.expose()),
-            user: order.user,
+            user: normal(&order.user),
             team: order.team,
             label: order.label,
             models: order.models,
@@ -184,6 +189,12 @@ impl Keys {
             state: KeyState::Active,
         })
     }
+}
+
+/// An address in the form in which it is kept: addresses of people do not differ by case.
+pub(crate) fn normal(user: &str) -> String {
+    let user = user.trim();
+    if user.contains('@') { user.to_lowercase() } else { user.to_owned() }
 }
 
 /// A name for a key.

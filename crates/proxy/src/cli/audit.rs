@@ -15,6 +15,7 @@ use super::output::{Format, Listing, line, visible};
 use super::report::reader;
 use super::{Common, block_on};
 use crate::admin::audit::{self, Filter, Hit};
+use crate::admin::keys::normal;
 use crate::config::Flags;
 
 /// Find exchanges and read them back.
@@ -210,7 +211,7 @@ fn readable(name: &str, only: Option<PartName>, body: &[u8]) -> String {
 impl From<FilterArgs> for Filter {
     fn from(args: FilterArgs) -> Self {
         Self {
-            user: args.user,
+            user: args.user.map(|user| normal(&user)),
             team: args.team,
             model: args.model,
             status: args.status,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use uuid::Uuid;
@@ -21,6 +21,8 @@ use crate::metrics::Metrics;
 
 /// The exchange's id, on every answer of the API.
 const ID_HEADER: HeaderName = HeaderName::from_static("x-codex-proxy-id");
+
+const NOTHING_HERE: &str = "There is nothing at this address; the OpenAI API is below /v1.";
 
 /// Who comes in through a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +61,15 @@ impl Site {
     pub async fn answer(self: Arc<Self>, door: Door, request: Request<Incoming>) -> Response<Body> {
         let for_clients = door != Door::Operators;
         let for_operators = door != Door::Clients;
+        if !has_one_host(&request) {
+            return error(StatusCode::BAD_REQUEST, "A request has exactly one Host header.");
+        }
         match request.uri().path() {
             "/healthz" if for_operators => text(StatusCode::OK, "alive\n"),
             "/readyz" if for_operators => self.readiness(),
             "/metrics" if for_operators => self.numbers(),
             _ if for_clients && is_api(request.uri()) => self.api(request).await,
-            _ => not_found(),
+            _ => error(StatusCode::NOT_FOUND, NOTHING_HERE),
         }
     }
 
@@ -145,7 +150,8 @@ fn preflight(asked: &HeaderMap, allowed: Option<&HeaderValue>) -> Response<Body>
         if allowed.is_some() { StatusCode::NO_CONTENT } else { StatusCode::FORBIDDEN };
     if allowed.is_some() {
         let headers = answer.headers_mut();
-        let methods = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
+        let methods = asked.get(header::ACCESS_CONTROL_REQUEST_METHOD).cloned();
+        let methods = methods.unwrap_or_else(|| HeaderValue::from_static("GET, POST"));
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
         let names = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let names =
@@ -156,12 +162,19 @@ fn preflight(asked: &HeaderMap, allowed: Option<&HeaderValue>) -> Response<Body>
     answer
 }
 
-fn not_found() -> Response<Body> {
+/// RFC 9112 §3.2: otherwise two programs on the way might take it for two hosts.
+fn has_one_host<B>(request: &Request<B>) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    hosts == 1 || (hosts == 0 && request.version() != Version::HTTP_11)
+}
+
+/// An error outside the API, in the API's form.
+fn error(status: StatusCode, message: &str) -> Response<Body> {
+    let code = if status == StatusCode::NOT_FOUND { "not_found" } else { "bad_request" };
     let error = serde_json::json!({ "error": {
-        "message": "There is nothing at this address; the OpenAI API is below /v1.",
-        "type": "invalid_request_error", "param": null, "code": "not_found",
+        "message": message, "type": "invalid_request_error", "param": null, "code": code,
     } });
-    let mut answer = text(StatusCode::NOT_FOUND, &error.to_string());
+    let mut answer = text(status, &error.to_string());
     let json = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(header::CONTENT_TYPE, json);
     answer
