@@ -58,20 +58,12 @@ impl Reader {
         Self { spool, objects }
     }
 
-    /// Days that have records, newest first.
-    pub async fn days(&self) -> Result<Vec<Date>, Error> {
-        let mut days: Vec<Date> =
-            self.spooled()?.iter().map(|found| day_of(found.record.time)).collect();
-        for year in self.folders(&ObjectPath::from("records")).await? {
-            for month in self.folders(&year).await? {
-                let folders = self.folders(&month).await?;
-                days.extend(folders.iter().filter_map(day_of_folder));
-            }
-        }
-        days.sort_unstable();
-        days.dedup();
-        days.reverse();
-        Ok(days)
+    /// Looks at the spool, once. The object store is read after it: what is published meanwhile is
+    /// then found in both, never in neither.
+    pub fn view(&self) -> Result<View<'_>, Error> {
+        let spooled = self.spooled()?;
+        let seen = spooled.iter().map(|found| found.record.id.clone()).collect();
+        Ok(View { reader: self, spooled, seen })
     }
 
     /// Every record that began in these days (UTC, both inclusive), each once, in no order.
@@ -80,22 +72,9 @@ impl Reader {
         (first, last): (Date, Date),
         each: &mut (dyn FnMut(Found) + Send),
     ) -> Result<(), Error> {
-        // The spool first: what is published meanwhile is then found in both, never in neither.
-        let mut seen = HashSet::new();
-        for found in self.spooled()? {
-            let day = day_of(found.record.time);
-            if day >= first && day <= last {
-                seen.insert(found.record.id.clone());
-                each(found);
-            }
-        }
+        let view = self.view()?;
         for day in first.series(jiff::Span::new().days(1)).take_while(|day| *day <= last) {
-            self.published(day, &mut |found| {
-                if seen.is_empty() || !seen.contains(&found.record.id) {
-                    each(found);
-                }
-            })
-            .await?;
+            view.records(day, each).await?;
         }
         Ok(())
     }
@@ -198,6 +177,47 @@ impl Reader {
 
     async fn folders(&self, below: &ObjectPath) -> Result<Vec<ObjectPath>, Error> {
         Ok(self.objects.list_with_delimiter(Some(below)).await?.common_prefixes)
+    }
+}
+
+/// All records at one moment.
+pub struct View<'a> {
+    reader: &'a Reader,
+    spooled: Vec<Found>,
+    seen: HashSet<String>,
+}
+
+impl View<'_> {
+    /// Days that have records, newest first.
+    pub async fn days(&self) -> Result<Vec<Date>, Error> {
+        let mut days: Vec<Date> =
+            self.spooled.iter().map(|found| day_of(found.record.time)).collect();
+        for year in self.reader.folders(&ObjectPath::from("records")).await? {
+            for month in self.reader.folders(&year).await? {
+                let folders = self.reader.folders(&month).await?;
+                days.extend(folders.iter().filter_map(day_of_folder));
+            }
+        }
+        days.sort_unstable();
+        days.dedup();
+        days.reverse();
+        Ok(days)
+    }
+
+    /// Every record that began on this day (UTC), each once, in no order.
+    pub async fn records(
+        &self,
+        day: Date,
+        each: &mut (dyn FnMut(Found) + Send),
+    ) -> Result<(), Error> {
+        let spooled = self.spooled.iter().filter(|found| day_of(found.record.time) == day);
+        spooled.cloned().for_each(&mut *each);
+        let mut fresh = |found: Found| {
+            if !self.seen.contains(&found.record.id) {
+                each(found);
+            }
+        };
+        self.reader.published(day, &mut fresh).await
     }
 }
 

@@ -100,7 +100,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
 
     assert_eq!(live, std::slice::from_ref(&after));
     assert_eq!(live, all(&reader).await, "each once");
-    assert_eq!(reader.days().await.unwrap(), [date(2025, 10, 20)]);
+    assert_eq!(reader.view().unwrap().days().await.unwrap(), [date(2025, 10, 20)]);
     let expected = Exchange {
         request: Some(RequestHead {
             method: "POST".to_owned(),

@@ -69,14 +69,15 @@ impl Filter {
 pub async fn list(reader: &Reader, filter: &Filter, limit: usize) -> Result<Vec<Found>> {
     let limit = if limit == 0 { usize::MAX } else { limit };
     let mut listed = Vec::new();
-    for day in reader.days().await? {
+    let view = reader.view()?;
+    for day in view.days().await? {
         let mut of_day = Vec::new();
         let mut keep = |found: Found| {
             if filter.takes(&found.record) {
                 of_day.push(found);
             }
         };
-        reader.records((day, day), &mut keep).await?;
+        view.records(day, &mut keep).await?;
         // Ids are UUIDv7: among records of one millisecond they tell the order.
         of_day.sort_by(|one, other| {
             (other.record.time, &other.record.id).cmp(&(one.record.time, &one.record.id))
