@@ -4,7 +4,7 @@
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
-	cargo run --release --quiet --package codex-proxy -- demo --once
+	cargo run --release --package codex-proxy -- demo --once
 
 # Installs what the tests need, then checks and tests everything.
 test: install-test-tools lint
