@@ -29,8 +29,22 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
     }
     flags.extend(args.upstream_url.clone().map(|url| ("upstream.url", url)));
     let config = common.settings(flags)?;
+    #[cfg(unix)]
+    allow_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(&config))
+}
+
+/// Takes as many open files as the system lets us: a connection each way is two, and the usual
+/// limit of 1024 is far below `limits.connections`.
+#[cfg(unix)]
+fn allow_connections() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, files) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
 }
 
 async fn serve(config: &Config) -> Result<()> {
