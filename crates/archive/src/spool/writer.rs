@@ -66,7 +66,7 @@ impl Writer {
         })
     }
 
-    /// Appends until every sender is gone, then seals what is open.
+    /// Appends until it is told to stop, then seals what is open.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build()
         else {

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use redact::secret::Secret;
 use tower_service::Service;
 
-use super::auth::{Credential, KEY_HEADER, Principal};
+use super::auth::{Credential, Principal};
 use super::limit::Permit;
 use super::refusal::{Refusal, Word};
 use super::screen::Screened;
@@ -220,7 +220,7 @@ fn unanswered(error: &Error) -> Refusal {
             return Refusal::new(Word::BodyTooLarge, sentence(error));
         }
         Some(error @ BodyError::Client(_)) => {
-            return Refusal::new(Word::UnreadableBody, sentence(error));
+            return Refusal::new(Word::UnreadableBody, sentence(error)).to_nobody();
         }
         None => {}
     }
@@ -274,8 +274,7 @@ fn is_our_word(name: &HeaderName) -> bool {
 
 /// What is meant for this proxy, or must not leave the house.
 fn is_ours(name: &HeaderName) -> bool {
-    *name == KEY_HEADER
-        || *name == header::PROXY_AUTHORIZATION
+    *name == header::PROXY_AUTHORIZATION
         || *name == header::COOKIE
         || matches!(name.as_str(), "api-key")
         || is_our_word(name)
