@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::client::{ask, post, request};
+use crate::harness::client::{self, ask, post, request};
 use crate::harness::recording::whole;
 use crate::harness::{Gateway, Raw, Recording, gateway, simulator, url};
 
@@ -271,24 +271,30 @@ async fn a_client_that_leaves_in_its_body_is_cancelled() {
     let simulator = simulator().await;
     let gateway = Gateway::start(&url(&simulator));
     let key = gateway.key("ada@example.com");
-    let mut client = Raw::connect(gateway.address).await;
-    let sent = request(
-        "POST",
-        "/v1/responses",
-        &[("authorization", &bearer(&key.value))],
-        "{\"model\":1}",
-    );
-    client.send(&sent.as_bytes()[..sent.len() - 3]).await;
-    crate::harness::until("the exchange is open", || gateway.ok(&["key", "list"]).contains("ada"))
-        .await;
-    drop(client);
-    crate::harness::until("its record", || !gateway.records().is_empty()).await;
-    let record = &gateway.records()[0];
-    assert_eq!((&record["outcome"], &record["source"]), (&"cancelled".into(), &"client".into()));
-    assert_eq!(
-        (&record["status"], &record["refusal"]),
-        (&serde_json::Value::Null, &serde_json::Value::Null)
-    );
+    // In a body that is read whole, and in an upload that is on its way upstream already.
+    for (path, content_type) in [("/v1/responses", "application/json"), ("/v1/files", "text/plain")]
+    {
+        let authorization = bearer(&key.value);
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", content_type),
+            ("content-length", "500"),
+        ];
+        let head = request("POST", path, &headers, "");
+        let mut client = Raw::connect(gateway.address).await;
+        client.send((head + "{\"model\"").as_bytes()).await;
+        client::metric(gateway.address, "codex_proxy_exchanges_open 1").await;
+        drop(client);
+        client::metric(gateway.address, "codex_proxy_exchanges_open 0").await;
+    }
+    let records = gateway.records();
+    let null = serde_json::Value::Null;
+    let cancelled = (&"cancelled".into(), &"client".into(), &null, &null);
+    let ends: Vec<_> = records
+        .iter()
+        .map(|r| (&r["outcome"], &r["source"], &r["status"], &r["refusal"]))
+        .collect();
+    assert_eq!(ends, [cancelled, cancelled]);
     simulator.stop().await;
 }
 
@@ -298,10 +304,9 @@ async fn a_client_that_does_not_read_is_let_go() {
     let settings = [("CODEX_PROXY_CLIENT_READ_TIMEOUT", "500ms")];
     let gateway = Gateway::start_with(&url(&simulator), &settings);
     let key = gateway.key("ada@example.com");
-    let mut client = Raw::connect(gateway.address).await;
     let body = r#"{"model":"gpt-5.5","stream":true,"input":"sim:huge=40MiB"}"#;
-    let sent = request("POST", "/v1/responses", &[("authorization", &bearer(&key.value))], body);
-    client.send(sent.as_bytes()).await;
+    // Kept open, and never read.
+    let _client = Raw::asking(gateway.address, &key.value, body).await;
     crate::harness::until("its record", || !gateway.records().is_empty()).await;
     let record = &gateway.records()[0];
     assert_eq!((&record["outcome"], &record["source"]), (&"cancelled".into(), &"client".into()));

@@ -120,10 +120,7 @@ async fn events_leave_as_they_arrive_and_the_last_one_once_it_is_recorded() {
     let gateway = Gateway::start(&upstream.url());
     let key = gateway.key("ada@example.com");
     let body = r#"{"model":"gpt-5.5","input":"hi","stream":true}"#;
-    let authorization = format!("Bearer {}", key.value);
-    let mut client = Raw::connect(gateway.address).await;
-    let sent = request("POST", "/v1/responses", &[("authorization", &authorization)], body);
-    client.send(sent.as_bytes()).await;
+    let mut client = Raw::asking(gateway.address, &key.value, body).await;
 
     // Then each half is there before the next is sent.
     client.read_until("data: {\"type\":\"respon\r\n").await;
@@ -159,10 +156,7 @@ async fn a_client_that_leaves_stops_the_upstream() {
     let gateway = Gateway::start(&upstream.url());
     let key = gateway.key("ada@example.com");
     let body = r#"{"model":"gpt-5.5","input":"hi","stream":true}"#;
-    let authorization = format!("Bearer {}", key.value);
-    let mut client = Raw::connect(gateway.address).await;
-    let sent = request("POST", "/v1/responses", &[("authorization", &authorization)], body);
-    client.send(sent.as_bytes()).await;
+    let mut client = Raw::asking(gateway.address, &key.value, body).await;
     client.read_until("eight ch").await;
 
     drop(client);
@@ -182,10 +176,7 @@ async fn a_client_that_leaves_before_the_answer_stops_the_upstream() {
     let mut upstream = Recording::start(vec![Step::Wait]).await;
     let gateway = Gateway::start(&upstream.url());
     let key = gateway.key("ada@example.com");
-    let authorization = format!("Bearer {}", key.value);
-    let mut client = Raw::connect(gateway.address).await;
-    let sent = request("POST", "/v1/responses", &[("authorization", &authorization)], "{}");
-    client.send(sent.as_bytes()).await;
+    let client = Raw::asking(gateway.address, &key.value, "{}").await;
     until("the request upstream", || !upstream.requests().is_empty()).await;
 
     drop(client);

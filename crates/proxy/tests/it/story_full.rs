@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::client::{ask, post, request};
+use crate::harness::client::{self, ask, post, request};
 use crate::harness::gateway::records;
 use crate::harness::{Gateway, Raw, simulator, until, url};
 
@@ -73,13 +73,7 @@ async fn full_buffers_refuse_without_a_record() {
     slow.send(most.as_bytes()).await;
 
     // While one body is on its way there is no memory for another.
-    while !ask(gateway.address, "GET", "/metrics", &[], "")
-        .await
-        .text()
-        .contains("buffered_bytes 65536")
-    {
-        tokio::task::yield_now().await;
-    }
+    client::metric(gateway.address, "codex_proxy_buffered_bytes 65536").await;
     let refused = post(gateway.address, "/v1/responses", &key.value, &large).await;
     assert_eq!((refused.status, refused.refusal()), (503, Some("busy")));
     slow.send(last.as_bytes()).await;

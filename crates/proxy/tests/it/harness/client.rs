@@ -1,6 +1,7 @@
 //! A client that sees every byte: a socket, and what came back on it.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +30,15 @@ impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         Self { stream, left: Vec::new() }
+    }
+
+    /// Connects and sends a request of the Responses API; what comes back is the caller's to read.
+    pub(crate) async fn asking(address: SocketAddr, key: &str, body: &str) -> Self {
+        let authorization = format!("Bearer {key}");
+        let headers = [("authorization", authorization.as_str())];
+        let mut client = Self::connect(address).await;
+        client.send(request("POST", "/v1/responses", &headers, body).as_bytes()).await;
+        client
     }
 
     /// Sends bytes as they are.
@@ -154,6 +164,19 @@ pub(crate) async fn ask(
     let mut client = Raw::connect(address).await;
     client.send(request(method, path, headers, body).as_bytes()).await;
     client.answer().await
+}
+
+/// Waits until the gateway's counters have this line.
+pub(crate) async fn metric(address: SocketAddr, line: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let counters = ask(address, "GET", "/metrics", &[], "").await.text();
+        if counters.lines().any(|known| known == line) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {line}: {counters}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// The bytes of a request; JSON where it has a body.
