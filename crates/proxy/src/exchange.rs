@@ -82,7 +82,8 @@ async fn carry(
     // in the spool before the first byte leaves.
     let mut screened = proxy.screen.inspect(endpoint, request).await?;
     recorder.asked(&mut screened);
-    let permit = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref())?;
+    let admitted = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref());
+    let permit = admitted.map_err(|refusal| screened.explain(refusal))?;
     recorder.request().await?;
     proxy.upstream.forward(permit, screened, &proxy.manner).await
 }

@@ -23,6 +23,7 @@ pub struct Metrics {
     connections: Gauge,
     buffered: Gauge,
     bad_connections: Counter,
+    unread: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,6 +55,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             buffered: Gauge::default(),
             bad_connections: Counter::default(),
+            unread: Counter::default(),
         };
         metrics.register();
         metrics
@@ -75,6 +77,8 @@ impl Metrics {
         to.register("buffered_bytes", "Memory that request bodies hold", self.buffered.clone());
         let bad = self.bad_connections.clone();
         to.register("connections_bad", "Connections ended for what they sent", bad);
+        let unread = self.unread.clone();
+        to.register("requests_unread", "Request bodies that could not be decoded", unread);
     }
 
     /// The text that Prometheus reads; so much memory is held by request bodies now.
@@ -133,6 +137,10 @@ impl Metrics {
 
     pub(crate) fn disconnected(&self) {
         self.connections.dec();
+    }
+
+    pub(crate) fn unread(&self) {
+        self.unread.inc();
     }
 
     pub(crate) fn bad_connection(&self) {

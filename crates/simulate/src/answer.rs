@@ -55,7 +55,7 @@ pub(crate) async fn answer(
 ) -> Result<Response<Playback>, Dropped> {
     let (head, body) = request.into_parts();
     let route = Route::of(&head.method, head.uri.path());
-    let body = match body::receive(route, body).await {
+    let body = match body::receive(route, &head.headers, body).await {
         Ok(body) => body,
         Err(Failure::Dropped) => return Err(Dropped),
         Err(Failure::Refused(problem)) => return Ok(Reply::problem(&problem).into_response()),

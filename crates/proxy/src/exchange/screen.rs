@@ -1,7 +1,8 @@
 //! Reads what is asked, within bounds.
 //!
 //! Secrets are not looked for yet; the proof that a request came through here is what `forward`
-//! takes already.
+//! takes already. They will be looked for in what [`Reading`] gives; a body that is changed there
+//! is coded again as it came before it goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::ask::Ask;
+use wire::coding::whole::{Decoding, Undecodable};
 
 use super::arrived::ClientBody;
 use super::endpoint::{Endpoint, Operation};
@@ -22,6 +24,9 @@ use crate::ledger::recorder::Copier;
 /// Memory for bodies is given out in pieces of this many bytes, as they arrive: a length that is
 /// only announced holds nothing.
 const GRAIN: usize = 64 << 10;
+
+/// Others have their turn after so many decoded bytes.
+const TURN: usize = 1 << 20;
 
 /// Inspects requests before they leave.
 pub struct Screen {
@@ -42,11 +47,24 @@ pub struct Screened {
     pub body: ScreenedBody,
     /// What is asked, where it can be told.
     pub ask: Option<Ask>,
+    /// How the body was read.
+    pub reading: Reading,
     _made_here: Proof,
 }
 
 #[derive(Debug)]
 struct Proof;
+
+/// How the body of a request was read, which passes as it came in any case.
+#[derive(Debug)]
+pub enum Reading {
+    /// As it is: it has no content coding, or streams by.
+    Plain,
+    /// In a copy without its content coding.
+    Decoded(Buffered),
+    /// Not at all.
+    Unread(Undecodable),
+}
 
 /// The body of an inspected request.
 #[derive(Debug)]
@@ -70,6 +88,18 @@ pub struct Buffered {
     /// The bytes.
     pub bytes: Bytes,
     _memory: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Screened {
+    /// Says why the body could not be read, to whom it matters.
+    pub fn explain(&self, refusal: Refusal) -> Refusal {
+        match &self.reading {
+            Reading::Unread(why) if refusal.word() == Word::UnreadableBody => {
+                refusal.and(&format!("The body cannot be decoded: {why}."))
+            }
+            _ => refusal,
+        }
+    }
 }
 
 impl Screen {
@@ -98,12 +128,45 @@ impl Screen {
         }
         if !is_read_whole(endpoint, &head.headers) {
             let body = ScreenedBody::Streamed { body, limit: self.max_body, copier: None };
-            return Ok(Screened { path, head, body, ask: None, _made_here: Proof });
+            let reading = Reading::Plain;
+            return Ok(Screened { path, head, body, ask: None, reading, _made_here: Proof });
         }
         let body = self.read(body).await?;
-        // A body that is no JSON goes on as it is: the upstream answers what is wrong with it.
-        let ask = Ask::read(&body.bytes);
-        Ok(Screened { path, head, body: ScreenedBody::Whole(body), ask, _made_here: Proof })
+        let reading = self.decode(&head.headers, &body).await?;
+        // A body that is no JSON, or coded in a way that is not known, goes on as it is: the
+        // upstream answers what is wrong with it.
+        let ask = match &reading {
+            Reading::Plain => Ask::read(&body.bytes),
+            Reading::Decoded(copy) => Ask::read(&copy.bytes),
+            Reading::Unread(_) => None,
+        };
+        let body = ScreenedBody::Whole(body);
+        Ok(Screened { path, head, body, ask, reading, _made_here: Proof })
+    }
+
+    /// A copy without the content coding, within the limits of a body that came without.
+    async fn decode(&self, headers: &HeaderMap, body: &Buffered) -> Result<Reading, Refusal> {
+        let codings = listed(headers);
+        let mut decoding = match Decoding::new(&codings, &body.bytes, self.max_body) {
+            Ok(Some(decoding)) => decoding,
+            Ok(None) => return Ok(Reading::Plain),
+            Err(undecodable) => return Ok(Reading::Unread(undecodable)),
+        };
+        let (mut copy, mut memory, mut turn) = (Vec::new(), None, TURN);
+        loop {
+            match decoding.step(&mut copy) {
+                Ok(0) => break,
+                Ok(_) => self.reserve(&mut memory, copy.len().div_ceil(GRAIN))?,
+                Err(Undecodable::TooLarge(limit)) => return Err(decodes_too_large(limit)),
+                Err(undecodable) => return Ok(Reading::Unread(undecodable)),
+            }
+            if copy.len() >= turn {
+                turn = copy.len() + TURN;
+                tokio::task::yield_now().await;
+            }
+        }
+        let memory = memory.map(Arc::new);
+        Ok(Reading::Decoded(Buffered { bytes: copy.into(), _memory: memory }))
     }
 
     async fn read(&self, mut body: ClientBody) -> Result<Buffered, Refusal> {
@@ -158,6 +221,21 @@ impl Screen {
             format!("The request's body is larger than the {limit} that this proxy takes.");
         Refusal::new(Word::BodyTooLarge, message)
     }
+}
+
+/// The values of all `content-encoding` headers as one list (RFC 9110 §5.3).
+fn listed(headers: &HeaderMap) -> String {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    values.collect::<Vec<_>>().join(",")
+}
+
+fn decodes_too_large(limit: u64) -> Refusal {
+    let limit = bytesize::ByteSize::b(limit).display().iec();
+    let message = format!(
+        "The request's body decodes to more than {limit}: too much for this proxy, or for a body of its length."
+    );
+    Refusal::new(Word::BodyTooLarge, message)
 }
 
 /// Bodies that say which model is asked are read whole; uploads are not.

@@ -69,6 +69,8 @@ pub(crate) struct Account {
     decoder: Option<Decoder>,
     /// The answer is a stream that is whole only with its last event.
     ends_with_event: bool,
+    /// How long the request's body is without its content coding, where it has one.
+    decoded_bytes: Option<u64>,
     /// Bytes of a streamed request body that have passed.
     pub(crate) uploaded: Arc<AtomicU64>,
     /// The request may have reached the upstream.
@@ -92,6 +94,7 @@ impl Account {
         record.user.clone_from(&principal.key.user);
         record.team.clone_from(&principal.key.team);
         record.endpoint.clone_from(&endpoint.name);
+        record.content_encoding = coding(request.headers()).map(str::to_owned);
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let head = RequestHead {
             method: request.method().to_string(),
@@ -105,6 +108,7 @@ impl Account {
             meter: Meter::new(Shape::Opaque),
             decoder: None,
             ends_with_event: false,
+            decoded_bytes: None,
             uploaded: Arc::default(),
             forwarded: false,
             expected: Expected::Whole,
@@ -126,6 +130,11 @@ impl Account {
         self.attribute(ask);
     }
 
+    /// Notes how long the request's body is without its content coding.
+    pub(crate) fn decoded(&mut self, bytes: u64) {
+        self.decoded_bytes = Some(bytes);
+    }
+
     /// Notes the head of the answer.
     pub(crate) fn answered(
         &mut self,
@@ -135,10 +144,10 @@ impl Account {
     ) {
         self.record.status = Some(head.status.as_u16());
         self.record.transport = transport;
-        let coding = head.headers.get(http::header::CONTENT_ENCODING);
-        let coding = coding.and_then(|coding| coding.to_str().ok());
-        self.decoder = coding.and_then(Decoder::new);
-        self.record.content_encoding = coding.map(str::to_owned);
+        if let Some(coding) = coding(&head.headers) {
+            self.decoder = Decoder::new(coding);
+            self.record.content_encoding = Some(coding.to_owned());
+        }
         let headers = stored_headers(&head.headers);
         self.response = Some(ResponseHead { status: head.status.as_u16(), headers });
         self.read_as(shape);
@@ -226,7 +235,8 @@ impl Account {
             // The upstream that says it failed and names no usage bills nothing.
             None if has_failed(reading) => (Usage::default(), UsageKind::None),
             None if self.may_have_cost() && self.is_model_call() => {
-                let estimate = Usage::estimate(self.record.request_bytes, reading.text_bytes);
+                let asked = self.decoded_bytes.unwrap_or(self.record.request_bytes);
+                let estimate = Usage::estimate(asked, reading.text_bytes);
                 (estimate, UsageKind::Estimated)
             }
             None => (Usage::default(), UsageKind::None),
@@ -352,6 +362,11 @@ fn blank(arrival: Arrival, node: &str) -> Record {
         findings: Vec::new(),
         node: node.to_owned(),
     }
+}
+
+/// The content coding that these headers name.
+fn coding(headers: &HeaderMap) -> Option<&str> {
+    headers.get(http::header::CONTENT_ENCODING)?.to_str().ok()
 }
 
 /// Headers as they may be stored: no credentials, no cookies.

@@ -18,7 +18,7 @@ use super::Books;
 use super::account::{Account, End, Expected};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
-use crate::exchange::screen::{Buffered, Screened, ScreenedBody};
+use crate::exchange::screen::{Buffered, Reading, Screened, ScreenedBody};
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -70,7 +70,19 @@ impl Recorder {
         match &mut screened.body {
             ScreenedBody::Whole(body) => {
                 self.account.asked(ask, body.bytes.len() as u64);
-                self.question = body.clone();
+                // What is kept can be read; what passes is as it came.
+                self.question = match std::mem::replace(&mut screened.reading, Reading::Plain) {
+                    Reading::Decoded(copy) => {
+                        self.account.decoded(copy.bytes.len() as u64);
+                        copy
+                    }
+                    Reading::Plain => body.clone(),
+                    unread @ Reading::Unread(_) => {
+                        self.books.metrics.unread();
+                        screened.reading = unread;
+                        body.clone()
+                    }
+                };
             }
             ScreenedBody::Streamed { copier, .. } => {
                 self.account.asked(ask, 0);

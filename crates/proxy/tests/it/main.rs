@@ -13,6 +13,7 @@
 mod harness;
 mod story_bad_input;
 mod story_codex;
+mod story_coding;
 mod story_crash;
 mod story_exchange;
 mod story_full;
