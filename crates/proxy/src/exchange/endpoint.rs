@@ -25,7 +25,7 @@ pub enum Operation {
     ChatCompletions,
     /// Any other `POST`: it may cost
     Work,
-    /// Anything else: it looks up, lists or deletes
+    /// Anything else: it looks up, lists, cancels or deletes
     Other,
 }
 
@@ -65,12 +65,19 @@ impl Endpoints {
         let operation = match (method.as_str(), path) {
             ("POST", "/responses") => Operation::Responses,
             ("POST", "/chat/completions") => Operation::ChatCompletions,
+            ("POST", path) if is_cancelling(path) => Operation::Other,
             ("POST", _) => Operation::Work,
             _ => Operation::Other,
         };
         let name = format!("{method} {name}");
         Ok(Endpoint { operation, path: path.to_owned(), name })
     }
+}
+
+/// `/responses/{id}/cancel`: it asks no model, and may be asked by whoever may look it up.
+fn is_cancelling(path: &str) -> bool {
+    let id = path.strip_prefix("/responses/").and_then(|rest| rest.strip_suffix("/cancel"));
+    id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
 /// Whether this address belongs to the `OpenAI` API.
@@ -137,6 +144,10 @@ mod tests {
         assert_eq!(
             check(all, "POST", "/v1/embeddings"),
             is(Operation::Work, "POST /v1/embeddings")
+        );
+        assert_eq!(
+            check(all, "POST", "/v1/responses/r_1/cancel"),
+            is(Operation::Other, "POST /v1/responses/r_1/cancel")
         );
         assert_eq!(check(all, "HEAD", "/v1/models"), is(Operation::Other, "HEAD /v1/models"));
         assert_eq!(check(all, "POST", "/v2/x"), Err("not_allowed"));

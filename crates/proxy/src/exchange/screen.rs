@@ -25,6 +25,9 @@ use crate::ledger::recorder::Copier;
 /// only announced holds nothing.
 const GRAIN: usize = 64 << 10;
 
+/// Fields, each with a head of its own (RFC 7578).
+const FORM: &str = "multipart/form-data";
+
 /// Others have their turn after so many decoded bytes.
 const TURN: usize = 1 << 20;
 
@@ -135,9 +138,10 @@ impl Screen {
         let reading = self.decode(&head.headers, &body).await?;
         // A body that is no JSON, or coded in a way that is not known, goes on as it is: the
         // upstream answers what is wrong with it.
+        let kind = content_type(&head.headers);
         let ask = match &reading {
-            Reading::Plain => Ask::read(&body.bytes),
-            Reading::Decoded(copy) => Ask::read(&copy.bytes),
+            Reading::Plain => asked(kind, &body.bytes),
+            Reading::Decoded(copy) => asked(kind, &copy.bytes),
             Reading::Unread(_) => None,
         };
         let body = ScreenedBody::Whole(body);
@@ -240,10 +244,30 @@ fn decodes_too_large(limit: u64) -> Refusal {
 
 /// Bodies that say which model is asked are read whole; uploads are not.
 fn is_read_whole(endpoint: &Endpoint, headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_json = content_type.is_some_and(|text| text.to_ascii_lowercase().contains("json"));
+    let kind = content_type(headers).to_ascii_lowercase();
     match endpoint.operation {
         Operation::Responses | Operation::ChatCompletions => true,
-        Operation::Work | Operation::Other => is_json,
+        Operation::Work => {
+            kind.contains("json") || (kind.starts_with(FORM) && names_model(endpoint))
+        }
+        Operation::Other => kind.contains("json"),
     }
+}
+
+/// Whether forms that are sent there have a field for the model: images, recordings, films. Files
+/// have none, and are large.
+fn names_model(endpoint: &Endpoint) -> bool {
+    ["/images/", "/audio/", "/videos"].iter().any(|below| endpoint.path.starts_with(below))
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE);
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn asked(content_type: &str, body: &[u8]) -> Option<Ask> {
+    if content_type.to_ascii_lowercase().starts_with(FORM) {
+        return Ask::read_form(content_type, body);
+    }
+    Ask::read(body)
 }

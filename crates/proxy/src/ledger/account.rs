@@ -291,6 +291,8 @@ impl Account {
         let mut said = Attribution::read(&header, ask.unwrap_or(&nothing));
         if ask.is_none() {
             said.request_kind = RequestKind::Other;
+        } else if self.record.endpoint.ends_with("/responses/compact") {
+            said.request_kind = RequestKind::Compaction;
         }
         let record = &mut self.record;
         said.request_kind.as_str().clone_into(&mut record.request_kind);

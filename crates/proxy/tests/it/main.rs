@@ -15,6 +15,7 @@ mod story_bad_input;
 mod story_codex;
 mod story_coding;
 mod story_crash;
+mod story_endpoints;
 mod story_exchange;
 mod story_full;
 mod story_keys;
