@@ -63,7 +63,10 @@ pub async fn exchange(
     let mut recorder = proxy.ledger.open(&principal, &endpoint, &request, arrival)?;
     let operation = endpoint.operation;
     match carry(proxy, &principal, &endpoint, request, &mut recorder).await {
-        Ok(answer) => Tap::on(answer, recorder, operation, proxy.manner.clone()).await,
+        Ok(answer) => {
+            recorder.served(answer.served.name(), answer.served.doubt());
+            Tap::on(answer, recorder, operation, proxy.manner.clone()).await
+        }
         Err(refusal) => Err(refused(refusal, recorder).await),
     }
 }

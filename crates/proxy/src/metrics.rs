@@ -24,6 +24,7 @@ pub struct Metrics {
     buffered: Gauge,
     bad_connections: Counter,
     unread: Counter,
+    served: Family<UpstreamLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,6 +35,11 @@ struct OutcomeLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WordLabel {
     word: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabel {
+    upstream: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,6 +62,7 @@ impl Default for Metrics {
             buffered: Gauge::default(),
             bad_connections: Counter::default(),
             unread: Counter::default(),
+            served: Family::default(),
         };
         metrics.register();
         metrics
@@ -78,6 +85,8 @@ impl Metrics {
         let bad = self.bad_connections.clone();
         to.register("connections_bad", "Connections ended for what they sent", bad);
         let unread = self.unread.clone();
+        let served = self.served.clone();
+        to.register("upstream_exchanges", "Exchanges answered, by upstream and key", served);
         to.register("requests_unread", "Request bodies that could not be decoded", unread);
     }
 
@@ -137,6 +146,11 @@ impl Metrics {
 
     pub(crate) fn disconnected(&self) {
         self.connections.dec();
+    }
+
+    pub(crate) fn served(&self, upstream: &str) {
+        let label = UpstreamLabel { upstream: upstream.to_owned() };
+        self.served.get_or_create(&label).inc();
     }
 
     pub(crate) fn unread(&self) {

@@ -68,8 +68,7 @@ impl Gateway {
         let lock = lock(&config.data)?;
         let store = store(config).await?;
         let derived = Derived::from(&config.secret)?;
-        let key = config.upstream.key.resolve().context("the setting upstream.key")?;
-        let upstream = Upstream::new(&config.upstream, &key)?;
+        let upstream = Upstream::new(config)?;
         let auth = Auth::new(store.clone(), derived).await?;
         let doors = Doors::bind(&config.listen, &config.admin_listen).await?;
         let metrics = Arc::new(Metrics::default());

@@ -8,7 +8,9 @@ use clap::Subcommand;
 use super::Common;
 use super::output::line;
 use crate::config::layer::Layers;
+use crate::config::reference::SecretRef;
 use crate::config::setting::{Kind, schema};
+use crate::config::target::{DEFAULT, HeaderText, Target};
 use crate::config::{Config, Flags, Wrong};
 use crate::serve::prices;
 
@@ -54,13 +56,28 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
 fn check_secrets(config: &Config) -> Result<()> {
     let mut problems = Vec::new();
     // The secret is made on first need: that it is not there yet is no problem.
-    for (name, reference) in [("upstream.key", &config.upstream.key)] {
+    for (name, reference) in config.targets().flat_map(references) {
         match reference.resolve() {
             Ok(_) => writeln!(std::io::stderr(), "{name}: {reference} is there")?,
             Err(error) => problems.push(format!("{name}: {error:#}")),
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Wrong(problems.join("\n")).into()) }
+}
+
+/// Every secret that an upstream needs, with where it is told.
+fn references(target: &Target) -> impl Iterator<Item = (String, &SecretRef)> {
+    let table = if target.name == DEFAULT {
+        "upstream".to_owned()
+    } else {
+        format!("upstreams.{}", target.name)
+    };
+    let keys = target.keys.iter().map(|key| ("key".to_owned(), key));
+    let headers = target.headers.iter().filter_map(|(name, value)| match value {
+        HeaderText::Secret(reference) => Some((format!("headers.{name}"), reference)),
+        HeaderText::Plain(_) => None,
+    });
+    keys.chain(headers).map(move |(name, reference)| (format!("{table}.{name}"), reference))
 }
 
 fn show(common: &Common) -> Result<()> {
@@ -93,6 +110,14 @@ fn value(kind: Kind, texts: &[String]) -> String {
     let quoted: Vec<String> =
         texts.iter().map(|text| format!("\"{}\"", hidden(kind, text))).collect();
     match kind {
+        Kind::Upstreams => format!("[{}]", texts.join(", ")),
+        Kind::Headers => {
+            let pair = |text: &String| {
+                let (name, value) = text.split_once('=').unwrap_or((text, ""));
+                format!("{:?} = {:?}", name.trim(), value.trim())
+            };
+            format!("{{ {} }}", texts.iter().map(pair).collect::<Vec<_>>().join(", "))
+        }
         _ if kind.is_list() => format!("[{}]", quoted.join(", ")),
         Kind::Count => texts.concat(),
         _ => quoted.concat(),

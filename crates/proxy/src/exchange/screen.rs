@@ -17,7 +17,7 @@ use wire::ask::Ask;
 use wire::coding::whole::{Decoding, Undecodable};
 
 use super::arrived::ClientBody;
-use super::endpoint::{Endpoint, Operation};
+use super::endpoint::{Endpoint, Operation, Surface};
 use super::refusal::{Refusal, Word};
 use crate::ledger::recorder::Copier;
 
@@ -42,7 +42,9 @@ pub struct Screen {
 /// A request that was inspected. Made only here.
 #[derive(Debug)]
 pub struct Screened {
-    /// Path below `/v1`.
+    /// Which upstream interface is asked.
+    pub surface: Surface,
+    /// Path below its base.
     pub path: String,
     /// Method, address, headers as the client sent them.
     pub head: Parts,
@@ -105,6 +107,22 @@ impl Screened {
     }
 }
 
+impl ScreenedBody {
+    /// What is to be sent; of a body that streams by nothing is left for another time.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        match self {
+            Self::Whole(body) => Self::Whole(body.clone()),
+            Self::Streamed { .. } => std::mem::replace(self, Self::Whole(Buffered::default())),
+        }
+    }
+
+    /// Whether it may be sent again.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+}
+
 impl Screen {
     /// One body of at most `max_body` bytes, all of them together of at most `max_buffered`.
     pub fn new(max_body: u64, max_buffered: u64, body_timeout: Duration) -> Self {
@@ -124,15 +142,28 @@ impl Screen {
         endpoint: &Endpoint,
         request: Request<ClientBody>,
     ) -> Result<Screened, Refusal> {
-        let path = endpoint.path.clone();
+        let (surface, path) = (endpoint.surface, endpoint.path.clone());
         let (head, body) = request.into_parts();
+        only_chunked(&head.headers)?;
         if body.size_hint().lower() > self.max_body {
             return Err(self.too_large());
         }
         if !is_read_whole(endpoint, &head.headers) {
-            let body = ScreenedBody::Streamed { body, limit: self.max_body, copier: None };
+            let body = if body.is_end_stream() {
+                ScreenedBody::Whole(Buffered::default())
+            } else {
+                ScreenedBody::Streamed { body, limit: self.max_body, copier: None }
+            };
             let reading = Reading::Plain;
-            return Ok(Screened { path, head, body, ask: None, reading, _made_here: Proof });
+            return Ok(Screened {
+                surface,
+                path,
+                head,
+                body,
+                ask: None,
+                reading,
+                _made_here: Proof,
+            });
         }
         let body = self.read(body).await?;
         let reading = self.decode(&head.headers, &body).await?;
@@ -145,7 +176,7 @@ impl Screen {
             Reading::Unread(_) => None,
         };
         let body = ScreenedBody::Whole(body);
-        Ok(Screened { path, head, body, ask, reading, _made_here: Proof })
+        Ok(Screened { surface, path, head, body, ask, reading, _made_here: Proof })
     }
 
     /// A copy without the content coding, within the limits of a body that came without.
@@ -232,6 +263,21 @@ fn listed(headers: &HeaderMap) -> String {
     let values = headers.get_all(header::CONTENT_ENCODING).iter();
     let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
     values.collect::<Vec<_>>().join(",")
+}
+
+/// A transfer coding ends here (RFC 9112 §7): one beside `chunked` would be lost with what it says
+/// about the body.
+fn only_chunked(headers: &HeaderMap) -> Result<(), Refusal> {
+    let values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let codings = values.join(", ");
+    if codings.is_empty() || codings.trim().eq_ignore_ascii_case("chunked") {
+        return Ok(());
+    }
+    let message = format!(
+        "The request's body has the transfer coding `{codings}`: send it `chunked` alone, with what is compressed told in content-encoding."
+    );
+    Err(Refusal::new(Word::UnreadableBody, message))
 }
 
 fn decodes_too_large(limit: u64) -> Refusal {

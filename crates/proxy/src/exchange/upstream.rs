@@ -1,29 +1,37 @@
-//! The way to the upstream: connections, time limits, and the headers that change on the way.
+//! The way to the upstream: connections and time limits.
+
+pub mod credential;
+pub mod headers;
+pub mod health;
+pub mod route;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri, Version};
+use anyhow::{Result, ensure};
+use http::uri::Scheme;
+use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use redact::secret::Secret;
 use tower_service::Service;
 
-use super::auth::{Credential, Principal};
+use super::auth::Principal;
 use super::limit::Permit;
-use super::refusal::{Refusal, Word};
+use super::refusal::{Reach, Refusal, Word};
 use super::screen::Screened;
 use super::sent::{BodyError, RequestBody, body};
 use super::tap::Manner;
-use crate::config;
+use crate::config::Config;
+use crate::config::target::Target;
+use crate::ledger::account::Doubt;
+use credential::Way;
+use headers::incoming;
+use route::{Routes, Tried, Wanted};
 
 /// What any body error is turned into.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,46 +42,54 @@ pub struct Answer {
     pub response: Response<Incoming>,
     /// Held until the exchange has ended.
     pub permit: Permit,
+    /// Who answered.
+    pub served: Served,
 }
 
-/// The upstream and the organisation's credential for it.
+/// Which way an exchange went.
+pub struct Served {
+    way: Arc<Way>,
+    doubtful: bool,
+    several: bool,
+}
+
+impl Served {
+    /// What the way is called, where there are several.
+    pub fn name(&self) -> Option<&str> {
+        self.several.then_some(self.way.name.as_str())
+    }
+
+    /// Whom to tell the code of the answer's error, where it may have to do with the credential.
+    pub fn doubt(&self) -> Option<Doubt> {
+        let way = self.doubtful.then(|| self.way.clone())?;
+        Some(Box::new(move |code| way.refused(code, Instant::now())))
+    }
+}
+
+/// The upstreams and the ways to them.
 pub struct Upstream {
     client: Client<Timed, RequestBody>,
-    scheme: Scheme,
-    authority: Authority,
-    host: HeaderValue,
-    base_path: String,
-    base_query: Option<String>,
-    authorization: HeaderValue,
+    routes: Routes,
     first_byte_timeout: Duration,
 }
 
 impl Upstream {
-    /// Prepares the pool; nothing is connected yet.
-    pub fn new(settings: &config::Upstream, key: &Secret<String>) -> Result<Self> {
-        let url = settings.url.clone().into_parts();
-        let scheme = url.scheme.unwrap_or(Scheme::HTTPS);
-        let authority = url.authority.context("the upstream's address has no host")?;
-        let base = url.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))
-            .context("the upstream's key cannot stand in a header")?;
-        authorization.set_sensitive(true);
+    /// Fetches the credentials and prepares the pool; nothing is connected yet.
+    pub fn new(config: &Config) -> Result<Self> {
+        let is_https = |target: &Target| target.url.scheme() == Some(&Scheme::HTTPS);
+        let scheme = if config.targets().any(is_https) { Scheme::HTTPS } else { Scheme::HTTP };
         Ok(Self {
-            client: client(settings.connect_timeout, &scheme)?,
-            scheme,
-            host: HeaderValue::try_from(authority.as_str())?,
-            authority,
-            base_path: base.path().trim_end_matches('/').to_owned(),
-            base_query: base.query().map(str::to_owned),
-            authorization,
-            first_byte_timeout: settings.first_byte_timeout,
+            client: client(config.upstream.connect_timeout, &scheme)?,
+            routes: Routes::new(config)?,
+            first_byte_timeout: config.upstream.first_byte_timeout,
         })
     }
 
     /// Sends an admitted and inspected request; gives up when the key ends or the time is over.
     ///
-    /// Never a retry once a byte may have arrived: the client library repeats only what a dead
-    /// pooled connection refused before anything was written.
+    /// Never a retry once a byte may have arrived: another way is tried only where no connection
+    /// came about, and the client library repeats only what a dead pooled connection refused
+    /// before anything was written.
     pub async fn forward(
         &self,
         permit: Permit,
@@ -81,70 +97,56 @@ impl Upstream {
         manner: &Manner,
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
-        let request = self.request(principal, screened)?;
-        let answer = tokio::time::timeout(self.first_byte_timeout, self.client.request(request));
-        let response = tokio::select! {
-            biased;
-            refusal = manner.interrupted(&principal.live.ended) => return Err(refusal),
-            answer = answer => match answer {
-                Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(unanswered(&error)),
-                Err(_) => return Err(self.too_slow()),
-            },
-        };
-        Ok(Answer { response: without_hop_by_hop(response), permit })
+        let Screened { surface, path, head, body: mut content, ask, .. } = screened;
+        let wanted = Wanted::new(principal, surface, &head.headers, ask.as_ref());
+        let mut tried = Tried::default();
+        let repeatable = content.is_whole();
+        let mut unreached = None;
+        while let Some(way) = self.routes.best(&wanted, &mut tried, Instant::now())? {
+            let (uri, headers) = way.head(&path, head.uri.query(), &head.headers)?;
+            let mut request = Request::new(body(content.take()));
+            *request.method_mut() = head.method.clone();
+            *request.uri_mut() = uri;
+            *request.headers_mut() = headers;
+            // The spelling of header names travels in here.
+            *request.extensions_mut() = head.extensions.clone();
+            match self.answer(request, principal, manner).await {
+                Ok(response) => {
+                    let doubtful = way.answered(response.status(), Instant::now());
+                    let served = Served { way, doubtful, several: self.routes.are_several() };
+                    return Ok(Answer { response: incoming(response), permit, served });
+                }
+                Err(refusal) if refusal.reach() == Reach::Here => {
+                    way.unreachable(Instant::now());
+                    self.routes.skip_site(&way, &mut tried);
+                    unreached = Some(refusal);
+                    if !repeatable {
+                        break;
+                    }
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(unreached.unwrap_or_else(no_way))
     }
 
-    fn request(
+    /// Sends a request and waits for the head of its answer.
+    async fn answer(
         &self,
+        request: Request<RequestBody>,
         principal: &Principal,
-        screened: Screened,
-    ) -> Result<Request<RequestBody>, Refusal> {
-        let uri = self.uri(&screened.path, screened.head.uri.query())?;
-        let headers = self.headers(&screened.head.headers, principal.credential);
-        let mut request = Request::new(body(screened.body));
-        *request.method_mut() = screened.head.method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        // The spelling of header names travels in here.
-        *request.extensions_mut() = screened.head.extensions;
-        Ok(request)
-    }
-
-    /// The base address's path with ours behind it, and both queries.
-    fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
-        let mut target = format!("{}{path}", self.base_path);
-        let queries = [self.base_query.as_deref(), query];
-        for (index, query) in queries.into_iter().flatten().enumerate() {
-            target.push(if index == 0 { '?' } else { '&' });
-            target.push_str(query);
+        manner: &Manner,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let answer = tokio::time::timeout(self.first_byte_timeout, self.client.request(request));
+        tokio::select! {
+            biased;
+            refusal = manner.interrupted(&principal.live.ended) => Err(refusal),
+            answer = answer => match answer {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(error)) => Err(unanswered(&error)),
+                Err(_) => Err(self.too_slow()),
+            },
         }
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
-        uri.path_and_query(target).build().map_err(|_| {
-            Refusal::new(Word::UnreadableBody, "The request's address cannot be passed on.")
-        })
-    }
-
-    /// The client's headers in their order, but for those that must change.
-    fn headers(&self, client: &HeaderMap, credential: Credential) -> HeaderMap {
-        let connection = listed_in_connection(client);
-        let mut headers = HeaderMap::with_capacity(client.len() + 1);
-        for (name, value) in client {
-            if is_hop_by_hop(name, &connection) || is_ours(name) {
-                continue;
-            }
-            if name == header::HOST {
-                headers.append(name, self.host.clone());
-            } else if name == header::AUTHORIZATION && credential == Credential::Organisation {
-                headers.insert(name, self.authorization.clone());
-            } else {
-                headers.append(name, value.clone());
-            }
-        }
-        if credential == Credential::Organisation {
-            headers.entry(header::AUTHORIZATION).or_insert_with(|| self.authorization.clone());
-        }
-        headers
     }
 
     fn too_slow(&self) -> Refusal {
@@ -152,6 +154,10 @@ impl Upstream {
         let message = format!("The upstream did not answer within {limit}.");
         Refusal::new(Word::UpstreamTimeout, message)
     }
+}
+
+fn no_way() -> Refusal {
+    Refusal::new(Word::UpstreamUnreachable, "No upstream is configured for this.").before_upstream()
 }
 
 fn client(connect_timeout: Duration, scheme: &Scheme) -> Result<Client<Timed, RequestBody>> {
@@ -195,21 +201,17 @@ impl Service<Uri> for Timed {
     }
 }
 
-/// The system's certificate authorities; none where the upstream is plain, since a small machine
-/// may have none.
+/// The system's certificate authorities; a small machine with plain upstreams may have none.
 fn tls(scheme: &Scheme) -> Result<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions()?;
     let mut roots = rustls::RootCertStore::empty();
-    if *scheme == Scheme::HTTPS {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        ensure!(
-            !roots.is_empty(),
-            "the system has no certificate authorities: install the package ca-certificates"
-        );
-    }
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    ensure!(
+        *scheme != Scheme::HTTPS || !roots.is_empty(),
+        "the system has no certificate authorities: install the package ca-certificates"
+    );
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
@@ -256,51 +258,4 @@ fn sentence(error: &dyn std::error::Error) -> String {
 fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     let first = std::error::Error::source(error);
     std::iter::successors(first, |error| error.source())
-}
-
-/// RFC 9110 §7.6.1: what a connection says about itself ends with it.
-fn is_hop_by_hop(name: &HeaderName, connection: &[HeaderName]) -> bool {
-    const FIXED: [HeaderName; 4] =
-        [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE];
-    FIXED.contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-        || connection.contains(name)
-}
-
-/// What only an answer of ours may say.
-fn is_our_word(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-codex-proxy-")
-}
-
-/// What is meant for this proxy, or must not leave the house.
-fn is_ours(name: &HeaderName) -> bool {
-    *name == header::PROXY_AUTHORIZATION
-        || *name == header::COOKIE
-        || matches!(name.as_str(), "api-key")
-        || is_our_word(name)
-}
-
-fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = values.flat_map(|value| value.split(','));
-    // What the end-to-end parts need cannot be listed away (RFC 9110 §7.6.1, last paragraph).
-    names
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::HOST)
-        .collect()
-}
-
-fn without_hop_by_hop(mut response: Response<Incoming>) -> Response<Incoming> {
-    // Which version the upstream speaks ends with its connection too.
-    *response.version_mut() = Version::HTTP_11;
-    let connection = listed_in_connection(response.headers());
-    let ends_here = |name: &HeaderName| is_hop_by_hop(name, &connection) || is_our_word(name);
-    if response.headers().keys().any(ends_here) {
-        let all = response.headers().iter();
-        let kept = all.filter(|(name, _)| !ends_here(name));
-        let kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-        // Rebuilt, not removed from: removal would change the order of those that stay.
-        *response.headers_mut() = kept;
-    }
-    response
 }

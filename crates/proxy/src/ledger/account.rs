@@ -1,11 +1,13 @@
 //! What is known of one exchange, and the record that it makes.
 
+mod blank;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use archive::frame::{RequestHead, ResponseHead};
-use archive::record::{Altered, Outcome, Record, Source, Transport, UsageKind};
+use archive::record::{Outcome, Record, Source, Transport, UsageKind};
 use archive::segment::day_of;
 use http::{HeaderMap, Request};
 use jiff::Timestamp;
@@ -22,6 +24,7 @@ use wire::usage::Usage;
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
+use blank::blank;
 
 /// When a request came, and the name its exchange got.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +61,9 @@ pub enum Expected {
     Whole,
 }
 
+/// Who wants to know the code of an answer's error.
+pub type Doubt = Box<dyn FnOnce(&str) + Send>;
+
 /// What is known of one exchange so far.
 pub(crate) struct Account {
     pub(crate) expected: Expected,
@@ -71,6 +77,8 @@ pub(crate) struct Account {
     ends_with_event: bool,
     /// How long the request's body is without its content coding, where it has one.
     decoded_bytes: Option<u64>,
+    /// Who wants to know the code of the answer's error.
+    pub(crate) doubt: Option<Doubt>,
     /// Bytes of a streamed request body that have passed.
     pub(crate) uploaded: Arc<AtomicU64>,
     /// The request may have reached the upstream.
@@ -109,6 +117,7 @@ impl Account {
             decoder: None,
             ends_with_event: false,
             decoded_bytes: None,
+            doubt: None,
             uploaded: Arc::default(),
             forwarded: false,
             expected: Expected::Whole,
@@ -186,6 +195,9 @@ impl Account {
             self.attribute(None);
         }
         let reading = self.meter.reading();
+        if let (Some(doubt), Some(code)) = (self.doubt.take(), &reading.error_code) {
+            doubt(code);
+        }
         (self.record.outcome, self.record.source) = self.outcome(end, &reading);
         if let End::Refused(word) = end {
             self.record.refusal = Some(word.as_str().to_owned());
@@ -313,57 +325,6 @@ impl Account {
 fn has_failed(reading: &Reading) -> bool {
     reading.ending == Some(Ending::Failed)
         || (reading.error_code.is_some() && reading.usage.is_none())
-}
-
-/// A record of which only its name, time and node are known: it reads as if we had broken off now.
-fn blank(arrival: Arrival, node: &str) -> Record {
-    Record {
-        id: arrival.id.to_string(),
-        time: arrival.time,
-        key_id: String::new(),
-        user: String::new(),
-        team: None,
-        endpoint: String::new(),
-        transport: Transport::Http,
-        request_kind: String::new(),
-        model: None,
-        upstream_model: None,
-        service_tier: None,
-        status: None,
-        outcome: Outcome::Failed,
-        source: Source::Proxy,
-        refusal: None,
-        altered: Altered::None,
-        input_tokens: 0,
-        cached_input_tokens: 0,
-        cache_write_tokens: 0,
-        output_tokens: 0,
-        reasoning_tokens: 0,
-        total_tokens: 0,
-        usage: UsageKind::None,
-        cost_usd: None,
-        priced: false,
-        took_ms: 0,
-        first_byte_ms: None,
-        request_bytes: 0,
-        response_bytes: 0,
-        content_encoding: None,
-        session_id: None,
-        thread_id: None,
-        turn_id: None,
-        parent_thread_id: None,
-        response_id: None,
-        previous_response_id: None,
-        connection_id: None,
-        subagent: None,
-        repo: None,
-        commit: None,
-        client: None,
-        client_version: None,
-        tags: std::collections::BTreeMap::new(),
-        findings: Vec::new(),
-        node: node.to_owned(),
-    }
 }
 
 /// The content coding that these headers name.

@@ -15,7 +15,7 @@ use tokio_util::sync::{PollSemaphore, PollSender};
 use wire::meter::Shape;
 
 use super::Books;
-use super::account::{Account, End, Expected};
+use super::account::{Account, Doubt, End, Expected};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::{Buffered, Reading, Screened, ScreenedBody};
@@ -115,6 +115,15 @@ impl Recorder {
     /// Notes the head of the answer and how its body is to be read.
     pub fn answered(&mut self, head: &response::Parts, shape: Shape, transport: Transport) {
         self.account.answered(head, shape, transport);
+    }
+
+    /// Notes which of several ways it went, and whom to tell the code of the answer's error.
+    pub fn served(&mut self, name: Option<&str>, doubt: Option<Doubt>) {
+        if let Some(name) = name {
+            self.books.metrics.served(name);
+            self.account.record.tags.insert("upstream".to_owned(), name.to_owned());
+        }
+        self.account.doubt = doubt;
     }
 
     /// What the request asked its answer to be.

@@ -20,5 +20,6 @@ mod story_exchange;
 mod story_full;
 mod story_keys;
 mod story_sdk;
+mod story_upstreams;
 mod story_wire;
 mod tidy;
