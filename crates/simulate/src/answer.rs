@@ -102,6 +102,7 @@ impl Call<'_> {
             Route::Models => Ok(catalogue::models(self.head.uri.query())),
             Route::Model(id) => catalogue::model(id),
             Route::Files => Ok(self.file()),
+            Route::Backend(backend) => Ok(backend.answer(&self.head.headers)),
             Route::Head => Ok(Object::new().done()),
             Route::Response(id) => {
                 let made = self.state.made(id).ok_or_else(|| Problem::no_response(id))?;

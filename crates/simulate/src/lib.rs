@@ -30,6 +30,7 @@
 mod act;
 mod answer;
 mod ask;
+mod backend;
 mod bill;
 mod body;
 mod catalogue;

@@ -23,7 +23,7 @@ pub struct Endpoint {
 pub enum Surface {
     /// The API: `/v1`.
     Api,
-    /// The backend of `ChatGPT`, which people reach with their own login: `/backend-api`.
+    /// The backend of ChatGPT, which people reach with their own login: `/backend-api`.
     ChatGpt,
 }
 
@@ -110,7 +110,7 @@ fn is_cancelling(path: &str) -> bool {
     id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
-/// Whether this address belongs to the `OpenAI` API, or to the backend of `ChatGPT`.
+/// Whether this address belongs to the `OpenAI` API, or to the backend of ChatGPT.
 pub fn is_api(uri: &Uri) -> bool {
     below(uri).is_some()
 }

@@ -19,6 +19,7 @@ mod story_endpoints;
 mod story_exchange;
 mod story_full;
 mod story_keys;
+mod story_login;
 mod story_sdk;
 mod story_upstreams;
 mod story_wire;

@@ -20,7 +20,7 @@ pub struct Routes {
     organisations: Vec<Arc<Way>>,
     /// With the caller's own, to the API.
     callers: Arc<Way>,
-    /// With the caller's own, to the backend of `ChatGPT`.
+    /// With the caller's own, to the backend of ChatGPT.
     chatgpt: Arc<Way>,
 }
 
