@@ -18,5 +18,6 @@ mod story_exchange;
 mod story_full;
 mod story_keys;
 mod story_sdk;
+mod story_socket;
 mod story_wire;
 mod tidy;
