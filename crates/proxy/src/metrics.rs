@@ -21,6 +21,7 @@ pub struct Metrics {
     unrecorded: Counter,
     open: Gauge,
     connections: Gauge,
+    sockets: Gauge,
     buffered: Gauge,
     bad_connections: Counter,
     unread: Counter,
@@ -59,6 +60,7 @@ impl Default for Metrics {
             unrecorded: Counter::default(),
             open: Gauge::default(),
             connections: Gauge::default(),
+            sockets: Gauge::default(),
             buffered: Gauge::default(),
             bad_connections: Counter::default(),
             unread: Counter::default(),
@@ -81,6 +83,11 @@ impl Metrics {
         to.register("unrecorded", "Exchanges that went on without a record", unrecorded);
         to.register("exchanges_open", "Exchanges under way", self.open.clone());
         to.register("connections_open", "Connections from clients", self.connections.clone());
+        to.register(
+            "sockets_open",
+            "WebSockets between clients and upstream",
+            self.sockets.clone(),
+        );
         to.register("buffered_bytes", "Memory that request bodies hold", self.buffered.clone());
         let bad = self.bad_connections.clone();
         to.register("connections_bad", "Connections ended for what they sent", bad);
@@ -155,6 +162,14 @@ impl Metrics {
 
     pub(crate) fn unread(&self) {
         self.unread.inc();
+    }
+
+    pub(crate) fn socket_opened(&self) {
+        self.sockets.inc();
+    }
+
+    pub(crate) fn socket_closed(&self) {
+        self.sockets.dec();
     }
 
     pub(crate) fn bad_connection(&self) {

@@ -24,8 +24,8 @@ use crate::exchange::Proxy;
 use crate::exchange::auth::Auth;
 use crate::exchange::endpoint::Endpoints;
 use crate::exchange::limit::Limits;
+use crate::exchange::manner::Manner;
 use crate::exchange::screen::Screen;
-use crate::exchange::tap::Manner;
 use crate::exchange::upstream::Upstream;
 use crate::ledger::{Ledger, Options, QUEUE_BEYOND_PLACES};
 use crate::metrics::Metrics;
@@ -83,10 +83,12 @@ impl Gateway {
             manner: Arc::new(Manner {
                 idle_timeout: config.upstream.idle_timeout,
                 contact: config.contact.clone(),
+                draining: CancellationToken::new(),
                 closing: CancellationToken::new(),
             }),
+            websocket: config.websocket,
         };
-        let site = Arc::new(Site::new(proxy, metrics, &config.cors_origins));
+        let site = Arc::new(Site::new(Arc::new(proxy), metrics, &config.cors_origins));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let background = Background { tasks, stop, spool, publisher };
         background.start(&site, &store);

@@ -42,6 +42,8 @@ pub(crate) enum Own {
     Requests,
     /// `POST /simulate/reset`
     Reset,
+    /// `POST /simulate/socket`
+    Socket,
 }
 
 impl<'a> Route<'a> {
@@ -51,6 +53,7 @@ impl<'a> Route<'a> {
             ("GET", "/simulate/bill") => return Self::Own(Own::Bill),
             ("GET", "/simulate/requests") => return Self::Own(Own::Requests),
             ("POST", "/simulate/reset") => return Self::Own(Own::Reset),
+            ("POST", "/simulate/socket") => return Self::Own(Own::Socket),
             _ => {}
         }
         if let Some(backend) = Backend::of(method, path) {

@@ -13,3 +13,4 @@ mod pick;
 pub mod price;
 mod sse;
 pub mod usage;
+pub mod websocket;

@@ -4,6 +4,8 @@
 //! takes already. They will be looked for in what [`Reading`] gives; a body that is changed there
 //! is coded again as it came before it goes on.
 
+pub mod message;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use http::uri::Scheme;
-use http::{Request, Response, Uri};
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
@@ -21,11 +24,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
 use super::auth::Principal;
+use super::endpoint::Endpoint;
 use super::limit::Permit;
+use super::manner::Manner;
 use super::refusal::{Reach, Refusal, Word};
-use super::screen::Screened;
+use super::screen::{Buffered, Screened, ScreenedBody};
 use super::sent::{BodyError, RequestBody, body};
-use super::tap::Manner;
 use crate::config::Config;
 use crate::config::target::Target;
 use crate::ledger::account::Doubt;
@@ -47,6 +51,7 @@ pub struct Answer {
 }
 
 /// Which way an exchange went.
+#[derive(Clone)]
 pub struct Served {
     way: Arc<Way>,
     doubtful: bool,
@@ -64,6 +69,14 @@ impl Served {
         let way = self.doubtful.then(|| self.way.clone())?;
         Some(Box::new(move |code| way.refused(code, Instant::now())))
     }
+}
+
+/// What the upstream said to a handshake.
+pub enum Upgrade {
+    /// The head of its answer, the connection that is a WebSocket now, and to whom.
+    Done(http::response::Parts, Upgraded, Served),
+    /// Any other answer.
+    Refused(Response<Incoming>, Served),
 }
 
 /// The upstreams and the ways to them.
@@ -97,24 +110,78 @@ impl Upstream {
         manner: &Manner,
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
-        let Screened { surface, path, head, body: mut content, ask, .. } = screened;
+        let Screened { surface, path, head, body, ask, .. } = screened;
         let wanted = Wanted::new(principal, surface, &head.headers, ask.as_ref());
+        let sent = Sent {
+            method: &head.method,
+            path: &path,
+            query: head.uri.query(),
+            headers: &head.headers,
+            extensions: &head.extensions,
+            dress: |_| {},
+        };
+        let (response, served) = self.send(principal, &wanted, (sent, body), manner).await?;
+        Ok(Answer { response: incoming(response), permit, served })
+    }
+
+    /// Whether a WebSocket can be opened before its model is known: not where models have
+    /// upstreams of their own.
+    pub fn takes_sockets(&self, principal: &Principal, endpoint: &Endpoint) -> bool {
+        let nothing = HeaderMap::new();
+        !self.routes.need_model(&Wanted::new(principal, endpoint.surface, &nothing, None))
+    }
+
+    /// Asks for a WebSocket; gives up when the key ends or the time is over.
+    pub async fn upgrade(
+        &self,
+        permit: &Permit,
+        endpoint: &Endpoint,
+        handshake: &Request<()>,
+        manner: &Manner,
+    ) -> Result<Upgrade, Refusal> {
+        let principal = permit.principal();
+        let wanted = Wanted::new(principal, endpoint.surface, handshake.headers(), None);
+        let sent = Sent {
+            method: handshake.method(),
+            path: &endpoint.path,
+            query: handshake.uri().query(),
+            headers: handshake.headers(),
+            extensions: handshake.extensions(),
+            dress: ask_for_socket,
+        };
+        let nothing = ScreenedBody::Whole(Buffered::default());
+        let (mut response, mut served) =
+            self.send(principal, &wanted, (sent, nothing), manner).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Upgrade::Refused(incoming(response), served));
+        }
+        let connection = hyper::upgrade::on(&mut response).await.map_err(|error| {
+            let message = format!("The upstream's connection did not become a WebSocket: {error}.");
+            Refusal::new(Word::UpstreamUnreachable, message)
+        })?;
+        // What a message answers has no status of its own: its code may always tell.
+        served.doubtful = true;
+        Ok(Upgrade::Done(incoming(response).into_parts().0, connection, served))
+    }
+
+    /// Sends a request on the best way, or on the next where no connection comes about.
+    async fn send(
+        &self,
+        principal: &Principal,
+        wanted: &Wanted<'_>,
+        (sent, mut content): (Sent<'_>, ScreenedBody),
+        manner: &Manner,
+    ) -> Result<(Response<Incoming>, Served), Refusal> {
         let mut tried = Tried::default();
         let repeatable = content.is_whole();
         let mut unreached = None;
-        while let Some(way) = self.routes.best(&wanted, &mut tried, Instant::now())? {
-            let (uri, headers) = way.head(&path, head.uri.query(), &head.headers)?;
-            let mut request = Request::new(body(content.take()));
-            *request.method_mut() = head.method.clone();
-            *request.uri_mut() = uri;
-            *request.headers_mut() = headers;
-            // The spelling of header names travels in here.
-            *request.extensions_mut() = head.extensions.clone();
+        while let Some(way) = self.routes.best(wanted, &mut tried, Instant::now())? {
+            let request = sent.on(&way, content.take())?;
             match self.answer(request, principal, manner).await {
                 Ok(response) => {
                     let doubtful = way.answered(response.status(), Instant::now());
-                    let served = Served { way, doubtful, several: self.routes.are_several() };
-                    return Ok(Answer { response: incoming(response), permit, served });
+                    let several = self.routes.are_several();
+                    return Ok((response, Served { way, doubtful, several }));
                 }
                 Err(refusal) if refusal.reach() == Reach::Here => {
                     way.unreachable(Instant::now());
@@ -153,6 +220,31 @@ impl Upstream {
         let limit = humantime::format_duration(self.first_byte_timeout);
         let message = format!("The upstream did not answer within {limit}.");
         Refusal::new(Word::UpstreamTimeout, message)
+    }
+}
+
+/// A request as it is sent, whichever way it goes.
+struct Sent<'r> {
+    method: &'r Method,
+    path: &'r str,
+    query: Option<&'r str>,
+    headers: &'r HeaderMap,
+    /// The spelling of header names travels in here.
+    extensions: &'r Extensions,
+    /// Adds what belongs to the connection.
+    dress: fn(&mut HeaderMap),
+}
+
+impl Sent<'_> {
+    fn on(&self, way: &Way, content: ScreenedBody) -> Result<Request<RequestBody>, Refusal> {
+        let (uri, mut headers) = way.head(self.path, self.query, self.headers)?;
+        (self.dress)(&mut headers);
+        let mut request = Request::new(body(content));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        *request.extensions_mut() = self.extensions.clone();
+        Ok(request)
     }
 }
 
@@ -243,6 +335,20 @@ fn unanswered(error: &Error) -> Refusal {
             let message = format!("The upstream ended the connection without an answer: {cause}.");
             Refusal::new(Word::UpstreamUnreachable, message)
         }
+    }
+}
+
+/// The hop's part of a handshake (RFC 6455 §4.1). Of the extensions those are offered whose messages
+/// can be read in passing.
+fn ask_for_socket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let extensions = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let extensions: Vec<&str> = extensions.filter_map(|text| text.to_str().ok()).collect();
+    let known = wire::websocket::offered(&extensions.join(","));
+    match known.and_then(|known| HeaderValue::try_from(known).ok()) {
+        Some(known) => drop(headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, known)),
+        None => drop(headers.remove(header::SEC_WEBSOCKET_EXTENSIONS)),
     }
 }
 

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use uuid::Uuid;
 
 use crate::clock;
 use crate::exchange::arrived::ClientBody;
@@ -38,7 +36,7 @@ pub enum Door {
 /// Everything that can be asked here.
 pub struct Site {
     /// The gateway itself.
-    pub proxy: Proxy,
+    pub proxy: Arc<Proxy>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
     origins: Vec<String>,
@@ -47,7 +45,7 @@ pub struct Site {
 
 impl Site {
     /// A site that browsers may ask from these origins.
-    pub fn new(proxy: Proxy, metrics: Arc<Metrics>, origins: &[String]) -> Self {
+    pub fn new(proxy: Arc<Proxy>, metrics: Arc<Metrics>, origins: &[String]) -> Self {
         Self { proxy, metrics, origins: origins.to_vec(), draining: AtomicBool::new(false) }
     }
 
@@ -55,6 +53,7 @@ impl Site {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
         self.proxy.ledger.take_no_more();
+        self.proxy.manner.draining.cancel();
     }
 
     /// Answers one request.
@@ -74,7 +73,7 @@ impl Site {
     }
 
     async fn api(&self, request: Request<Incoming>) -> Response<Body> {
-        let arrival = Arrival { id: Uuid::now_v7(), time: clock::now(), at: Instant::now() };
+        let arrival = self.proxy.ledger.arrival();
         let origin = self.allowed_origin(request.headers());
         let mut answer = if is_preflight(&request) {
             preflight(request.headers(), origin.as_ref())

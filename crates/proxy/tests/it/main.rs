@@ -21,6 +21,7 @@ mod story_full;
 mod story_keys;
 mod story_login;
 mod story_sdk;
+mod story_socket;
 mod story_upstreams;
 mod story_wire;
 mod tidy;

@@ -79,6 +79,12 @@ impl Routes {
         self.organisations.len() > 1
     }
 
+    /// Whether the way cannot be told without the model.
+    pub fn need_model(&self, wanted: &Wanted<'_>) -> bool {
+        let ours = wanted.credential == Credential::Organisation && wanted.surface == Surface::Api;
+        ours && self.organisations.iter().any(|way| !way.site.models.is_empty())
+    }
+
     /// Tries no other credential at an upstream that cannot be reached.
     pub fn skip_site(&self, unreachable: &Way, tried: &mut Tried) {
         for (index, way) in self.organisations.iter().enumerate() {

@@ -129,6 +129,11 @@ impl Gateway {
         self.process.id()
     }
 
+    /// Tells it to stop, and does not wait.
+    pub(crate) fn tell_to_stop(&self) {
+        signal(self.pid(), libc::SIGTERM);
+    }
+
     /// Tells it to stop, waits, and gives the folder, whether it ended well, and what it said.
     pub(crate) fn stop(mut self) -> (TempDir, bool, String) {
         // It may have ended by itself, or been killed.
