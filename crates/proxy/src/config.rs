@@ -3,17 +3,18 @@
 //! This is the only file that reads the environment.
 
 pub mod layer;
+pub mod listen;
 pub mod reference;
 pub mod setting;
 pub mod value;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
 
 use layer::{Layers, Problem};
+use listen::Listen;
 use reference::SecretRef;
 
 /// All settings, proven.
@@ -22,9 +23,11 @@ pub struct Config {
     /// The folder of everything this installation owns.
     pub data: PathBuf,
     /// Where the gateway listens.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// Where health and metrics are served; with none, on `listen`.
-    pub admin_listen: Vec<SocketAddr>,
+    pub admin_listen: Vec<Listen>,
+    /// Who may connect to a Unix socket, as a file's mode.
+    pub socket_mode: u32,
     /// Whom refusals tell a developer to ask.
     pub contact: Option<String>,
     /// Endpoints that are open: `METHOD PATH` or `PATH`, with `*`.
@@ -157,7 +160,7 @@ impl Config {
             let what = format!("max_body, {one}, is more than max_buffered, {all}, for all bodies");
             problems.push(Problem { place: layers.place("max_body"), what });
         }
-        let twice = |address: &&SocketAddr| address.port() != 0 && self.listen.contains(address);
+        let twice = |address: &&Listen| address.is_one_place() && self.listen.contains(address);
         if let Some(address) = self.admin_listen.iter().find(twice) {
             let what = format!("admin_listen, {address}, is among the addresses of listen");
             problems.push(Problem { place: layers.place("admin_listen"), what });
@@ -182,6 +185,7 @@ impl Config {
         Self {
             listen: layers.addresses("listen"),
             admin_listen: layers.addresses("admin_listen"),
+            socket_mode: layers.mode("socket_mode"),
             contact: layers.optional_text("contact"),
             endpoints: layers.texts("endpoints"),
             cors_origins: layers.texts("cors_origins"),

@@ -2,10 +2,10 @@
 
 pub mod connection;
 pub mod route;
+pub mod socket;
 pub mod stream;
 
 use std::fs::{File, TryLockError};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use wire::price::PriceTable;
 
 use crate::clock;
+use crate::config::listen::Listen;
 use crate::config::{Config, Wrong};
 use crate::exchange::Proxy;
 use crate::exchange::auth::Auth;
@@ -71,7 +72,7 @@ impl Gateway {
         let key = config.upstream.key.resolve().context("the setting upstream.key")?;
         let upstream = Upstream::new(&config.upstream, &key)?;
         let auth = Auth::new(store.clone(), derived).await?;
-        let doors = Doors::bind(&config.listen, &config.admin_listen).await?;
+        let doors = Doors::bind(config).await?;
         let metrics = Arc::new(Metrics::default());
         let (ledger, spool, publisher) = ledger(config, metrics.clone()).await?;
         let proxy = Proxy {
@@ -96,12 +97,12 @@ impl Gateway {
     }
 
     /// Where it listens for clients.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Listen] {
         &self.listening.clients
     }
 
     /// Where it listens for operators, if elsewhere.
-    pub fn operators_addresses(&self) -> &[SocketAddr] {
+    pub fn operators_addresses(&self) -> &[Listen] {
         &self.listening.operators
     }
 

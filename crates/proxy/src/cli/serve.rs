@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 
 use super::{Common, stop_asked};
+use crate::config::listen::Listen;
 use crate::config::{Config, Flags};
 use crate::serve::Gateway;
 
@@ -14,7 +15,7 @@ use crate::serve::Gateway;
   OPENAI_API_KEY=sk-... codex-proxy serve --listen 0.0.0.0:8080")]
 pub struct Args {
     /// Where to listen; may be given several times
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT|unix:PATH")]
     listen: Vec<String>,
     /// Base address of the OpenAI API
     #[arg(long, value_name = "URL")]
@@ -61,10 +62,10 @@ async fn serve(config: &Config) -> Result<()> {
 fn greeting(gateway: &Gateway, config: &Config) -> String {
     let mut lines = Vec::new();
     for address in gateway.addresses() {
-        lines.push(format!("codex-proxy listens on http://{address}"));
+        lines.push(format!("codex-proxy listens on {}", url(address)));
     }
     for address in gateway.operators_addresses() {
-        lines.push(format!("  for operators http://{address}"));
+        lines.push(format!("  for operators {}", url(address)));
     }
     lines.push(format!("  forwards to   {}", config.upstream.url));
     lines.push(format!("  data folder   {}", config.data.display()));
@@ -83,6 +84,13 @@ fn greeting(gateway: &Gateway, config: &Config) -> String {
         ));
     }
     lines.join("\n")
+}
+
+fn url(at: &Listen) -> String {
+    match at {
+        Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Unix(_) => at.to_string(),
+    }
 }
 
 fn say(text: &str) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use http::Uri;
 use toml_edit::{Document, Item, TableLike};
 
 use super::Flags;
+use super::listen::Listen;
 use super::reference::SecretRef;
 use super::setting::{Kind, SETTINGS, find, variable};
 use super::value::{Value, parse};
@@ -210,7 +210,7 @@ impl Layers {
         }
     }
 
-    pub(super) fn addresses(&self, path: &str) -> Vec<SocketAddr> {
+    pub(super) fn addresses(&self, path: &str) -> Vec<Listen> {
         match self.value(path) {
             Some(Value::Addresses(addresses)) => addresses.clone(),
             _ => Vec::new(),
@@ -226,6 +226,10 @@ impl Layers {
 
     pub(super) fn count(&self, path: &str) -> usize {
         usize::try_from(self.bytes(path)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn mode(&self, path: &str) -> u32 {
+        u32::try_from(self.bytes(path)).unwrap_or(0)
     }
 
     pub(super) fn duration(&self, path: &str) -> Duration {

@@ -11,10 +11,12 @@ pub enum Kind {
     Origins,
     /// `METHOD PATH` or `PATH`, at least one.
     Endpoints,
-    /// `HOST:PORT`, at least one.
+    /// `HOST:PORT` or `unix:PATH`, at least one.
     Listen,
-    /// `HOST:PORT`, several.
+    /// `HOST:PORT` or `unix:PATH`, several.
     Addresses,
+    /// Who may open a file, in octal digits.
+    Mode,
     /// `http://` or `https://` with a host.
     Url,
     /// An amount of memory: `64MiB`.
@@ -77,16 +79,17 @@ const fn setting(
 use serde_json::{Map, Value, json};
 
 use Kind::{
-    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Listen, Origins, Path, Reference,
-    Text, Texts, Url,
+    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Listen, Mode, Origins, Path,
+    Reference, Text, Texts, Url,
 };
 
 /// All settings, in the order in which they are shown.
 #[rustfmt::skip] // A table reads best as one.
 pub const SETTINGS: &[Setting] = &[
     setting("data", Path, "codex-proxy-data", "the folder of everything this installation owns"),
-    setting("listen", Listen, "127.0.0.1:8080", "where the gateway listens"),
+    setting("listen", Listen, "127.0.0.1:8080", "where the gateway listens: `HOST:PORT` or `unix:PATH`"),
     setting("admin_listen", Addresses, "", "where health and metrics are served; unset: on `listen`"),
+    setting("socket_mode", Mode, "0600", "who may connect to a Unix socket of `listen`, as a file's mode"),
     setting("contact", Text, "", "whom a refusal tells the developer to ask"),
     setting("endpoints", Endpoints, "*", "open endpoints below /v1, as `POST /v1/responses` or `/v1/models*`"),
     setting("cors_origins", Origins, "", "origins that browsers may ask from; `*`: any"),
@@ -165,7 +168,7 @@ fn property(setting: &Setting) -> Value {
             property.insert("type".to_owned(), json!(["array", "string"]));
             property.insert("items".to_owned(), json!({ "type": "string" }));
         }
-        Text | Url | Duration | Path | Reference | Engine(_) => {
+        Text | Url | Duration | Path | Mode | Reference | Engine(_) => {
             property.extend([entry("type", "string")]);
         }
     }

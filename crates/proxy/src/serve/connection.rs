@@ -1,6 +1,6 @@
 //! Listening sockets, and the connections that come in on them.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::route::{Door, Site};
+use super::socket::{Listener, Stream};
 use super::stream::ClientStream;
 use crate::config::Config;
+use crate::config::listen::Listen;
 
 /// Connections of operators at once: their door must stay open when the clients' is full.
 const OPERATORS: usize = 64;
@@ -28,15 +29,17 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Sockets that are bound, before anybody is let in.
 pub struct Doors {
-    listeners: Vec<(TcpListener, Door)>,
+    listeners: Vec<(Listener, Door)>,
+    files: SocketFiles,
 }
 
 /// Sockets that are open.
 pub struct Listening {
     /// Where it listens for clients.
-    pub clients: Vec<SocketAddr>,
+    pub clients: Vec<Listen>,
     /// Where it listens for operators, if elsewhere.
-    pub operators: Vec<SocketAddr>,
+    pub operators: Vec<Listen>,
+    files: SocketFiles,
     connections: TaskTracker,
     /// Fires first: nothing new, and what is open ends when its exchange does.
     closing: CancellationToken,
@@ -46,18 +49,16 @@ pub struct Listening {
 
 impl Doors {
     /// Binds the addresses for clients and, where there are any, for operators.
-    pub async fn bind(clients: &[SocketAddr], operators: &[SocketAddr]) -> Result<Self> {
-        let everyone = if operators.is_empty() { Door::Everyone } else { Door::Clients };
-        let clients = clients.iter().map(|address| (*address, everyone));
-        let operators = operators.iter().map(|address| (*address, Door::Operators));
-        let mut listeners = Vec::new();
-        for (address, door) in clients.chain(operators) {
-            let listener = TcpListener::bind(address).await;
+    pub async fn bind(config: &Config) -> Result<Self> {
+        let (mut listeners, mut files) = (Vec::new(), SocketFiles::default());
+        for (at, door) in places(config) {
+            let listener = Listener::bind(at, config.socket_mode).await;
             let hint = "is another program there? choose another with --listen";
-            let listener = listener.with_context(|| format!("listening on {address} ({hint})"))?;
+            let listener = listener.with_context(|| format!("listening on {at} ({hint})"))?;
+            files.0.extend(at.file());
             listeners.push((listener, door));
         }
-        Ok(Self { listeners })
+        Ok(Self { listeners, files })
     }
 
     /// Lets clients in.
@@ -73,7 +74,7 @@ impl Doors {
                 Door::Operators => (&mut operators, &operators_room),
                 Door::Everyone | Door::Clients => (&mut clients, &clients_room),
             };
-            addresses.extend(listener.local_addr());
+            addresses.extend(listener.address());
             let host = Host {
                 site: site.clone(),
                 door,
@@ -85,7 +86,27 @@ impl Doors {
             };
             connections.spawn(host.welcome(listener));
         }
-        Listening { clients, operators, connections, closing, cut }
+        Listening { clients, operators, files: self.files, connections, closing, cut }
+    }
+}
+
+/// Where to listen, and for whom.
+fn places(config: &Config) -> impl Iterator<Item = (&Listen, Door)> {
+    let everyone = if config.admin_listen.is_empty() { Door::Everyone } else { Door::Clients };
+    let clients = config.listen.iter().map(move |at| (at, everyone));
+    clients.chain(config.admin_listen.iter().map(|at| (at, Door::Operators)))
+}
+
+/// Socket files of ours, which go when nobody listens there any more.
+#[derive(Default)]
+struct SocketFiles(Vec<PathBuf>);
+
+impl Drop for SocketFiles {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            // Left behind, it is replaced by whoever listens there next.
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 
@@ -93,6 +114,7 @@ impl Listening {
     /// Closes the sockets, gives connections so long to end by themselves, then cuts them.
     pub async fn close(self, patience: Duration, before_cut: impl FnOnce()) {
         self.closing.cancel();
+        drop(self.files);
         self.connections.close();
         if tokio::time::timeout(patience, self.connections.wait()).await.is_err() {
             before_cut();
@@ -114,7 +136,7 @@ struct Host {
 }
 
 impl Host {
-    async fn welcome(self, listener: TcpListener) {
+    async fn welcome(self, listener: Listener) {
         let host = Arc::new(self);
         loop {
             // No room: new connections wait in the kernel's queue, which is bounded too.
@@ -126,7 +148,6 @@ impl Host {
             match host.closing.run_until_cancelled(listener.accept()).await {
                 None => return,
                 Some(Ok((stream, _))) => {
-                    let _ = stream.set_nodelay(true);
                     host.connections.spawn(host.clone().attend(stream, room));
                 }
                 Some(Err(error)) => {
@@ -139,7 +160,7 @@ impl Host {
     }
 
     /// Speaks HTTP until the connection ends, or the gateway does.
-    async fn converse(&self, stream: TcpStream) -> hyper::Result<()> {
+    async fn converse(&self, stream: Stream) -> hyper::Result<()> {
         let version = self.closing.run_until_cancelled(self.protocols.version(&stream));
         let Some(Some(version)) = version.await else { return Ok(()) };
         let service = service_fn(|request| {
@@ -173,7 +194,7 @@ impl Host {
         self.cut.run_until_cancelled(connection).await.unwrap_or(Ok(()))
     }
 
-    async fn attend(self: Arc<Self>, stream: TcpStream, _room: OwnedSemaphorePermit) {
+    async fn attend(self: Arc<Self>, stream: Stream, _room: OwnedSemaphorePermit) {
         let metrics = self.site.metrics.clone();
         metrics.connected();
         if let Err(error) = self.converse(stream).await {
@@ -232,7 +253,7 @@ impl Protocols {
     }
 
     /// Looks at what the client sends first, without taking it. None: it says nothing, or goes.
-    async fn version(&self, stream: &TcpStream) -> Option<Version> {
+    async fn version(&self, stream: &Stream) -> Option<Version> {
         let look = async {
             let mut first = [0; PREFACE.len()];
             loop {

@@ -62,8 +62,27 @@ impl Gateway {
         settings: &[(&str, &str)],
         below: &[&str],
     ) -> Result<Self, (TempDir, String)> {
-        let mut words = below.to_vec();
-        words.extend([PROGRAM, "serve", "--listen", "127.0.0.1:0", "--upstream-url", upstream]);
+        let serve = [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--upstream-url", upstream];
+        Self::spawn(folder, &[below, &serve].concat(), settings)
+    }
+
+    /// Starts one in this folder that listens at more places than the usual one.
+    pub(crate) fn listening(
+        folder: TempDir,
+        upstream: &str,
+        settings: &[(&str, &str)],
+        more: &[&str],
+    ) -> Result<Self, (TempDir, String)> {
+        let serve = [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--upstream-url", upstream];
+        let listens: Vec<&str> = more.iter().flat_map(|at| ["--listen", at]).collect();
+        Self::spawn(folder, &[&serve[..], &listens].concat(), settings)
+    }
+
+    fn spawn(
+        folder: TempDir,
+        words: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<Self, (TempDir, String)> {
         let mut command = clean(words[0], folder.path());
         command.args(&words[1..]).env("OPENAI_API_KEY", ORGANISATION_KEY);
         command.envs(settings.iter().copied()).stdin(Stdio::null()).stderr(Stdio::piped());
@@ -72,7 +91,8 @@ impl Gateway {
         let (mut said, mut address) = (String::new(), None);
         while address.is_none() && lines.read_line(&mut said).unwrap() > 0 {
             let line = said.lines().last().unwrap();
-            address = line.split("listens on http://").nth(1).map(|text| text.parse().unwrap());
+            let url = line.split("listens on http").nth(1).and_then(|url| url.split("://").nth(1));
+            address = url.map(|text| text.parse().unwrap());
         }
         let Some(address) = address else {
             let _ = process.wait();
