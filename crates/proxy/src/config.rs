@@ -42,6 +42,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// What every derived key comes from.
     pub secret: SecretRef,
+    /// TLS towards clients, where it is spoken.
+    pub tls: Option<Tls>,
     /// What we wait for from clients.
     pub client: Client,
     /// The `OpenAI` side.
@@ -54,6 +56,26 @@ pub struct Config {
     pub archive: Archive,
     /// A price table instead of the built-in one.
     pub prices: Option<PathBuf>,
+}
+
+/// TLS towards clients: all of them PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// What clients are shown.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whose certificates clients show, and whether they must.
+    pub clients: Option<(PathBuf, ClientAuth)>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Without one there is no connection.
+    Required,
+    /// One that is shown must be right.
+    Optional,
 }
 
 /// How long clients may take.
@@ -165,6 +187,7 @@ impl Config {
             let what = format!("admin_listen, {address}, is among the addresses of listen");
             problems.push(Problem { place: layers.place("admin_listen"), what });
         }
+        problems.extend(half_of_tls(layers));
         problems
     }
 
@@ -180,8 +203,6 @@ impl Config {
     fn build(layers: &Layers) -> Self {
         let data = layers.path("data");
         let inside = |name: &str| data.join(name);
-        let spool = layers.optional_path("spool").unwrap_or_else(|| inside("spool"));
-        let in_data = |scheme: &str, name: &str| format!("{scheme}:{}", inside(name).display());
         Self {
             listen: layers.addresses("listen"),
             admin_listen: layers.addresses("admin_listen"),
@@ -195,6 +216,7 @@ impl Config {
             secret: layers
                 .reference("secret")
                 .unwrap_or_else(|| SecretRef::File(inside("secret.key"))),
+            tls: tls(layers),
             client: Client {
                 head_timeout: layers.duration("client.head_timeout"),
                 body_timeout: layers.duration("client.body_timeout"),
@@ -214,31 +236,62 @@ impl Config {
             },
             store_url: layers
                 .optional_text("store.url")
-                .unwrap_or_else(|| in_data("sqlite", "store.db")),
-            archive: Archive {
-                url: layers
-                    .optional_text("archive.url")
-                    .unwrap_or_else(|| in_data("file", "archive")),
-                spool,
-                bodies: match layers.text("archive.bodies").as_str() {
-                    "none" => Bodies::None,
-                    _ => Bodies::Full,
-                },
-                sync: match layers.text("archive.sync").as_str() {
-                    "os" => archive::spool::Sync::Os,
-                    "always" => archive::spool::Sync::Always,
-                    _ => archive::spool::Sync::Group,
-                },
-                when_full: match layers.text("archive.when_full").as_str() {
-                    "proceed" => WhenFull::Proceed,
-                    _ => WhenFull::Refuse,
-                },
-                seal_after: layers.duration("archive.seal_after"),
-            },
+                .unwrap_or_else(|| format!("sqlite:{}", inside("store.db").display())),
+            archive: archive(layers, &data),
             prices: layers.optional_path("prices"),
             data,
         }
     }
+}
+
+fn archive(layers: &Layers, data: &Path) -> Archive {
+    Archive {
+        url: layers
+            .optional_text("archive.url")
+            .unwrap_or_else(|| format!("file:{}", data.join("archive").display())),
+        spool: layers.optional_path("spool").unwrap_or_else(|| data.join("spool")),
+        bodies: match layers.text("archive.bodies").as_str() {
+            "none" => Bodies::None,
+            _ => Bodies::Full,
+        },
+        sync: match layers.text("archive.sync").as_str() {
+            "os" => archive::spool::Sync::Os,
+            "always" => archive::spool::Sync::Always,
+            _ => archive::spool::Sync::Group,
+        },
+        when_full: match layers.text("archive.when_full").as_str() {
+            "proceed" => WhenFull::Proceed,
+            _ => WhenFull::Refuse,
+        },
+        seal_after: layers.duration("archive.seal_after"),
+    }
+}
+
+/// What is missing where only some of TLS is set.
+fn half_of_tls(layers: &Layers) -> Option<Problem> {
+    let has = |name: &str| layers.optional_path(name).is_some();
+    let missing = |given, missing| {
+        let what = format!("{given} is set and {missing} is not: one is nothing without the other");
+        Some(Problem { place: layers.place(given), what })
+    };
+    match (has("tls.certificate"), has("tls.key"), has("tls.client_ca")) {
+        (true, false, _) => missing("tls.certificate", "tls.key"),
+        (false, true, _) => missing("tls.key", "tls.certificate"),
+        (false, false, true) => missing("tls.client_ca", "tls.certificate"),
+        (true, true, _) | (false, false, false) => None,
+    }
+}
+
+fn tls(layers: &Layers) -> Option<Tls> {
+    let demand = match layers.text("tls.client_auth").as_str() {
+        "optional" => ClientAuth::Optional,
+        _ => ClientAuth::Required,
+    };
+    Some(Tls {
+        certificate: layers.optional_path("tls.certificate")?,
+        key: layers.optional_path("tls.key")?,
+        clients: layers.optional_path("tls.client_ca").map(|ca| (ca, demand)),
+    })
 }
 
 /// The value of an environment variable that a secret reference names.

@@ -4,6 +4,8 @@ pub mod connection;
 pub mod route;
 pub mod socket;
 pub mod stream;
+pub mod terms;
+pub mod tls;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -31,8 +33,9 @@ use crate::exchange::upstream::Upstream;
 use crate::ledger::{Ledger, Options, QUEUE_BEYOND_PLACES};
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
-use connection::{Doors, Listening};
+use connection::{Doors, Listening, Protocols};
 use route::Site;
+use terms::Terms;
 
 /// How often open exchanges learn of switched-off keys: well within the promised second.
 const KEY_WATCH: Duration = Duration::from_millis(250);
@@ -65,6 +68,8 @@ struct Background {
 impl Gateway {
     /// Builds everything and listens.
     pub async fn start(config: &Config) -> Result<Self> {
+        // What can be wrong without touching anything comes first.
+        let tls = config.tls.as_ref().map(tls::read).transpose()?;
         make_data_folder(&config.data)?;
         let lock = lock(&config.data)?;
         let store = store(config).await?;
@@ -88,7 +93,14 @@ impl Gateway {
                 closing: CancellationToken::new(),
             }),
         };
-        let site = Arc::new(Site::new(proxy, metrics, &config.cors_origins));
+        let connections = TaskTracker::new();
+        let terms = Terms {
+            proxy: Arc::new(proxy),
+            origins: config.cors_origins.clone(),
+            tls,
+            protocols: Protocols::new(config, &connections),
+        };
+        let site = Arc::new(Site::new(terms, metrics, connections));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let background = Background { tasks, stop, spool, publisher };
         background.start(&site, &store);
@@ -108,7 +120,7 @@ impl Gateway {
 
     /// Whether there is no key yet.
     pub fn has_no_key(&self) -> bool {
-        self.site.proxy.auth.key_count() == 0
+        self.site.terms().proxy.auth.key_count() == 0
     }
 
     /// Takes nothing new, lets open exchanges end within `drain`, writes and seals everything.
@@ -117,20 +129,21 @@ impl Gateway {
     pub async fn stop(self, drain: Duration) -> Result<()> {
         let Self { site, listening, store, background, _lock } = self;
         site.drain();
+        let proxy = site.terms().proxy.clone();
         let all_ended = async {
-            while !site.proxy.ledger.is_idle() {
+            while !proxy.ledger.is_idle() {
                 tokio::time::sleep(LOOK).await;
             }
         };
         if tokio::time::timeout(drain, all_ended).await.is_err() {
             tracing::warn!("exchanges are cut off: they did not end within the drain timeout");
         }
-        site.proxy.manner.closing.cancel();
-        listening.close(LAST_WORDS, || site.proxy.ledger.cut()).await;
+        proxy.manner.closing.cancel();
+        listening.close(LAST_WORDS, || proxy.ledger.cut()).await;
         background.stop.cancel();
         background.tasks.close();
         background.tasks.wait().await;
-        let flushed = site.proxy.ledger.flush(&*store).await;
+        let flushed = proxy.ledger.flush(&*store).await;
         // Whatever became of the counts, the records are written.
         let write_all = move || {
             background.spool.close();
@@ -145,13 +158,13 @@ impl Background {
     fn start(&self, site: &Arc<Site>, store: &Arc<dyn Store>) {
         let (watched, stop) = (site.clone(), self.stop.clone());
         self.tasks.spawn(every(KEY_WATCH, stop, async move || {
-            if let Err(error) = watched.proxy.auth.refresh().await {
+            if let Err(error) = watched.terms().proxy.auth.refresh().await {
                 tracing::error!(%error, "the store cannot be read");
             }
         }));
         let (flushed, store, stop) = (site.clone(), store.clone(), self.stop.clone());
         self.tasks.spawn(every(FLUSH, stop, async move || {
-            if let Err(error) = flushed.proxy.ledger.flush(&*store).await {
+            if let Err(error) = flushed.terms().proxy.ledger.flush(&*store).await {
                 tracing::warn!(%error, "counts of refusals cannot be written, they are kept");
             }
         }));

@@ -62,10 +62,11 @@ async fn serve(config: &Config) -> Result<()> {
 fn greeting(gateway: &Gateway, config: &Config) -> String {
     let mut lines = Vec::new();
     for address in gateway.addresses() {
-        lines.push(format!("codex-proxy listens on {}", url(address)));
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        lines.push(format!("codex-proxy listens on {}", url(scheme, address)));
     }
     for address in gateway.operators_addresses() {
-        lines.push(format!("  for operators {}", url(address)));
+        lines.push(format!("  for operators {}", url("http", address)));
     }
     lines.push(format!("  forwards to   {}", config.upstream.url));
     lines.push(format!("  data folder   {}", config.data.display()));
@@ -86,9 +87,9 @@ fn greeting(gateway: &Gateway, config: &Config) -> String {
     lines.join("\n")
 }
 
-fn url(at: &Listen) -> String {
+fn url(scheme: &str, at: &Listen) -> String {
     match at {
-        Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Tcp(address) => format!("{scheme}://{address}"),
         Listen::Unix(_) => at.to_string(),
     }
 }

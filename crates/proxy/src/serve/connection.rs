@@ -17,6 +17,8 @@ use tokio_util::task::TaskTracker;
 use super::route::{Door, Site};
 use super::socket::{Listener, Stream};
 use super::stream::ClientStream;
+use super::terms::Terms;
+use super::tls;
 use crate::config::Config;
 use crate::config::listen::Listen;
 
@@ -63,7 +65,7 @@ impl Doors {
 
     /// Lets clients in.
     pub fn open(self, site: &Arc<Site>, config: &Config) -> Listening {
-        let connections = TaskTracker::new();
+        let connections = site.connections.clone();
         let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
         let rooms =
             [config.limits.connections, OPERATORS].map(|room| Arc::new(Semaphore::new(room)));
@@ -78,7 +80,6 @@ impl Doors {
             let host = Host {
                 site: site.clone(),
                 door,
-                protocols: Protocols::new(config, &connections),
                 room: room.clone(),
                 connections: connections.clone(),
                 closing: closing.clone(),
@@ -128,7 +129,6 @@ impl Listening {
 struct Host {
     site: Arc<Site>,
     door: Door,
-    protocols: Protocols,
     room: Arc<Semaphore>,
     connections: TaskTracker,
     closing: CancellationToken,
@@ -159,23 +159,37 @@ impl Host {
         }
     }
 
+    /// The connection as HTTP can be spoken on it.
+    async fn prepare(&self, stream: Stream, terms: &Terms) -> std::io::Result<Stream> {
+        match (stream, &terms.tls) {
+            // Operators are asked by machines beside this one, as a rule: see docs/operations.md.
+            (Stream::Tcp(stream), Some(tls)) if self.door != Door::Operators => {
+                Box::pin(tls::secure(stream, tls.clone())).await
+            }
+            (stream, _) => Ok(stream),
+        }
+    }
+
     /// Speaks HTTP until the connection ends, or the gateway does.
-    async fn converse(&self, stream: Stream) -> hyper::Result<()> {
-        let version = self.closing.run_until_cancelled(self.protocols.version(&stream));
+    async fn converse(&self, stream: Stream, terms: Arc<Terms>) -> hyper::Result<()> {
+        let protocols = &terms.protocols;
+        let version = self.closing.run_until_cancelled(protocols.version(&stream));
         let Some(Some(version)) = version.await else { return Ok(()) };
         let service = service_fn(|request| {
             let (site, cut) = (self.site.clone(), self.cut.clone());
             let answer = Box::pin(site.answer(self.door, request));
             async move { cut.run_until_cancelled_owned(answer).await.ok_or("the gateway ends") }
         });
-        let stream = TokioIo::new(ClientStream::new(stream, self.protocols.read_timeout));
+        let stream = TokioIo::new(ClientStream::new(stream, protocols.read_timeout));
         match version {
             Version::One => {
-                let connection = self.protocols.http1.serve_connection(stream, service);
+                let connection = protocols.http1.serve_connection(stream, service);
+                drop(terms);
                 self.attend_to(connection, http1::Connection::graceful_shutdown).await
             }
             Version::Two => {
-                let connection = self.protocols.http2.serve_connection(stream, service);
+                let connection = protocols.http2.serve_connection(stream, service);
+                drop(terms);
                 self.attend_to(connection, http2::Connection::graceful_shutdown).await
             }
         }
@@ -197,19 +211,30 @@ impl Host {
     async fn attend(self: Arc<Self>, stream: Stream, _room: OwnedSemaphorePermit) {
         let metrics = self.site.metrics.clone();
         metrics.connected();
-        if let Err(error) = self.converse(stream).await {
+        let terms = self.site.terms();
+        match self.prepare(stream, &terms).await {
+            Ok(stream) => self.listen_to(stream, terms).await,
+            Err(error) => {
+                metrics.bad_connection();
+                tracing::debug!(%error, "a connection ended before its first request");
+            }
+        }
+        metrics.disconnected();
+    }
+
+    async fn listen_to(&self, stream: Stream, terms: Arc<Terms>) {
+        if let Err(error) = self.converse(stream, terms).await {
             // Clients that leave in the middle are no news; clients that send rubbish are counted.
             if error.is_parse() {
-                metrics.bad_connection();
+                self.site.metrics.bad_connection();
             }
             tracing::debug!(%error, "a connection ended early");
         }
-        metrics.disconnected();
     }
 }
 
 /// The two protocols that are spoken.
-struct Protocols {
+pub struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<Tracked>,
     /// For a connection to say something, and for the head of a request.
@@ -235,7 +260,8 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tracked {
 }
 
 impl Protocols {
-    fn new(config: &Config, connections: &TaskTracker) -> Self {
+    /// As this configuration wants them; streams of HTTP/2 are run in `connections`.
+    pub fn new(config: &Config, connections: &TaskTracker) -> Self {
         let head_timeout = config.client.head_timeout;
         let mut http1 = http1::Builder::new();
         http1
@@ -254,6 +280,11 @@ impl Protocols {
 
     /// Looks at what the client sends first, without taking it. None: it says nothing, or goes.
     async fn version(&self, stream: &Stream) -> Option<Version> {
+        if let Stream::Tls(secured) = stream {
+            // RFC 9113 §3.3: over TLS it was agreed in the handshake.
+            let two = secured.get_ref().1.alpn_protocol() == Some(b"h2");
+            return Some(if two { Version::Two } else { Version::One });
+        }
         let look = async {
             let mut first = [0; PREFACE.len()];
             loop {

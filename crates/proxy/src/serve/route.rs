@@ -1,7 +1,7 @@
 //! What an address on our own sockets is for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,8 +9,10 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::terms::Terms;
 use crate::clock;
 use crate::exchange::arrived::ClientBody;
 use crate::exchange::endpoint::is_api;
@@ -37,24 +39,30 @@ pub enum Door {
 
 /// Everything that can be asked here.
 pub struct Site {
-    /// The gateway itself.
-    pub proxy: Proxy,
+    terms: RwLock<Arc<Terms>>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
-    origins: Vec<String>,
+    /// All connections, and what runs for them.
+    pub connections: TaskTracker,
     draining: AtomicBool,
 }
 
 impl Site {
-    /// A site that browsers may ask from these origins.
-    pub fn new(proxy: Proxy, metrics: Arc<Metrics>, origins: &[String]) -> Self {
-        Self { proxy, metrics, origins: origins.to_vec(), draining: AtomicBool::new(false) }
+    /// A site with these terms, until it is given others.
+    pub fn new(terms: Terms, metrics: Arc<Metrics>, connections: TaskTracker) -> Self {
+        let terms = RwLock::new(Arc::new(terms));
+        Self { terms, metrics, connections, draining: AtomicBool::new(false) }
+    }
+
+    /// What holds for whatever begins now.
+    pub fn terms(&self) -> Arc<Terms> {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on it is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.proxy.ledger.take_no_more();
+        self.terms().proxy.ledger.take_no_more();
     }
 
     /// Answers one request.
@@ -75,11 +83,12 @@ impl Site {
 
     async fn api(&self, request: Request<Incoming>) -> Response<Body> {
         let arrival = Arrival { id: Uuid::now_v7(), time: clock::now(), at: Instant::now() };
-        let origin = self.allowed_origin(request.headers());
+        let terms = self.terms();
+        let origin = allowed_origin(&terms.origins, request.headers());
         let mut answer = if is_preflight(&request) {
             preflight(request.headers(), origin.as_ref())
         } else {
-            self.exchange(arrival, request).await
+            passed(&terms.proxy, arrival, request).await
         };
         let headers = answer.headers_mut();
         if let Ok(id) = HeaderValue::try_from(arrival.id.to_string()) {
@@ -94,47 +103,46 @@ impl Site {
         answer
     }
 
-    async fn exchange(&self, arrival: Arrival, request: Request<Incoming>) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        let (body, unread) = ClientBody::new(&head.headers, body);
-        match exchange(&self.proxy, arrival, Request::from_parts(head, body)).await {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                unread.discard().await;
-                let contact = self.proxy.manner.contact.as_deref();
-                let mut answer = refusal.with_contact(contact).response().map(whole);
-                date(answer.headers_mut());
-                answer
-            }
-        }
-    }
-
     fn readiness(&self) -> Response<Body> {
         let service = StatusCode::SERVICE_UNAVAILABLE;
         if self.draining.load(Ordering::Relaxed) {
             return text(service, "draining\n");
         }
-        if !self.proxy.ledger.is_writable() {
+        if !self.terms().proxy.ledger.is_writable() {
             return text(service, "no record can be written\n");
         }
         text(StatusCode::OK, "ready\n")
     }
 
     fn numbers(&self) -> Response<Body> {
-        let mut answer =
-            Response::new(whole(self.metrics.text(self.proxy.screen.buffered()).into()));
+        let buffered = self.terms().proxy.screen.buffered();
+        let mut answer = Response::new(whole(self.metrics.text(buffered).into()));
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         answer
     }
+}
 
-    /// The origin of a browser's request, if browsers may ask from there.
-    fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let origin = headers.get(header::ORIGIN)?;
-        let allowed =
-            self.origins.iter().any(|one| one == "*" || one.as_bytes() == origin.as_bytes());
-        allowed.then(|| origin.clone())
+async fn passed(proxy: &Proxy, arrival: Arrival, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let (body, unread) = ClientBody::new(&head.headers, body);
+    match exchange(proxy, arrival, Request::from_parts(head, body)).await {
+        Ok(answer) => answer,
+        Err(refusal) => {
+            unread.discard().await;
+            let contact = proxy.manner.contact.as_deref();
+            let mut answer = refusal.with_contact(contact).response().map(whole);
+            date(answer.headers_mut());
+            answer
+        }
     }
+}
+
+/// The origin of a browser's request, if browsers may ask from there.
+fn allowed_origin(origins: &[String], headers: &HeaderMap) -> Option<HeaderValue> {
+    let origin = headers.get(header::ORIGIN)?;
+    let allowed = origins.iter().any(|one| one == "*" || one.as_bytes() == origin.as_bytes());
+    allowed.then(|| origin.clone())
 }
 
 /// Fetch standard, "CORS-preflight request".

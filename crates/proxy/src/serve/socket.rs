@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::net::{RecvFlags, recv, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 use crate::config::listen::Listen;
 
@@ -34,6 +35,8 @@ pub enum Listener {
 pub enum Stream {
     /// Over the network.
     Tcp(TcpStream),
+    /// Over the network, encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
     /// On this machine.
     Unix(UnixStream),
 }
@@ -99,9 +102,10 @@ async fn bind_file(path: &Path, mode: u32) -> Result<UnixListener> {
 }
 
 impl Stream {
-    /// Looks at what came first, without taking it.
+    /// Looks at what came first, without taking it; what is encrypted cannot be looked at.
     pub async fn peek(&self, first: &mut [u8]) -> Result<usize> {
         match self {
+            Self::Tls(_) => Err(ErrorKind::Unsupported.into()),
             Self::Tcp(stream) => stream.peek(first).await,
             Self::Unix(stream) => {
                 let mut look = || Ok(recv(stream, &mut *first, RecvFlags::PEEK)?.0);
@@ -119,6 +123,7 @@ impl AsyncRead for Stream {
     ) -> Poll<Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
@@ -128,6 +133,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -139,6 +145,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
         }
     }
@@ -146,6 +153,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
         }
     }
@@ -153,6 +161,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -160,6 +169,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

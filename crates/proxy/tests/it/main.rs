@@ -19,5 +19,6 @@ mod story_full;
 mod story_keys;
 mod story_listen;
 mod story_sdk;
+mod story_tls;
 mod story_wire;
 mod tidy;
