@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 
 use layer::{Layers, Problem};
 use listen::Listen;
@@ -28,6 +29,10 @@ pub struct Config {
     pub admin_listen: Vec<Listen>,
     /// Who may connect to a Unix socket, as a file's mode.
     pub socket_mode: u32,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Whose `x-forwarded-for` names the client.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whom refusals tell a developer to ask.
     pub contact: Option<String>,
     /// Endpoints that are open: `METHOD PATH` or `PATH`, with `*`.
@@ -207,6 +212,8 @@ impl Config {
             listen: layers.addresses("listen"),
             admin_listen: layers.addresses("admin_listen"),
             socket_mode: layers.mode("socket_mode"),
+            proxy_protocol: layers.networks("proxy_protocol"),
+            trusted_proxies: layers.networks("trusted_proxies"),
             contact: layers.optional_text("contact"),
             endpoints: layers.texts("endpoints"),
             cors_origins: layers.texts("cors_origins"),

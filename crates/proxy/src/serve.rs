@@ -1,6 +1,7 @@
 //! The team gateway: builds all parts, listens, and brings everything to a good end.
 
 pub mod connection;
+pub mod peer;
 pub mod route;
 pub mod socket;
 pub mod stream;
@@ -97,6 +98,8 @@ impl Gateway {
         let terms = Terms {
             proxy: Arc::new(proxy),
             origins: config.cors_origins.clone(),
+            proxy_protocol: config.proxy_protocol.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             tls,
             protocols: Protocols::new(config, &connections),
         };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 use toml_edit::{Document, Item, TableLike};
 
 use super::Flags;
@@ -213,6 +214,13 @@ impl Layers {
     pub(super) fn addresses(&self, path: &str) -> Vec<Listen> {
         match self.value(path) {
             Some(Value::Addresses(addresses)) => addresses.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn networks(&self, path: &str) -> Vec<IpNet> {
+        match self.value(path) {
+            Some(Value::Networks(networks)) => networks.clone(),
             _ => Vec::new(),
         }
     }

@@ -17,6 +17,8 @@ pub enum Kind {
     Addresses,
     /// Who may open a file, in octal digits.
     Mode,
+    /// Networks as `10.0.0.0/8`, or single addresses; several.
+    Networks,
     /// `http://` or `https://` with a host.
     Url,
     /// An amount of memory: `64MiB`.
@@ -40,7 +42,12 @@ impl Kind {
     pub fn is_list(self) -> bool {
         matches!(
             self,
-            Self::Texts | Self::Origins | Self::Endpoints | Self::Listen | Self::Addresses
+            Self::Texts
+                | Self::Origins
+                | Self::Endpoints
+                | Self::Listen
+                | Self::Addresses
+                | Self::Networks
         )
     }
 
@@ -79,8 +86,8 @@ const fn setting(
 use serde_json::{Map, Value, json};
 
 use Kind::{
-    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Listen, Mode, Origins, Path,
-    Reference, Text, Texts, Url,
+    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Listen, Mode, Networks, Origins,
+    Path, Reference, Text, Texts, Url,
 };
 
 /// All settings, in the order in which they are shown.
@@ -90,6 +97,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("listen", Listen, "127.0.0.1:8080", "where the gateway listens: `HOST:PORT` or `unix:PATH`"),
     setting("admin_listen", Addresses, "", "where health and metrics are served; unset: on `listen`"),
     setting("socket_mode", Mode, "0600", "who may connect to a Unix socket of `listen`, as a file's mode"),
+    setting("proxy_protocol", Networks, "", "load balancers whose connections begin with a PROXY header, as networks or addresses"),
+    setting("trusted_proxies", Networks, "", "proxies whose `x-forwarded-for` names the client, as networks or addresses"),
     setting("contact", Text, "", "whom a refusal tells the developer to ask"),
     setting("endpoints", Endpoints, "*", "open endpoints below /v1, as `POST /v1/responses` or `/v1/models*`"),
     setting("cors_origins", Origins, "", "origins that browsers may ask from; `*`: any"),
@@ -168,7 +177,7 @@ fn property(setting: &Setting) -> Value {
         Choice(words) => drop(property.insert("enum".to_owned(), json!(words))),
         Count => property.extend([entry("type", "integer"), ("minimum".to_owned(), json!(1))]),
         Bytes => drop(property.insert("type".to_owned(), json!(["string", "integer"]))),
-        Texts | Addresses | Endpoints | Listen | Origins => {
+        Texts | Addresses | Endpoints | Listen | Networks | Origins => {
             property.insert("type".to_owned(), json!(["array", "string"]));
             property.insert("items".to_owned(), json!({ "type": "string" }));
         }

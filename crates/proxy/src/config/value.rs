@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 
 use super::listen::{self, Listen};
 use super::reference::SecretRef;
@@ -18,6 +19,8 @@ pub enum Value {
     Texts(Vec<String>),
     /// For [`Kind::Addresses`] and [`Kind::Listen`].
     Addresses(Vec<Listen>),
+    /// For [`Kind::Networks`].
+    Networks(Vec<IpNet>),
     /// For [`Kind::Url`].
     Url(Uri),
     /// For [`Kind::Bytes`], [`Kind::Count`] and [`Kind::Mode`].
@@ -40,6 +43,7 @@ pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, Vec<Str
             .and_then(|()| each(texts, |text| listen::parse(text, base)))
             .map(Value::Addresses),
         Kind::Addresses => each(texts, |text| listen::parse(text, base)).map(Value::Addresses),
+        Kind::Networks => each(texts, network).map(Value::Networks),
         _ => match texts {
             [text] => one(kind, text, base).map_err(|what| vec![what]),
             _ => Err(vec!["takes one value, not a list".to_owned()]),
@@ -65,6 +69,7 @@ fn one(kind: Kind, text: &str, base: &Path) -> Result<Value, String> {
         | Kind::Origins
         | Kind::Endpoints
         | Kind::Listen
+        | Kind::Networks
         | Kind::Addresses => plain(text).map(Value::Text),
     }
 }
@@ -111,6 +116,11 @@ fn endpoint(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("`{text}` is no endpoint: write POST /v1/responses, /v1/models* or *"))
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+    network.map_err(|_| format!("`{text}` is no network: write 10.0.0.0/8, or an address"))
 }
 
 fn url(text: &str) -> Result<Uri, String> {

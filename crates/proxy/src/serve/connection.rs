@@ -14,7 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::route::{Door, Site};
+use super::peer::{Peer, announced};
+use super::route::{Caller, Door, Site};
 use super::socket::{Listener, Stream};
 use super::stream::ClientStream;
 use super::terms::Terms;
@@ -147,8 +148,9 @@ impl Host {
             };
             match host.closing.run_until_cancelled(listener.accept()).await {
                 None => return,
-                Some(Ok((stream, _))) => {
-                    host.connections.spawn(host.clone().attend(stream, room));
+                Some(Ok((stream, from))) => {
+                    let peer = from.map_or(Peer::Machine, Peer::from);
+                    host.connections.spawn(host.clone().attend(stream, peer, room));
                 }
                 Some(Err(error)) => {
                     // Out of descriptors, most likely: give others time to close theirs.
@@ -159,25 +161,45 @@ impl Host {
         }
     }
 
-    /// The connection as HTTP can be spoken on it.
-    async fn prepare(&self, stream: Stream, terms: &Terms) -> std::io::Result<Stream> {
-        match (stream, &terms.tls) {
-            // Operators are asked by machines beside this one, as a rule: see docs/operations.md.
-            (Stream::Tcp(stream), Some(tls)) if self.door != Door::Operators => {
-                Box::pin(tls::secure(stream, tls.clone())).await
-            }
-            (stream, _) => Ok(stream),
+    /// The connection as HTTP can be spoken on it, and who is at its other end.
+    async fn prepare(
+        &self,
+        stream: Stream,
+        peer: Peer,
+        terms: &Terms,
+    ) -> std::io::Result<(Stream, Peer)> {
+        // Socket files and operators' doors are for this machine and what watches it: there is
+        // neither a PROXY header nor TLS.
+        let mut stream = match stream {
+            Stream::Tcp(stream) if self.door != Door::Operators => stream,
+            other => return Ok((other, peer)),
+        };
+        let strangers = &self.site.strangers;
+        let mut client = peer;
+        if peer.is_in(&terms.proxy_protocol) {
+            let announced = Box::pin(announced(&mut stream)).await;
+            let named = announced.inspect_err(|_| strangers.tell(peer, "no PROXY header"))?;
+            client = named.unwrap_or(peer);
         }
+        let Some(tls) = &terms.tls else { return Ok((Stream::Tcp(stream), client)) };
+        let secured = Box::pin(tls::secure(stream, tls.clone())).await;
+        let refused = |error: &std::io::Error| {
+            if tls::is_refusal(error) {
+                strangers.tell(client, "client certificate");
+            }
+        };
+        Ok((secured.inspect_err(refused)?, client))
     }
 
     /// Speaks HTTP until the connection ends, or the gateway does.
-    async fn converse(&self, stream: Stream, terms: Arc<Terms>) -> hyper::Result<()> {
+    async fn converse(&self, stream: Stream, peer: Peer, terms: Arc<Terms>) -> hyper::Result<()> {
         let protocols = &terms.protocols;
         let version = self.closing.run_until_cancelled(protocols.version(&stream));
         let Some(Some(version)) = version.await else { return Ok(()) };
+        let caller = Caller { door: self.door, peer };
         let service = service_fn(|request| {
             let (site, cut) = (self.site.clone(), self.cut.clone());
-            let answer = Box::pin(site.answer(self.door, request));
+            let answer = Box::pin(site.answer(caller, request));
             async move { cut.run_until_cancelled_owned(answer).await.ok_or("the gateway ends") }
         });
         let stream = TokioIo::new(ClientStream::new(stream, protocols.read_timeout));
@@ -208,12 +230,12 @@ impl Host {
         self.cut.run_until_cancelled(connection).await.unwrap_or(Ok(()))
     }
 
-    async fn attend(self: Arc<Self>, stream: Stream, _room: OwnedSemaphorePermit) {
+    async fn attend(self: Arc<Self>, stream: Stream, peer: Peer, _room: OwnedSemaphorePermit) {
         let metrics = self.site.metrics.clone();
         metrics.connected();
         let terms = self.site.terms();
-        match self.prepare(stream, &terms).await {
-            Ok(stream) => self.listen_to(stream, terms).await,
+        match self.prepare(stream, peer, &terms).await {
+            Ok((stream, peer)) => self.listen_to(stream, peer, terms).await,
             Err(error) => {
                 metrics.bad_connection();
                 tracing::debug!(%error, "a connection ended before its first request");
@@ -222,8 +244,8 @@ impl Host {
         metrics.disconnected();
     }
 
-    async fn listen_to(&self, stream: Stream, terms: Arc<Terms>) {
-        if let Err(error) = self.converse(stream, terms).await {
+    async fn listen_to(&self, stream: Stream, peer: Peer, terms: Arc<Terms>) {
+        if let Err(error) = self.converse(stream, peer, terms).await {
             // Clients that leave in the middle are no news; clients that send rubbish are counted.
             if error.is_parse() {
                 self.site.metrics.bad_connection();

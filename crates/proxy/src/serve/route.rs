@@ -12,12 +12,13 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::peer::{Peer, Strangers};
 use super::terms::Terms;
 use crate::clock;
 use crate::exchange::arrived::ClientBody;
 use crate::exchange::endpoint::is_api;
+use crate::exchange::exchange;
 use crate::exchange::tap::Body;
-use crate::exchange::{Proxy, exchange};
 use crate::ledger::account::Arrival;
 use crate::metrics::Metrics;
 
@@ -37,6 +38,15 @@ pub enum Door {
     Operators,
 }
 
+/// Who asks on a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// Through which door they came.
+    pub door: Door,
+    /// From where.
+    pub peer: Peer,
+}
+
 /// Everything that can be asked here.
 pub struct Site {
     terms: RwLock<Arc<Terms>>,
@@ -44,6 +54,8 @@ pub struct Site {
     pub metrics: Arc<Metrics>,
     /// All connections, and what runs for them.
     pub connections: TaskTracker,
+    /// Who proved nothing.
+    pub strangers: Strangers,
     draining: AtomicBool,
 }
 
@@ -51,7 +63,8 @@ impl Site {
     /// A site with these terms, until it is given others.
     pub fn new(terms: Terms, metrics: Arc<Metrics>, connections: TaskTracker) -> Self {
         let terms = RwLock::new(Arc::new(terms));
-        Self { terms, metrics, connections, draining: AtomicBool::new(false) }
+        let (strangers, draining) = (Strangers::default(), AtomicBool::new(false));
+        Self { terms, metrics, connections, strangers, draining }
     }
 
     /// What holds for whatever begins now.
@@ -66,9 +79,13 @@ impl Site {
     }
 
     /// Answers one request.
-    pub async fn answer(self: Arc<Self>, door: Door, request: Request<Incoming>) -> Response<Body> {
-        let for_clients = door != Door::Operators;
-        let for_operators = door != Door::Clients;
+    pub async fn answer(
+        self: Arc<Self>,
+        caller: Caller,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let for_clients = caller.door != Door::Operators;
+        let for_operators = caller.door != Door::Clients;
         if !has_one_host(&request) {
             return error(StatusCode::BAD_REQUEST, "A request has exactly one Host header.");
         }
@@ -76,19 +93,19 @@ impl Site {
             "/healthz" if for_operators => text(StatusCode::OK, "alive\n"),
             "/readyz" if for_operators => self.readiness(),
             "/metrics" if for_operators => self.numbers(),
-            _ if for_clients && is_api(request.uri()) => self.api(request).await,
+            _ if for_clients && is_api(request.uri()) => self.api(caller.peer, request).await,
             _ => error(StatusCode::NOT_FOUND, NOTHING_HERE),
         }
     }
 
-    async fn api(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn api(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let arrival = Arrival { id: Uuid::now_v7(), time: clock::now(), at: Instant::now() };
         let terms = self.terms();
         let origin = allowed_origin(&terms.origins, request.headers());
         let mut answer = if is_preflight(&request) {
             preflight(request.headers(), origin.as_ref())
         } else {
-            passed(&terms.proxy, arrival, request).await
+            self.exchange(&terms, peer, arrival, request).await
         };
         let headers = answer.headers_mut();
         if let Ok(id) = HeaderValue::try_from(arrival.id.to_string()) {
@@ -101,6 +118,31 @@ impl Site {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, expose);
         }
         answer
+    }
+
+    async fn exchange(
+        &self,
+        terms: &Terms,
+        peer: Peer,
+        arrival: Arrival,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let (body, unread) = ClientBody::new(&head.headers, body);
+        let client = peer.client(&head.headers, &terms.trusted_proxies);
+        match exchange(&terms.proxy, arrival, Request::from_parts(head, body)).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                if refusal.word().status() == StatusCode::UNAUTHORIZED {
+                    self.strangers.tell(client, refusal.word().as_str());
+                }
+                unread.discard().await;
+                let contact = terms.proxy.manner.contact.as_deref();
+                let mut answer = refusal.with_contact(contact).response().map(whole);
+                date(answer.headers_mut());
+                answer
+            }
+        }
     }
 
     fn readiness(&self) -> Response<Body> {
@@ -120,21 +162,6 @@ impl Site {
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         answer
-    }
-}
-
-async fn passed(proxy: &Proxy, arrival: Arrival, request: Request<Incoming>) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let (body, unread) = ClientBody::new(&head.headers, body);
-    match exchange(proxy, arrival, Request::from_parts(head, body)).await {
-        Ok(answer) => answer,
-        Err(refusal) => {
-            unread.discard().await;
-            let contact = proxy.manner.contact.as_deref();
-            let mut answer = refusal.with_contact(contact).response().map(whole);
-            date(answer.headers_mut());
-            answer
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rustls::ServerConfig;
 
 use super::connection::Protocols;
@@ -13,6 +14,10 @@ pub struct Terms {
     pub proxy: Arc<Proxy>,
     /// Origins that browsers may ask from.
     pub origins: Vec<String>,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Whose `x-forwarded-for` names the client.
+    pub trusted_proxies: Vec<IpNet>,
     /// TLS towards clients, where it is spoken.
     pub tls: Option<Arc<ServerConfig>>,
     /// HTTP as it is spoken with clients.

@@ -98,6 +98,15 @@ pub async fn secure(mut stream: TcpStream, config: Arc<ServerConfig>) -> std::io
     tokio::time::timeout(HANDSHAKE, handshake).await.unwrap_or(Err(ErrorKind::TimedOut.into()))
 }
 
+/// Whether a handshake ended because of what the client showed, or did not show.
+pub fn is_refusal(error: &Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(
+        cause,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+    )
+}
+
 /// Tells a client that speaks something else what is spoken here.
 async fn refuse(stream: &mut TcpStream) -> Error {
     let length = NO_TLS.len();

@@ -18,6 +18,7 @@ mod story_exchange;
 mod story_full;
 mod story_keys;
 mod story_listen;
+mod story_peer;
 mod story_sdk;
 mod story_tls;
 mod story_wire;

@@ -87,11 +87,12 @@ fn every_default_is_valid() {
 
 #[test]
 fn places_to_listen_and_file_modes_say_what_is_allowed() {
-    let file = "listen = [\"unix: \", \"nowhere\"]\nsocket_mode = \"rw\"";
+    let file = "listen = [\"unix: \", \"nowhere\"]\nsocket_mode = \"rw\"\ntrusted_proxies = [\"::1\", \"10.0.0.0/33\"]";
     let expected = [
         "codex-proxy.toml:1:1: listen `unix: ` names no socket: write unix:PATH",
         "codex-proxy.toml:1:1: listen `nowhere` is no address: write HOST:PORT, as 127.0.0.1:8080, or unix:PATH",
         "codex-proxy.toml:2:1: socket_mode `rw` is no mode: write octal digits, as 0600 or 0660",
+        "codex-proxy.toml:3:1: trusted_proxies `10.0.0.0/33` is no network: write 10.0.0.0/8, or an address",
     ];
     assert_eq!(problems(file, &[]), expected);
 }
