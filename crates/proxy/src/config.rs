@@ -95,7 +95,7 @@ pub struct Client {
 }
 
 /// Where exchanges go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// Base address: `/v1` of ours is its path.
     pub url: Uri,
@@ -153,6 +153,32 @@ pub enum WhenFull {
     Refuse,
     /// It goes on, and is counted.
     Proceed,
+}
+
+/// Where configuration comes from. Read again, it may say something else.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    file: Option<PathBuf>,
+    flags: Flags,
+}
+
+impl Origin {
+    /// The file that a flag names, if any, and the other flags.
+    pub fn new(file: Option<PathBuf>, flags: Flags) -> Self {
+        Self { file, flags }
+    }
+
+    /// Reads file, environment and flags; lists every problem.
+    pub fn load(&self) -> Result<(Config, Layers), Vec<Problem>> {
+        Config::load(self.file.as_deref(), &self.flags)
+    }
+
+    /// The file that is read, if it is there.
+    pub fn file(&self) -> PathBuf {
+        let named = || environment(layer::CONFIG_VARIABLE).map(PathBuf::from);
+        let file = self.file.clone().or_else(named);
+        file.unwrap_or_else(|| PathBuf::from(layer::DEFAULT_FILE))
+    }
 }
 
 /// What is wrong with how the program was called or configured; its exit code is 2.

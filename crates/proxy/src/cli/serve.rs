@@ -3,11 +3,13 @@
 use std::io::Write;
 
 use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, stop_asked};
 use crate::config::listen::Listen;
 use crate::config::{Config, Flags};
 use crate::serve::Gateway;
+use crate::serve::reload::Watch;
 
 /// Run the team gateway.
 #[derive(Debug, clap::Args)]
@@ -29,11 +31,11 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
         flags.push(("listen", args.listen.join(",")));
     }
     flags.extend(args.upstream_url.clone().map(|url| ("upstream.url", url)));
-    let config = common.settings(flags)?;
+    let (config, watch) = Watch::read(common.origin(flags))?;
     #[cfg(unix)]
     allow_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(&config))
+    runtime.block_on(serve(&config, watch))
 }
 
 /// Takes as many open files as the system lets us: a connection each way is two, and the usual
@@ -48,14 +50,17 @@ fn allow_connections() {
     }
 }
 
-async fn serve(config: &Config) -> Result<()> {
+async fn serve(config: &Config, watch: Watch) -> Result<()> {
     // Watched before anything listens: an early signal must not be lost.
     let asked = stop_asked();
+    let reload_asked = signal(SignalKind::hangup())?;
     let gateway = Gateway::start(config).await?;
+    gateway.watch(watch, reload_asked);
     say(&greeting(&gateway, config))?;
     asked.await?;
     say("stopping: open exchanges may end, then everything is written")?;
-    gateway.stop(config.drain_timeout).await?;
+    let drain = gateway.drain_timeout();
+    gateway.stop(drain).await?;
     say("stopped")
 }
 

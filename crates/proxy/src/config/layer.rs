@@ -16,8 +16,9 @@ use super::setting::{Kind, SETTINGS, find, variable};
 use super::value::{Value, parse};
 
 /// Names that configure where configuration is, and so are no settings.
-const CONFIG_VARIABLE: &str = "CODEX_PROXY_CONFIG";
-const DEFAULT_FILE: &str = "codex-proxy.toml";
+pub(super) const CONFIG_VARIABLE: &str = "CODEX_PROXY_CONFIG";
+/// The file that is read where none is named.
+pub(super) const DEFAULT_FILE: &str = "codex-proxy.toml";
 
 /// Something that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +86,12 @@ impl Layers {
             let flag = format!("--{}", path.replace(['.', '_'], "-"));
             self.set_text(path, text, &flag);
         }
+    }
+
+    /// Settings that have another value than in these layers.
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let all = SETTINGS.iter().map(|setting| setting.path);
+        all.filter(|path| self.value(path) != other.value(path)).collect()
     }
 
     /// Where the value of a setting came from.

@@ -133,6 +133,23 @@ pub const SETTINGS: &[Setting] = &[
     setting("screen.action", Choice(&["off"]), "off", "what is done about secrets in requests"),
 ];
 
+/// Settings that hold from start to end: a change of them needs a restart.
+pub const FIXED: &[&str] = &[
+    "data",
+    "listen",
+    "admin_listen",
+    "socket_mode",
+    "max_buffered",
+    "secret",
+    "spool",
+    "limits.exchanges",
+    "limits.connections",
+    "store.url",
+    "archive.url",
+    "archive.sync",
+    "archive.seal_after",
+];
+
 /// The setting of this name.
 pub fn find(path: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.path == path)
@@ -200,13 +217,18 @@ fn entry(name: &str, text: &str) -> (String, Value) {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{SETTINGS, schema, variable};
+    use super::{FIXED, SETTINGS, find, schema, variable};
 
     #[test]
     fn environment_names_do_not_collide() {
         let names: HashSet<String> = SETTINGS.iter().map(|s| variable(s.path)).collect();
         assert_eq!(names.len(), SETTINGS.len());
         assert!(!names.contains("CODEX_PROXY_CONFIG"));
+    }
+
+    #[test]
+    fn what_is_fixed_is_a_setting() {
+        assert!(FIXED.iter().all(|path| find(path).is_some()));
     }
 
     #[test]

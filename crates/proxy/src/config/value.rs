@@ -11,7 +11,7 @@ use super::reference::SecretRef;
 use super::setting::Kind;
 
 /// A proven value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// For [`Kind::Text`], [`Kind::Choice`] and [`Kind::Engine`].
     Text(String),

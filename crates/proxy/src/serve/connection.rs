@@ -256,6 +256,7 @@ impl Host {
 }
 
 /// The two protocols that are spoken.
+#[derive(Clone)]
 pub struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<Tracked>,

@@ -67,6 +67,11 @@ impl Site {
         Self { terms, metrics, connections, strangers, draining }
     }
 
+    /// From now on other terms hold for whatever begins.
+    pub fn put(&self, terms: Terms) {
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
     /// What holds for whatever begins now.
     pub fn terms(&self) -> Arc<Terms> {
         self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -19,6 +19,7 @@ mod story_full;
 mod story_keys;
 mod story_listen;
 mod story_peer;
+mod story_reload;
 mod story_sdk;
 mod story_tls;
 mod story_wire;

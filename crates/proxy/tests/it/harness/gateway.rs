@@ -17,6 +17,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_codex-proxy");
 pub(crate) struct Gateway {
     pub(crate) folder: TempDir,
     pub(crate) address: SocketAddr,
+    /// Where operators ask, if elsewhere: it is told on the line after.
+    pub(crate) operators: Option<SocketAddr>,
     process: Child,
     stderr: Option<JoinHandle<String>>,
 }
@@ -98,12 +100,16 @@ impl Gateway {
             let _ = process.wait();
             return Err((folder, said));
         };
+        let _ = lines.read_line(&mut said).unwrap();
+        let next = said.lines().last().unwrap();
+        let operators = next.split("for operators http://").nth(1);
+        let operators = operators.map(|text| text.parse().unwrap());
         // Read on, so that the pipe never fills.
         let stderr = std::thread::spawn(move || {
             let _ = lines.read_to_string(&mut said);
             said
         });
-        Ok(Self { folder, address, process, stderr: Some(stderr) })
+        Ok(Self { folder, address, operators, process, stderr: Some(stderr) })
     }
 
     /// Runs another command beside it, on the same folder.
@@ -147,6 +153,11 @@ impl Gateway {
     /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Asks it to read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        signal(self.pid(), libc::SIGHUP);
     }
 
     /// Tells it to stop, waits, and gives the folder, whether it ended well, and what it said.
