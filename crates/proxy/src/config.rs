@@ -39,7 +39,9 @@ pub struct Config {
     pub endpoints: Vec<String>,
     /// Origins that browsers may ask from.
     pub cors_origins: Vec<String>,
-    /// Largest request body, bytes.
+    /// Whether WebSocket is spoken.
+    pub websocket: WebSocket,
+    /// Largest request body or message, bytes.
     pub max_body: u64,
     /// All request bodies in memory together, bytes.
     pub max_buffered: u64,
@@ -81,6 +83,15 @@ pub enum ClientAuth {
     Required,
     /// One that is shown must be right.
     Optional,
+}
+
+/// Whether WebSocket is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebSocket {
+    /// It is.
+    On,
+    /// An upgrade is refused, with the status on which Codex falls back silently.
+    Off,
 }
 
 /// How long clients may take.
@@ -243,6 +254,10 @@ impl Config {
             contact: layers.optional_text("contact"),
             endpoints: layers.texts("endpoints"),
             cors_origins: layers.texts("cors_origins"),
+            websocket: match layers.text("websocket").as_str() {
+                "off" => WebSocket::Off,
+                _ => WebSocket::On,
+            },
             max_body: layers.bytes("max_body"),
             max_buffered: layers.bytes("max_buffered"),
             drain_timeout: layers.duration("drain_timeout"),
@@ -270,33 +285,35 @@ impl Config {
             store_url: layers
                 .optional_text("store.url")
                 .unwrap_or_else(|| format!("sqlite:{}", inside("store.db").display())),
-            archive: archive(layers, &data),
+            archive: Archive::build(layers, &data),
             prices: layers.optional_path("prices"),
             data,
         }
     }
 }
 
-fn archive(layers: &Layers, data: &Path) -> Archive {
-    Archive {
-        url: layers
-            .optional_text("archive.url")
-            .unwrap_or_else(|| format!("file:{}", data.join("archive").display())),
-        spool: layers.optional_path("spool").unwrap_or_else(|| data.join("spool")),
-        bodies: match layers.text("archive.bodies").as_str() {
-            "none" => Bodies::None,
-            _ => Bodies::Full,
-        },
-        sync: match layers.text("archive.sync").as_str() {
-            "os" => archive::spool::Sync::Os,
-            "always" => archive::spool::Sync::Always,
-            _ => archive::spool::Sync::Group,
-        },
-        when_full: match layers.text("archive.when_full").as_str() {
-            "proceed" => WhenFull::Proceed,
-            _ => WhenFull::Refuse,
-        },
-        seal_after: layers.duration("archive.seal_after"),
+impl Archive {
+    fn build(layers: &Layers, data: &Path) -> Self {
+        Self {
+            url: layers
+                .optional_text("archive.url")
+                .unwrap_or_else(|| format!("file:{}", data.join("archive").display())),
+            spool: layers.optional_path("spool").unwrap_or_else(|| data.join("spool")),
+            bodies: match layers.text("archive.bodies").as_str() {
+                "none" => Bodies::None,
+                _ => Bodies::Full,
+            },
+            sync: match layers.text("archive.sync").as_str() {
+                "os" => archive::spool::Sync::Os,
+                "always" => archive::spool::Sync::Always,
+                _ => archive::spool::Sync::Group,
+            },
+            when_full: match layers.text("archive.when_full").as_str() {
+                "proceed" => WhenFull::Proceed,
+                _ => WhenFull::Refuse,
+            },
+            seal_after: layers.duration("archive.seal_after"),
+        }
     }
 }
 

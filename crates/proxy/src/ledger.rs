@@ -7,12 +7,14 @@ pub mod recorder;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use archive::segment::Clock;
 use archive::spool::{Command, Spool, State};
 use http::Request;
 use store::{Refusals, Store};
 use tokio::sync::{Semaphore, mpsc};
+use uuid::Uuid;
 use wire::price::PriceTable;
 
 use crate::config::{Bodies, WhenFull};
@@ -123,6 +125,11 @@ impl Ledger {
         let seat = self.books.inbox.clone().try_reserve_owned().map_err(|_| full())?;
         let account = Account::new(principal, endpoint, request, arrival, &self.books.options.node);
         Ok(Recorder::new(self.books.clone(), (seat, place), account))
+    }
+
+    /// The name and time of an exchange that begins now.
+    pub fn arrival(&self) -> Arrival {
+        Arrival { id: Uuid::now_v7(), time: (self.books.options.clock)(), at: Instant::now() }
     }
 
     /// Counts a refusal that leaves no record, and for which key it was.

@@ -21,6 +21,7 @@ pub struct Metrics {
     unrecorded: Counter,
     open: Gauge,
     connections: Gauge,
+    sockets: Gauge,
     buffered: Gauge,
     bad_connections: Counter,
     reloads: Family<ReloadLabel, Counter>,
@@ -59,6 +60,7 @@ impl Default for Metrics {
             unrecorded: Counter::default(),
             open: Gauge::default(),
             connections: Gauge::default(),
+            sockets: Gauge::default(),
             buffered: Gauge::default(),
             bad_connections: Counter::default(),
             reloads: Family::default(),
@@ -80,6 +82,11 @@ impl Metrics {
         to.register("unrecorded", "Exchanges that went on without a record", unrecorded);
         to.register("exchanges_open", "Exchanges under way", self.open.clone());
         to.register("connections_open", "Connections from clients", self.connections.clone());
+        to.register(
+            "sockets_open",
+            "WebSockets between clients and upstream",
+            self.sockets.clone(),
+        );
         to.register("buffered_bytes", "Memory that request bodies hold", self.buffered.clone());
         let bad = self.bad_connections.clone();
         to.register("connections_bad", "Connections ended for what they sent", bad);
@@ -147,6 +154,14 @@ impl Metrics {
 
     pub(crate) fn reloaded(&self, what: &'static str, outcome: &'static str) {
         self.reloads.get_or_create(&ReloadLabel { what, outcome }).inc();
+    }
+
+    pub(crate) fn socket_opened(&self) {
+        self.sockets.inc();
+    }
+
+    pub(crate) fn socket_closed(&self) {
+        self.sockets.dec();
     }
 
     pub(crate) fn bad_connection(&self) {

@@ -79,8 +79,9 @@ impl Gateway {
         let metrics = Arc::new(Metrics::default());
         let (ledger, spool, publisher) = ledger(config, &read.prices, metrics.clone()).await?;
         let screen = Screen::new(config.max_body, config.max_buffered, config.client.body_timeout);
-        let (connections, closing) = (TaskTracker::new(), CancellationToken::new());
-        let lasting = Lasting { auth, ledger, screen, connections, closing };
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
+        let connections = TaskTracker::new();
+        let lasting = Lasting { auth, ledger, screen, connections, draining, closing };
         let terms = Terms::new(config, read, &lasting);
         let site = Arc::new(Site::new(terms, metrics, lasting.connections.clone()));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

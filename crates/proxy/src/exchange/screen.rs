@@ -3,6 +3,8 @@
 //! Secrets are not looked for yet; the proof that a request came through here is what `forward`
 //! takes already.
 
+pub mod message;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -22,6 +22,7 @@ use super::terms::Terms;
 use super::tls;
 use crate::config::Config;
 use crate::config::listen::Listen;
+use crate::exchange::socket::Handover;
 
 /// Connections of operators at once: their door must stay open when the clients' is full.
 const OPERATORS: usize = 64;
@@ -197,24 +198,39 @@ impl Host {
         let version = self.closing.run_until_cancelled(protocols.version(&stream));
         let Some(Some(version)) = version.await else { return Ok(()) };
         let caller = Caller { door: self.door, peer };
+        let socket = Arc::new(OnceLock::new());
         let service = service_fn(|request| {
-            let (site, cut) = (self.site.clone(), self.cut.clone());
+            let (site, cut, socket) = (self.site.clone(), self.cut.clone(), socket.clone());
             let answer = Box::pin(site.answer(caller, request));
-            async move { cut.run_until_cancelled_owned(answer).await.ok_or("the gateway ends") }
+            async move {
+                let answer = cut.run_until_cancelled_owned(answer).await;
+                let mut answer = answer.ok_or("the gateway ends")?;
+                if let Some(handover) = answer.extensions_mut().remove::<Handover>() {
+                    let _ = socket.set(handover);
+                }
+                Ok::<_, &str>(answer)
+            }
         });
         let stream = TokioIo::new(ClientStream::new(stream, protocols.read_timeout));
         match version {
             Version::One => {
                 let connection = protocols.http1.serve_connection(stream, service);
+                let connection = connection.with_upgrades();
                 drop(terms);
-                self.attend_to(connection, http1::Connection::graceful_shutdown).await
+                self.attend_to(connection, http1::UpgradeableConnection::graceful_shutdown).await?;
             }
             Version::Two => {
                 let connection = protocols.http2.serve_connection(stream, service);
                 drop(terms);
-                self.attend_to(connection, http2::Connection::graceful_shutdown).await
+                self.attend_to(connection, http2::Connection::graceful_shutdown).await?;
             }
         }
+        if let Some(socket) = socket.get().and_then(Handover::take) {
+            self.site.metrics.socket_opened();
+            self.cut.run_until_cancelled(Box::pin(socket.run())).await;
+            self.site.metrics.socket_closed();
+        }
+        Ok(())
     }
 
     async fn attend_to<C: Future<Output = hyper::Result<()>>>(

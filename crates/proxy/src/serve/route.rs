@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -10,7 +9,6 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use super::peer::{Peer, Strangers};
 use super::terms::Terms;
@@ -80,7 +78,9 @@ impl Site {
     /// From now on it is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.terms().proxy.ledger.take_no_more();
+        let lasting = &self.terms().proxy;
+        lasting.ledger.take_no_more();
+        lasting.manner.draining.cancel();
     }
 
     /// Answers one request.
@@ -104,8 +104,8 @@ impl Site {
     }
 
     async fn api(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
-        let arrival = Arrival { id: Uuid::now_v7(), time: clock::now(), at: Instant::now() };
         let terms = self.terms();
+        let arrival = terms.proxy.ledger.arrival();
         let origin = allowed_origin(&terms.origins, request.headers());
         let mut answer = if is_preflight(&request) {
             preflight(request.headers(), origin.as_ref())

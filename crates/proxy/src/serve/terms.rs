@@ -19,8 +19,8 @@ use crate::exchange::Proxy;
 use crate::exchange::auth::Auth;
 use crate::exchange::endpoint::Endpoints;
 use crate::exchange::limit::Limits;
+use crate::exchange::manner::Manner;
 use crate::exchange::screen::Screen;
-use crate::exchange::tap::Manner;
 use crate::exchange::upstream::Upstream;
 use crate::ledger::Ledger;
 
@@ -62,6 +62,8 @@ pub struct Lasting {
     pub screen: Screen,
     /// All connections, and what runs for them.
     pub connections: TaskTracker,
+    /// Fires when nothing new is taken any more.
+    pub draining: CancellationToken,
     /// Fires when the gateway ends and cuts what is still open.
     pub closing: CancellationToken,
 }
@@ -99,8 +101,10 @@ impl Terms {
             manner: Arc::new(Manner {
                 idle_timeout: config.upstream.idle_timeout,
                 contact: config.contact.clone(),
+                draining: lasting.draining.clone(),
                 closing: lasting.closing.clone(),
             }),
+            websocket: config.websocket,
         };
         Self {
             proxy: Arc::new(proxy),

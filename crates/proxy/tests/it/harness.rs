@@ -6,6 +6,7 @@ pub(crate) mod codex;
 pub(crate) mod gateway;
 pub(crate) mod recording;
 pub(crate) mod sdk;
+pub(crate) mod socket;
 
 use std::time::{Duration, Instant};
 

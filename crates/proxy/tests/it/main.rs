@@ -21,6 +21,7 @@ mod story_listen;
 mod story_peer;
 mod story_reload;
 mod story_sdk;
+mod story_socket;
 mod story_tls;
 mod story_wire;
 mod tidy;

@@ -41,6 +41,12 @@ impl Raw {
         Self { stream: Box::new(stream), left: Vec::new() }
     }
 
+    /// Reads just so many bytes; none where the connection ends before.
+    pub(crate) async fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
+        let is_whole = self.fill(length).await;
+        is_whole.then(|| self.left.drain(..length).collect())
+    }
+
     /// Connects and sends a request of the Responses API; what comes back is the caller's to read.
     pub(crate) async fn asking(address: SocketAddr, key: &str, body: &str) -> Self {
         let authorization = format!("Bearer {key}");

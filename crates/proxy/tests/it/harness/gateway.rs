@@ -160,6 +160,11 @@ impl Gateway {
         signal(self.pid(), libc::SIGHUP);
     }
 
+    /// Tells it to stop, and does not wait.
+    pub(crate) fn tell_to_stop(&self) {
+        signal(self.pid(), libc::SIGTERM);
+    }
+
     /// Tells it to stop, waits, and gives the folder, whether it ended well, and what it said.
     pub(crate) fn stop(mut self) -> (TempDir, bool, String) {
         // It may have ended by itself, or been killed.
