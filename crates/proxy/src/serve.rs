@@ -1,6 +1,7 @@
 //! The team gateway: builds all parts, listens, and brings everything to a good end.
 
 pub mod connection;
+pub mod doors;
 pub mod peer;
 pub mod reload;
 pub mod route;
@@ -31,7 +32,7 @@ use crate::exchange::screen::Screen;
 use crate::ledger::{Ledger, Options, QUEUE_BEYOND_PLACES};
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
-use connection::{Doors, Listening};
+use doors::{Doors, Listening};
 use reload::{Reader, Watch};
 use route::Site;
 use terms::{Lasting, Read, Terms};

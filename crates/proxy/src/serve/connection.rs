@@ -1,11 +1,9 @@
-//! Listening sockets, and the connections that come in on them.
+//! The connections that come in on a listening socket.
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -21,124 +19,32 @@ use super::stream::ClientStream;
 use super::terms::Terms;
 use super::tls;
 use crate::config::Config;
-use crate::config::listen::Listen;
 use crate::exchange::socket::Handover;
 
-/// Connections of operators at once: their door must stay open when the clients' is full.
-const OPERATORS: usize = 64;
 /// How often a connection is looked at that has sent less than tells its version.
 const LOOK: Duration = Duration::from_millis(20);
 /// RFC 9113 §3.4: what a client that speaks HTTP/2 sends first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Sockets that are bound, before anybody is let in.
-pub struct Doors {
-    listeners: Vec<(Listener, Door)>,
-    files: SocketFiles,
-}
-
-/// Sockets that are open.
-pub struct Listening {
-    /// Where it listens for clients.
-    pub clients: Vec<Listen>,
-    /// Where it listens for operators, if elsewhere.
-    pub operators: Vec<Listen>,
-    files: SocketFiles,
-    connections: TaskTracker,
-    /// Fires first: nothing new, and what is open ends when its exchange does.
-    closing: CancellationToken,
-    /// Fires last: what is still open is cut.
-    cut: CancellationToken,
-}
-
-impl Doors {
-    /// Binds the addresses for clients and, where there are any, for operators.
-    pub async fn bind(config: &Config) -> Result<Self> {
-        let (mut listeners, mut files) = (Vec::new(), SocketFiles::default());
-        for (at, door) in places(config) {
-            let listener = Listener::bind(at, config.socket_mode).await;
-            let hint = "is another program there? choose another with --listen";
-            let listener = listener.with_context(|| format!("listening on {at} ({hint})"))?;
-            files.0.extend(at.file());
-            listeners.push((listener, door));
-        }
-        Ok(Self { listeners, files })
-    }
-
-    /// Lets clients in.
-    pub fn open(self, site: &Arc<Site>, config: &Config) -> Listening {
-        let connections = site.connections.clone();
-        let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
-        let rooms =
-            [config.limits.connections, OPERATORS].map(|room| Arc::new(Semaphore::new(room)));
-        let [clients_room, operators_room] = rooms;
-        let (mut clients, mut operators) = (Vec::new(), Vec::new());
-        for (listener, door) in self.listeners {
-            let (addresses, room) = match door {
-                Door::Operators => (&mut operators, &operators_room),
-                Door::Everyone | Door::Clients => (&mut clients, &clients_room),
-            };
-            addresses.extend(listener.address());
-            let host = Host {
-                site: site.clone(),
-                door,
-                room: room.clone(),
-                connections: connections.clone(),
-                closing: closing.clone(),
-                cut: cut.clone(),
-            };
-            connections.spawn(host.welcome(listener));
-        }
-        Listening { clients, operators, files: self.files, connections, closing, cut }
-    }
-}
-
-/// Where to listen, and for whom.
-fn places(config: &Config) -> impl Iterator<Item = (&Listen, Door)> {
-    let everyone = if config.admin_listen.is_empty() { Door::Everyone } else { Door::Clients };
-    let clients = config.listen.iter().map(move |at| (at, everyone));
-    clients.chain(config.admin_listen.iter().map(|at| (at, Door::Operators)))
-}
-
-/// Socket files of ours, which go when nobody listens there any more.
-#[derive(Default)]
-struct SocketFiles(Vec<PathBuf>);
-
-impl Drop for SocketFiles {
-    fn drop(&mut self) {
-        for file in &self.0 {
-            // Left behind, it is replaced by whoever listens there next.
-            let _ = std::fs::remove_file(file);
-        }
-    }
-}
-
-impl Listening {
-    /// Closes the sockets, gives connections so long to end by themselves, then cuts them.
-    pub async fn close(self, patience: Duration, before_cut: impl FnOnce()) {
-        self.closing.cancel();
-        drop(self.files);
-        self.connections.close();
-        if tokio::time::timeout(patience, self.connections.wait()).await.is_err() {
-            before_cut();
-            self.cut.cancel();
-            self.connections.wait().await;
-        }
-    }
-}
-
 /// Stands at one socket.
-struct Host {
-    site: Arc<Site>,
-    door: Door,
-    room: Arc<Semaphore>,
-    connections: TaskTracker,
-    closing: CancellationToken,
-    cut: CancellationToken,
+pub struct Host {
+    /// Answers.
+    pub site: Arc<Site>,
+    /// Who comes in here.
+    pub door: Door,
+    /// How many at once.
+    pub room: Arc<Semaphore>,
+    /// All connections, and what runs for them.
+    pub connections: TaskTracker,
+    /// Fires first: nothing new, and what is open ends when its exchange does.
+    pub closing: CancellationToken,
+    /// Fires last: what is still open is cut.
+    pub cut: CancellationToken,
 }
 
 impl Host {
-    async fn welcome(self, listener: Listener) {
+    /// Lets in whoever comes, while there is room.
+    pub async fn welcome(self, listener: Listener) {
         let host = Arc::new(self);
         loop {
             // No room: new connections wait in the kernel's queue, which is bounded too.
