@@ -24,6 +24,13 @@ pub struct Metrics {
     sockets: Gauge,
     buffered: Gauge,
     bad_connections: Counter,
+    reloads: Family<ReloadLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabel {
+    what: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,6 +63,7 @@ impl Default for Metrics {
             sockets: Gauge::default(),
             buffered: Gauge::default(),
             bad_connections: Counter::default(),
+            reloads: Family::default(),
         };
         metrics.register();
         metrics
@@ -82,6 +90,8 @@ impl Metrics {
         to.register("buffered_bytes", "Memory that request bodies hold", self.buffered.clone());
         let bad = self.bad_connections.clone();
         to.register("connections_bad", "Connections ended for what they sent", bad);
+        let reloads = self.reloads.clone();
+        to.register("reloads", "What was read again under way, and whether it was taken", reloads);
     }
 
     /// The text that Prometheus reads; so much memory is held by request bodies now.
@@ -140,6 +150,10 @@ impl Metrics {
 
     pub(crate) fn disconnected(&self) {
         self.connections.dec();
+    }
+
+    pub(crate) fn reloaded(&self, what: &'static str, outcome: &'static str) {
+        self.reloads.get_or_create(&ReloadLabel { what, outcome }).inc();
     }
 
     pub(crate) fn socket_opened(&self) {
