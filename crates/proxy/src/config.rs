@@ -4,18 +4,21 @@
 
 pub mod header;
 pub mod layer;
+pub mod listen;
 pub mod reference;
+pub mod secrets;
 pub mod setting;
 pub mod target;
 pub mod value;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 
 use layer::{Layers, Problem};
+use listen::Listen;
 use reference::SecretRef;
 use target::{AuthHeader, DEFAULT, MOST, Target};
 
@@ -25,9 +28,15 @@ pub struct Config {
     /// The folder of everything this installation owns.
     pub data: PathBuf,
     /// Where the gateway listens.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// Where health and metrics are served; with none, on `listen`.
-    pub admin_listen: Vec<SocketAddr>,
+    pub admin_listen: Vec<Listen>,
+    /// Who may connect to a Unix socket, as a file's mode.
+    pub socket_mode: u32,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Whose `x-forwarded-for` names the client.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whom refusals tell a developer to ask.
     pub contact: Option<String>,
     /// Endpoints that are open: `METHOD PATH` or `PATH`, with `*`.
@@ -44,6 +53,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// What every derived key comes from.
     pub secret: SecretRef,
+    /// TLS towards clients, where it is spoken.
+    pub tls: Option<Tls>,
     /// What we wait for from clients.
     pub client: Client,
     /// The `OpenAI` side.
@@ -58,6 +69,26 @@ pub struct Config {
     pub archive: Archive,
     /// A price table instead of the built-in one.
     pub prices: Option<PathBuf>,
+}
+
+/// TLS towards clients: all of them PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// What clients are shown.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whose certificates clients show, and whether they must.
+    pub clients: Option<(PathBuf, ClientAuth)>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Without one there is no connection.
+    Required,
+    /// One that is shown must be right.
+    Optional,
 }
 
 /// Whether WebSocket is spoken.
@@ -81,7 +112,7 @@ pub struct Client {
 }
 
 /// Where exchanges go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// The one that takes what no other is for.
     pub main: Target,
@@ -141,6 +172,32 @@ pub enum WhenFull {
     Proceed,
 }
 
+/// Where configuration comes from. Read again, it may say something else.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    file: Option<PathBuf>,
+    flags: Flags,
+}
+
+impl Origin {
+    /// The file that a flag names, if any, and the other flags.
+    pub fn new(file: Option<PathBuf>, flags: Flags) -> Self {
+        Self { file, flags }
+    }
+
+    /// Reads file, environment and flags; lists every problem.
+    pub fn load(&self) -> Result<(Config, Layers), Vec<Problem>> {
+        Config::load(self.file.as_deref(), &self.flags)
+    }
+
+    /// The file that is read, if it is there.
+    pub fn file(&self) -> PathBuf {
+        let named = || environment(layer::CONFIG_VARIABLE).map(PathBuf::from);
+        let file = self.file.clone().or_else(named);
+        file.unwrap_or_else(|| PathBuf::from(layer::DEFAULT_FILE))
+    }
+}
+
 /// What is wrong with how the program was called or configured; its exit code is 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -173,16 +230,23 @@ impl Config {
             let what = format!("max_body, {one}, is more than max_buffered, {all}, for all bodies");
             problems.push(Problem { place: layers.place("max_body"), what });
         }
-        let twice = |address: &&SocketAddr| address.port() != 0 && self.listen.contains(address);
+        let twice = |address: &&Listen| address.is_one_place() && self.listen.contains(address);
         if let Some(address) = self.admin_listen.iter().find(twice) {
             let what = format!("admin_listen, {address}, is among the addresses of listen");
             problems.push(Problem { place: layers.place("admin_listen"), what });
+        }
+        let secrets = self.targets().flat_map(Target::references).map(|(_, secret)| secret);
+        let from_stdin = secrets.chain([&self.secret]).filter(|one| **one == SecretRef::Stdin);
+        if from_stdin.count() > 1 {
+            let what = "stdin is named for more than one secret, and holds one".to_owned();
+            problems.push(Problem { place: layers.place("upstream.key"), what });
         }
         let keys = self.targets().map(|target| target.keys.len()).sum::<usize>();
         if keys > MOST {
             let what = format!("there are {keys} keys for upstreams; {MOST} at most can be used");
             problems.push(Problem { place: layers.place("upstreams"), what });
         }
+        problems.extend(half_of_tls(layers));
         problems
     }
 
@@ -206,6 +270,9 @@ impl Config {
         Self {
             listen: layers.addresses("listen"),
             admin_listen: layers.addresses("admin_listen"),
+            socket_mode: layers.mode("socket_mode"),
+            proxy_protocol: layers.networks("proxy_protocol"),
+            trusted_proxies: layers.networks("trusted_proxies"),
             contact: layers.optional_text("contact"),
             endpoints: layers.texts("endpoints"),
             cors_origins: layers.texts("cors_origins"),
@@ -219,6 +286,7 @@ impl Config {
             secret: layers
                 .reference("secret")
                 .unwrap_or_else(|| SecretRef::File(inside("secret.key"))),
+            tls: tls(layers),
             client: Client {
                 head_timeout: layers.duration("client.head_timeout"),
                 body_timeout: layers.duration("client.body_timeout"),
@@ -282,6 +350,33 @@ impl Archive {
             seal_after: layers.duration("archive.seal_after"),
         }
     }
+}
+
+/// What is missing where only some of TLS is set.
+fn half_of_tls(layers: &Layers) -> Option<Problem> {
+    let has = |name: &str| layers.optional_path(name).is_some();
+    let missing = |given, missing| {
+        let what = format!("{given} is set and {missing} is not: one is nothing without the other");
+        Some(Problem { place: layers.place(given), what })
+    };
+    match (has("tls.certificate"), has("tls.key"), has("tls.client_ca")) {
+        (true, false, _) => missing("tls.certificate", "tls.key"),
+        (false, true, _) => missing("tls.key", "tls.certificate"),
+        (false, false, true) => missing("tls.client_ca", "tls.certificate"),
+        (true, true, _) | (false, false, false) => None,
+    }
+}
+
+fn tls(layers: &Layers) -> Option<Tls> {
+    let demand = match layers.text("tls.client_auth").as_str() {
+        "optional" => ClientAuth::Optional,
+        _ => ClientAuth::Required,
+    };
+    Some(Tls {
+        certificate: layers.optional_path("tls.certificate")?,
+        key: layers.optional_path("tls.key")?,
+        clients: layers.optional_path("tls.client_ca").map(|ca| (ca, demand)),
+    })
 }
 
 /// The value of an environment variable that a secret reference names.

@@ -35,13 +35,13 @@ pub struct Proxy {
     /// Which endpoints are open.
     pub endpoints: Endpoints,
     /// Who may ask.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     /// How much, and which models.
     pub limits: Limits,
     /// What may leave.
     pub screen: Screen,
     /// Where it goes.
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
     /// What is written down.
     pub ledger: Ledger,
     /// How answers are tapped.

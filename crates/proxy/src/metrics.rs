@@ -26,6 +26,13 @@ pub struct Metrics {
     bad_connections: Counter,
     unread: Counter,
     served: Family<UpstreamLabel, Counter>,
+    reloads: Family<ReloadLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabel {
+    what: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +72,7 @@ impl Default for Metrics {
             bad_connections: Counter::default(),
             unread: Counter::default(),
             served: Family::default(),
+            reloads: Family::default(),
         };
         metrics.register();
         metrics
@@ -95,6 +103,8 @@ impl Metrics {
         let served = self.served.clone();
         to.register("upstream_exchanges", "Exchanges answered, by upstream and key", served);
         to.register("requests_unread", "Request bodies that could not be decoded", unread);
+        let reloads = self.reloads.clone();
+        to.register("reloads", "What was read again under way, and whether it was taken", reloads);
     }
 
     /// The text that Prometheus reads; so much memory is held by request bodies now.
@@ -162,6 +172,10 @@ impl Metrics {
 
     pub(crate) fn unread(&self) {
         self.unread.inc();
+    }
+
+    pub(crate) fn reloaded(&self, what: &'static str, outcome: &'static str) {
+        self.reloads.get_or_create(&ReloadLabel { what, outcome }).inc();
     }
 
     pub(crate) fn socket_opened(&self) {

@@ -8,11 +8,10 @@ use clap::Subcommand;
 use super::Common;
 use super::output::line;
 use crate::config::layer::Layers;
-use crate::config::reference::SecretRef;
 use crate::config::setting::{Kind, schema};
-use crate::config::target::{DEFAULT, HeaderText, Target};
+use crate::config::target::Target;
 use crate::config::{Config, Flags, Wrong};
-use crate::serve::prices;
+use crate::serve::{prices, tls};
 
 /// Check, show or describe the configuration.
 #[derive(Debug, clap::Args)]
@@ -47,6 +46,7 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
         Command::Check { resolve: false } => {
             let config = common.settings(Flags::new())?;
             prices(config.prices.as_deref())?;
+            config.tls.as_ref().map(tls::read).transpose()?;
             Ok(writeln!(std::io::stderr(), "the configuration is right")?)
         }
         Command::Show => show(common),
@@ -56,28 +56,13 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
 fn check_secrets(config: &Config) -> Result<()> {
     let mut problems = Vec::new();
     // The secret is made on first need: that it is not there yet is no problem.
-    for (name, reference) in config.targets().flat_map(references) {
+    for (name, reference) in config.targets().flat_map(Target::references) {
         match reference.resolve() {
             Ok(_) => writeln!(std::io::stderr(), "{name}: {reference} is there")?,
             Err(error) => problems.push(format!("{name}: {error:#}")),
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Wrong(problems.join("\n")).into()) }
-}
-
-/// Every secret that an upstream needs, with where it is told.
-fn references(target: &Target) -> impl Iterator<Item = (String, &SecretRef)> {
-    let table = if target.name == DEFAULT {
-        "upstream".to_owned()
-    } else {
-        format!("upstreams.{}", target.name)
-    };
-    let keys = target.keys.iter().map(|key| ("key".to_owned(), key));
-    let headers = target.headers.iter().filter_map(|(name, value)| match value {
-        HeaderText::Secret(reference) => Some((format!("headers.{name}"), reference)),
-        HeaderText::Plain(_) => None,
-    });
-    keys.chain(headers).map(move |(name, reference)| (format!("{table}.{name}"), reference))
 }
 
 fn show(common: &Common) -> Result<()> {

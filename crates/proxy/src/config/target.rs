@@ -35,6 +35,22 @@ pub struct Target {
     pub priority: usize,
 }
 
+impl Target {
+    /// Every secret that it needs, with where that is told.
+    pub fn references(&self) -> impl Iterator<Item = (String, &SecretRef)> {
+        let table = match self.name.as_str() {
+            DEFAULT => "upstream".to_owned(),
+            name => format!("upstreams.{name}"),
+        };
+        let keys = self.keys.iter().map(|key| ("key".to_owned(), key));
+        let headers = self.headers.iter().filter_map(|(name, value)| match value {
+            HeaderText::Secret(reference) => Some((format!("headers.{name}"), reference)),
+            HeaderText::Plain(_) => None,
+        });
+        keys.chain(headers).map(move |(name, reference)| (format!("{table}.{name}"), reference))
+    }
+}
+
 /// In which header a credential goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthHeader {

@@ -34,6 +34,7 @@ const FORM: &str = "multipart/form-data";
 const TURN: usize = 1 << 20;
 
 /// Inspects requests before they leave.
+#[derive(Clone)]
 pub struct Screen {
     max_body: u64,
     grains: usize,
@@ -131,6 +132,12 @@ impl Screen {
         let grains = usize::try_from(max_buffered).unwrap_or(usize::MAX).div_ceil(GRAIN);
         let grains = grains.min(Semaphore::MAX_PERMITS);
         Self { max_body, grains, buffers: Arc::new(Semaphore::new(grains)), body_timeout }
+    }
+
+    /// The same memory for bodies under other bounds of a single one.
+    #[must_use]
+    pub fn with(&self, max_body: u64, body_timeout: Duration) -> Self {
+        Self { max_body, body_timeout, ..self.clone() }
     }
 
     /// Bytes that request bodies hold now, in whole grains.

@@ -211,13 +211,14 @@ impl Socket {
         };
         let answering = Answering {
             manner: &manner,
-            key_ended: &key_ended,
             accepted: &self.accepted,
             follower: Follower::new(agreed.server),
             waiting,
             queue: VecDeque::new(),
             last: None,
             closing: closing.clone(),
+            interrupted: Box::pin(manner.interrupted(&key_ended)),
+            draining: Box::pin(manner.draining.cancelled()),
             state: State::Open,
             timer: Box::pin(tokio::time::sleep(manner.idle_timeout)),
             last_sign: Instant::now(),
@@ -258,7 +259,7 @@ async fn read_out(mut from: impl AsyncRead + Unpin) {
 struct Buffer(Vec<u8>);
 
 impl Buffer {
-    const SMALL: usize = 4 << 10;
+    const SMALL: usize = 1 << 10;
     const LARGE: usize = 64 << 10;
 
     fn new() -> Self {

@@ -31,6 +31,7 @@ use super::refusal::{Reach, Refusal, Word};
 use super::screen::{Buffered, Screened, ScreenedBody};
 use super::sent::{BodyError, RequestBody, body};
 use crate::config::Config;
+use crate::config::secrets::Secrets;
 use crate::config::target::Target;
 use crate::ledger::account::Doubt;
 use credential::Way;
@@ -87,13 +88,13 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Fetches the credentials and prepares the pool; nothing is connected yet.
-    pub fn new(config: &Config) -> Result<Self> {
+    /// Prepares the ways and the pool; nothing is connected yet.
+    pub fn new(config: &Config, secrets: &Secrets) -> Result<Self> {
         let is_https = |target: &Target| target.url.scheme() == Some(&Scheme::HTTPS);
         let scheme = if config.targets().any(is_https) { Scheme::HTTPS } else { Scheme::HTTP };
         Ok(Self {
             client: client(config.upstream.connect_timeout, &scheme)?,
-            routes: Routes::new(config)?,
+            routes: Routes::new(config, secrets)?,
             first_byte_timeout: config.upstream.first_byte_timeout,
         })
     }

@@ -1,5 +1,6 @@
 //! A test language: an upstream, a gateway, a client, each in a line.
 
+pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod codex;
 pub(crate) mod gateway;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::{Answer, Raw, ask, lossy, metric, post};
 use crate::harness::recording::{Step, whole};
+use crate::harness::socket::{ACCEPTED, Upstream, asks, handshake, read_text, says};
 use crate::harness::{Gateway, ORGANISATION_KEY, Recording, simulator, url};
 
 const BODY: &str = r#"{"model":"gpt-5.5","input":"hi"}"#;
@@ -197,6 +198,56 @@ async fn a_key_without_quota_is_set_aside_and_a_busy_one_is_not() {
     assert!(went[..4].iter().all(|way| *way == went[0]), "{went:?}");
     assert!(went[4..].iter().all(|way| *way != went[0]), "{went:?}");
     simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_has_its_way_and_a_message_may_set_it_aside() {
+    let upstream = Upstream::start().await;
+    let settings =
+        [("CODEX_PROXY_UPSTREAM_KEY", "env:OPENAI_API_KEY,env:OTHER"), ("OTHER", "sk-other")];
+    let gateway = Gateway::start_with(&upstream.url(), &settings);
+    let key = gateway.key("ada@example.com");
+    let create = json!({ "type": "response.create", "model": "gpt-5.5", "input": "hi" });
+    let empty = json!({ "type": "error", "status": 429,
+        "error": { "type": "insufficient_quota", "code": "insufficient_quota", "message": "no" } });
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        let mut client = Raw::connect(gateway.address).await;
+        client.send(handshake(&key.value, &["thread-id: thread-1"]).as_bytes()).await;
+        let (mut server, head) = upstream.next().await;
+        let line = head.lines().find(|line| line.starts_with("Authorization:")).unwrap();
+        shown.push(line.to_owned());
+        server.send(format!("{ACCEPTED}\r\n").as_bytes()).await;
+        client.read_until("\r\n\r\n").await;
+        client.send(&asks(&create)).await;
+        assert_eq!(read_text(&mut server).await, create.to_string());
+        server.send(&says(&empty)).await;
+        assert_eq!(read_text(&mut client).await, empty.to_string());
+    }
+    shown.sort();
+    let keys = [
+        format!("Authorization: Bearer {ORGANISATION_KEY}"),
+        "Authorization: Bearer sk-other".to_owned(),
+    ];
+    assert_eq!(shown, keys);
+    let mut went = ways(&gateway);
+    went.sort_by_key(Value::to_string);
+    assert_eq!(went, ["default/1", "default/2"]);
+}
+
+#[tokio::test]
+async fn where_models_have_their_upstreams_a_socket_is_answered_426() {
+    let upstreams =
+        r#"[{"name":"o","url":"http://127.0.0.1:9","key":"env:OPENAI_API_KEY","models":["o3"]}]"#;
+    let settings = [("CODEX_PROXY_UPSTREAMS", upstreams)];
+    let gateway = Gateway::start_with(&nobody().await, &settings);
+    let key = gateway.key("ada@example.com");
+    let mut client = Raw::connect(gateway.address).await;
+    client.send(handshake(&key.value, &[]).as_bytes()).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.refusal()), (426, Some("websocket_off")));
+    assert!(answer.text().contains("Models have upstreams of their own"), "{}", answer.text());
+    assert_eq!(gateway.records(), Vec::<Value>::new());
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use wildmatch::WildMatch;
 use super::headers::{Shown, outgoing};
 use super::health::Health;
 use crate::config::reference::SecretRef;
+use crate::config::secrets::Secrets;
 use crate::config::target::{AuthHeader, HeaderText, Target};
 use crate::exchange::refusal::{Refusal, Word};
 
@@ -80,16 +81,17 @@ impl Site {
 }
 
 impl Way {
-    /// All credentials of a configured upstream. Fetches the secrets.
-    pub fn all(target: &Target) -> Result<Vec<Self>> {
+    /// All credentials of a configured upstream.
+    pub fn all(target: &Target, secrets: &Secrets) -> Result<Vec<Self>> {
         let site = Site {
             models: target.models.iter().map(|glob| WildMatch::new(glob)).collect(),
             priority: target.priority,
             ..Site::new(&target.url)?
         };
-        let (site, more) = (Arc::new(site), more(target)?);
+        let (site, more) = (Arc::new(site), more(target, secrets)?);
         let ways = target.keys.iter().enumerate().map(|(index, key)| {
-            let shown = Shown { credential: credential(target.auth, key)?, more: more.clone() };
+            let shown =
+                Shown { credential: credential(target.auth, key, secrets)?, more: more.clone() };
             let name = match target.keys.len() {
                 1 => target.name.clone(),
                 _ => format!("{}/{}", target.name, index + 1),
@@ -175,8 +177,12 @@ impl Way {
     }
 }
 
-fn credential(auth: AuthHeader, key: &SecretRef) -> Result<(HeaderName, HeaderValue)> {
-    let secret = key.resolve().context("a key of an upstream")?;
+fn credential(
+    auth: AuthHeader,
+    key: &SecretRef,
+    secrets: &Secrets,
+) -> Result<(HeaderName, HeaderValue)> {
+    let secret = secrets.get(key).context("the key was not fetched")?;
     let (name, text) = match auth {
         AuthHeader::Bearer => (header::AUTHORIZATION, format!("Bearer {}", secret.expose())),
         AuthHeader::ApiKey => (HeaderName::from_static("api-key"), secret.expose().clone()),
@@ -187,12 +193,12 @@ fn credential(auth: AuthHeader, key: &SecretRef) -> Result<(HeaderName, HeaderVa
     Ok((name, value))
 }
 
-fn more(target: &Target) -> Result<Vec<(HeaderName, HeaderValue)>> {
+fn more(target: &Target, secrets: &Secrets) -> Result<Vec<(HeaderName, HeaderValue)>> {
     let value = |(name, text): &(HeaderName, HeaderText)| {
         let value = match text {
             HeaderText::Plain(value) => value.clone(),
             HeaderText::Secret(reference) => {
-                let secret = reference.resolve().with_context(|| format!("the header {name}"))?;
+                let secret = secrets.get(reference).context("the header was not fetched")?;
                 let mut value = HeaderValue::try_from(secret.expose())
                     .with_context(|| format!("{reference} cannot stand in the header {name}"))?;
                 value.set_sensitive(true);

@@ -10,6 +10,7 @@ use wire::ask::Ask;
 
 use super::credential::Way;
 use crate::config::Config;
+use crate::config::secrets::Secrets;
 use crate::exchange::auth::{Credential, Principal};
 use crate::exchange::endpoint::Surface;
 use crate::exchange::refusal::{Refusal, Word};
@@ -60,11 +61,11 @@ impl<'r> Wanted<'r> {
 pub struct Tried(u64);
 
 impl Routes {
-    /// Reads the configuration and fetches the secrets.
-    pub fn new(config: &Config) -> Result<Self> {
+    /// Reads them from a configuration, with the secrets it refers to.
+    pub fn new(config: &Config, secrets: &Secrets) -> Result<Self> {
         let mut organisations = Vec::new();
         for target in config.targets() {
-            organisations.extend(Way::all(target)?.into_iter().map(Arc::new));
+            organisations.extend(Way::all(target, secrets)?.into_iter().map(Arc::new));
         }
         let main = &config.upstream.main;
         Ok(Self {
@@ -186,6 +187,7 @@ mod tests {
 
     use super::{Routes, Tried, Wanted};
     use crate::config::Config;
+    use crate::config::secrets::Secrets;
     use crate::exchange::auth::Credential;
     use crate::exchange::endpoint::Surface;
 
@@ -200,7 +202,8 @@ mod tests {
             ("upstream.key", format!("{key},file:{}/./key", folder.path().display())),
             ("upstreams", upstreams),
         ];
-        Routes::new(&Config::only(&flags).unwrap()).unwrap()
+        let config = Config::only(&flags).unwrap();
+        Routes::new(&config, &Secrets::fetch(&config, None).unwrap()).unwrap()
     }
 
     fn wanted<'r>(model: &'r str, conversation: &'r str) -> Wanted<'r> {
