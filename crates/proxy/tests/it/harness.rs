@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod codex;
 pub(crate) mod gateway;
+pub(crate) mod matrix;
 pub(crate) mod recording;
 pub(crate) mod sdk;
 

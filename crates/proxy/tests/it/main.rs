@@ -17,6 +17,7 @@ mod story_crash;
 mod story_exchange;
 mod story_full;
 mod story_keys;
+mod story_matrix;
 mod story_sdk;
 mod story_wire;
 mod tidy;
