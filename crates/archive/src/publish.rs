@@ -1,6 +1,7 @@
 //! Brings sealed segments from the spool to the object store, with their records beside them.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,11 +15,14 @@ use tokio::sync::oneshot;
 use crate::Error;
 use crate::frame::{FirstLines, Line, Place, split};
 use crate::record::Record;
-use crate::segment::{SEALED, day_of, in_day, list, object_path, sync_folder};
+use crate::segment::{SEALED, day_of, in_day, object_path, sync_folder};
 use crate::spool::State;
+use crate::spool::folders::list_all;
 
 /// How long to wait after the object store refused.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked whether another writer is gone that left something behind.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// The thread that publishes. One of its own: reading a segment is work on megabytes, which must
 /// not stand in the way of exchanges.
@@ -61,11 +65,17 @@ async fn run(
 ) {
     let mut stopping = false;
     loop {
+        if let Err(error) = state.folders.recover_left() {
+            tracing::error!(%error, "what another writer left cannot be brought to an end");
+        }
         let result = publish_sealed(spool, objects).await;
+        if let Err(error) = state.folders.remove_empty() {
+            tracing::warn!(%error, "an empty folder of the spool stays behind");
+        }
         if stopping {
             return;
         }
-        let pause = if result.is_ok() { Duration::from_hours(1) } else { RETRY };
+        let pause = if result.is_ok() { LOOK } else { RETRY };
         tokio::select! {
             () = state.sealed.notified() => {}
             () = tokio::time::sleep(pause) => {}
@@ -79,7 +89,7 @@ async fn run(
 /// the others back; the last failure is told.
 pub(crate) async fn publish_sealed(spool: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
     let mut result = Ok(());
-    for (name, path) in list(spool, &[SEALED])? {
+    for (name, path) in list_all(spool, &[SEALED])? {
         if let Err(error) = publish(&name, &path, objects).await {
             tracing::warn!(%error, "segment {name} waits in the spool");
             result = Err(error);
@@ -90,7 +100,12 @@ pub(crate) async fn publish_sealed(spool: &Path, objects: &dyn ObjectStore) -> R
 
 async fn publish(name: &str, path: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
     let doing = format!("reading {}", path.display());
-    let bytes = tokio::fs::read(path).await.map_err(Error::disk(doing))?;
+    let bytes = match tokio::fs::read(path).await {
+        Ok(bytes) => bytes,
+        // Another process has published it meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::disk(doing)(error)),
+    };
     let records = records_by_day(name, &bytes)?;
     // Bodies first: a record that is visible can always be shown whole. The names and bytes are the
     // same at every try, so that a try after a crash changes nothing.
@@ -98,7 +113,10 @@ async fn publish(name: &str, path: &Path, objects: &dyn ObjectStore) -> Result<(
     for (day, records) in records {
         objects.put(&in_day("records", day, name), PutPayload::from(records)).await?;
     }
-    let removed = tokio::fs::remove_file(path).await;
+    let removed = match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
     removed.map_err(Error::disk(format!("removing {}", path.display())))?;
     // In order also after a power loss: a segment that came back alone would lack its closings.
     path.parent().map_or(Ok(()), sync_folder)

@@ -16,7 +16,8 @@ use crate::Error;
 use crate::frame::{Line, Place, RequestHead, ResponseHead, Side, lines};
 use crate::publish::closed;
 use crate::record::Record;
-use crate::segment::{GROWING, SEALED, day_folder, day_of, list, object_path};
+use crate::segment::{GROWING, SEALED, day_folder, day_of, object_path};
+use crate::spool::folders::{list_all, places_of};
 
 /// Reads an archive and the spool that feeds it.
 pub struct Reader {
@@ -119,8 +120,11 @@ impl Reader {
 
     /// The bytes of one frame, from the spool or from the object store.
     async fn frame(&self, place: &Place) -> Result<Vec<u8>, Error> {
-        for ending in [GROWING, SEALED] {
-            let path = self.spool.join(format!("{}{ending}", place.segment));
+        let folders = places_of(&self.spool, &place.segment);
+        let paths = [GROWING, SEALED].map(|ending| {
+            folders.each_ref().map(|folder| folder.join(format!("{}{ending}", place.segment)))
+        });
+        for path in paths.as_flattened() {
             let Ok(mut file) = File::open(path) else { continue };
             let length = usize::try_from(place.length).unwrap_or(usize::MAX);
             let mut frame = vec![0; length];
@@ -141,7 +145,7 @@ impl Reader {
         let mut names = HashSet::new();
         // Twice: a segment that is sealed between listing and reading has another name by then.
         for _ in 0..2 {
-            for (name, path) in list(&self.spool, &[GROWING, SEALED])? {
+            for (name, path) in list_all(&self.spool, &[GROWING, SEALED])? {
                 if names.contains(&name) {
                     continue;
                 }

@@ -7,12 +7,14 @@ pub mod recorder;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use archive::segment::Clock;
 use archive::spool::{Command, Spool, State};
 use http::Request;
 use store::{Refusals, Store};
 use tokio::sync::{Semaphore, mpsc};
+use uuid::Uuid;
 use wire::price::PriceTable;
 
 use crate::config::{Bodies, WhenFull};
@@ -57,10 +59,10 @@ pub(crate) struct Books {
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     /// Nothing new is opened.
-    stopping: AtomicBool,
+    stopping: Arc<AtomicBool>,
     /// Who breaks off now is cut off by us.
-    cutting: AtomicBool,
-    refused: Mutex<Refused>,
+    cutting: Arc<AtomicBool>,
+    refused: Arc<Mutex<Refused>>,
     /// Room for pieces of bodies on their way to the spool.
     pub(crate) pieces: Arc<Semaphore>,
 }
@@ -73,11 +75,33 @@ impl Ledger {
     pub fn new(spool: &Spool, options: Options, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(options.exchanges));
         let inbox = spool.inbox().clone();
-        let (stopping, cutting) = (AtomicBool::new(false), AtomicBool::new(false));
-        let refused = Mutex::default();
+        let (stopping, cutting, refused) = (Arc::default(), Arc::default(), Arc::default());
         let pieces = Arc::new(Semaphore::new(PIECES_UNDER_WAY));
         let books = Arc::new(Books { inbox, options, metrics, stopping, cutting, refused, pieces });
         Self { books, places, spool: spool.state().clone() }
+    }
+
+    /// The same books, kept in another way from now on.
+    #[must_use]
+    pub fn with(&self, prices: PriceTable, bodies: Bodies, when_full: WhenFull) -> Self {
+        let before = &self.books;
+        let options = Options {
+            prices,
+            bodies,
+            when_full,
+            node: before.options.node.clone(),
+            ..before.options
+        };
+        let books = Arc::new(Books {
+            inbox: before.inbox.clone(),
+            options,
+            metrics: before.metrics.clone(),
+            stopping: before.stopping.clone(),
+            cutting: before.cutting.clone(),
+            refused: before.refused.clone(),
+            pieces: before.pieces.clone(),
+        });
+        Self { books, places: self.places.clone(), spool: self.spool.clone() }
     }
 
     /// Opens the record of an exchange. From here on a record is certain: the place of its closing
@@ -101,6 +125,11 @@ impl Ledger {
         let seat = self.books.inbox.clone().try_reserve_owned().map_err(|_| full())?;
         let account = Account::new(principal, endpoint, request, arrival, &self.books.options.node);
         Ok(Recorder::new(self.books.clone(), (seat, place), account))
+    }
+
+    /// The name and time of an exchange that begins now.
+    pub fn arrival(&self) -> Arrival {
+        Arrival { id: Uuid::now_v7(), time: (self.books.options.clock)(), at: Instant::now() }
     }
 
     /// Counts a refusal that leaves no record, and for which key it was.

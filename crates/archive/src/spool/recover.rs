@@ -6,18 +6,18 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::Options;
 use crate::Error;
 use crate::frame::{Closing, Encoder, FirstLines, Line, Opening, Place, split};
 use crate::record::{Outcome, Source};
-use crate::segment::{GROWING, SEALED, Segment, list, number, seal};
+use crate::segment::{Clock, GROWING, SEALED, Segment, list, number, seal};
 
-/// Cuts off half-written frames, closes what was under way, seals every segment.
+/// Cuts off half-written frames, closes what was under way, seals every segment. A segment that is
+/// made for that is called by the name of the node.
 ///
-/// Returns the number of the next segment. A crash in here loses and doubles nothing: a closing
-/// that was appended is found by the next recovery, one that was not is appended then.
-pub(super) fn recover(options: &Options) -> Result<u64, Error> {
-    let left = list(&options.folder, &[GROWING, SEALED])?;
+/// A crash in here loses and doubles nothing: a closing that was appended is found by the next
+/// recovery, one that was not is appended then.
+pub(super) fn recover(folder: &Path, node: &str, clock: Clock) -> Result<(), Error> {
+    let left = list(folder, &[GROWING, SEALED])?;
     let mut underway: BTreeMap<String, Orphan> = BTreeMap::new();
     for (name, path) in &left {
         let bytes = read(path)?;
@@ -33,14 +33,15 @@ pub(super) fn recover(options: &Options) -> Result<u64, Error> {
     }
     let next = left.iter().filter_map(|(name, _)| number(name)).max().map_or(0, |last| last + 1);
     if !underway.is_empty() {
-        close_all(options, next, underway)?;
+        let now = clock();
+        close_all(Segment::begin(folder, node, next, now)?, underway, now)?;
     }
-    for (_, path) in list(&options.folder, &[GROWING])? {
+    for (_, path) in list(folder, &[GROWING])? {
         let synced = OpenOptions::new().write(true).open(&path).and_then(|file| file.sync_all());
         synced.map_err(Error::disk(format!("syncing {}", path.display())))?;
         seal(&path)?;
     }
-    Ok(next + 1)
+    Ok(())
 }
 
 /// An exchange whose end nobody wrote.
@@ -77,18 +78,16 @@ fn note(name: &str, bytes: &[u8], underway: &mut BTreeMap<String, Orphan>) -> u6
 }
 
 fn close_all(
-    options: &Options,
-    number: u64,
+    mut segment: Segment,
     underway: BTreeMap<String, Orphan>,
+    now: Timestamp,
 ) -> Result<(), Error> {
-    let now = (options.clock)();
     let mut encoder = Encoder::new().map_err(Error::disk("preparing compression"))?;
     let mut frames = Vec::new();
     for orphan in underway.into_values() {
         let line = [Line::Close(Box::new(closing(orphan, now)))];
         encoder.encode(&line, &mut frames).map_err(Error::disk("encoding a closing frame"))?;
     }
-    let mut segment = Segment::begin(&options.folder, &options.node, number, now)?;
     segment.append(&frames)?;
     segment.seal()
 }

@@ -8,8 +8,8 @@ use jiff::civil::date;
 use object_store::memory::InMemory;
 use tokio::sync::oneshot;
 
+use super::folders::list_all;
 use super::{Command, Options, Spool, Sync};
-use crate::Error;
 use crate::frame::{Closing, Line, Opening, Part, RequestHead, ResponseHead, Side};
 use crate::read::{Exchange, Found, Reader};
 use crate::record::{Outcome, Record, Source};
@@ -125,7 +125,7 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
     open(&spool, 3, b"three").await;
     close(&spool, 2, b"answer two").await;
     let (name, path) =
-        crate::segment::list(folder.path(), &[super::super::segment::GROWING]).unwrap().remove(0);
+        list_all(folder.path(), &[super::super::segment::GROWING]).unwrap().remove(0);
     let bytes = std::fs::read(path).unwrap();
     let frames = crate::frame::split(&bytes);
     let ends: Vec<u64> = frames.iter().map(|(at, frame)| at + frame.len() as u64).collect();
@@ -149,7 +149,8 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
         let objects = Arc::new(InMemory::new());
         let reader = Reader::new(crashed.path().to_owned(), objects.clone());
         for _ in 0..2 {
-            super::recover::recover(&options(crashed.path())).unwrap();
+            super::recover::recover(crashed.path(), "cafe0001", options(crashed.path()).clock)
+                .unwrap();
             let found = outcomes(&reader).await;
             let found: Vec<_> = found.iter().map(|(id, outcome)| (id.as_str(), *outcome)).collect();
             assert_eq!(found, expected, "cut at {cut}");
@@ -186,11 +187,64 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
     assert_eq!(reader.exchange(&found[1]).await.unwrap().request_body, b"two");
 }
 
+/// Folders and files in the spool, of all writers.
+fn left(root: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names.into_iter().map(|name| name.into_string().unwrap()).collect()
+}
+
 #[tokio::test]
-async fn a_spool_has_one_writer() {
+async fn writers_share_a_spool_each_in_a_folder_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
+    let objects = Arc::new(InMemory::new());
+    let reader = Reader::new(folder.path().to_owned(), objects.clone());
     let first = Spool::open(options(folder.path())).unwrap();
-    assert!(matches!(Spool::open(options(folder.path())), Err(Error::Locked(_))));
+    open(&first, 1, b"one").await;
+    open(&first, 2, b"two").await;
+
+    // The second leaves alone what the first has under way, and both are read.
+    let second = Spool::open(options(folder.path())).unwrap();
+    open(&second, 3, b"three").await;
+    close(&second, 3, b"answer three").await;
+    close(&first, 1, b"answer one").await;
+    assert_eq!(left(folder.path()), ["cafe0001w0", "cafe0001w1"]);
+    let end = |id: &str, outcome| (id.to_owned(), outcome);
+    let ends = [end("1", Outcome::Complete), end("3", Outcome::Complete)];
+    assert_eq!(outcomes(&reader).await, ends);
+    let found = all(&reader).await;
+    assert_eq!(reader.exchange(&found[1]).await.unwrap().request_body, b"three");
+
+    // The first goes and leaves one open: whoever is still there brings it to an end.
     closed(first).await;
-    closed(Spool::open(options(folder.path())).unwrap()).await;
+    let state = second.state().clone();
+    state.folders.recover_left().unwrap();
+    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    state.folders.remove_empty().unwrap();
+    let ends = [ends[0].clone(), end("2", Outcome::Failed), ends[1].clone()];
+    assert_eq!(outcomes(&reader).await, ends);
+    assert_eq!(left(folder.path()), ["cafe0001w1"]);
+
+    closed(second).await;
+    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    state.folders.remove_empty().unwrap();
+    assert_eq!(outcomes(&reader).await, ends);
+    assert_eq!(left(folder.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn segments_in_the_folder_of_all_are_brought_to_an_end_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(options(folder.path())).unwrap();
+    open(&spool, 1, b"one").await;
+    let (name, path) =
+        list_all(folder.path(), &[super::super::segment::GROWING]).unwrap().remove(0);
+    let earlier = tempfile::tempdir().unwrap();
+    std::fs::copy(path, earlier.path().join(format!("{name}.growing"))).unwrap();
+
+    closed(Spool::open(options(earlier.path())).unwrap()).await;
+    let reader = Reader::new(earlier.path().to_owned(), Arc::new(InMemory::new()));
+    assert_eq!(outcomes(&reader).await, [("1".to_owned(), Outcome::Failed)]);
+    closed(spool).await;
 }

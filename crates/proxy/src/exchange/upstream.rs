@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
@@ -18,11 +19,12 @@ use redact::secret::Secret;
 use tower_service::Service;
 
 use super::auth::{Credential, Principal};
+use super::endpoint::Endpoint;
 use super::limit::Permit;
+use super::manner::Manner;
 use super::refusal::{Refusal, Word};
-use super::screen::Screened;
+use super::screen::{Buffered, Screened, ScreenedBody};
 use super::sent::{BodyError, RequestBody, body};
-use super::tap::Manner;
 use crate::config;
 
 /// What any body error is turned into.
@@ -34,6 +36,14 @@ pub struct Answer {
     pub response: Response<Incoming>,
     /// Held until the exchange has ended.
     pub permit: Permit,
+}
+
+/// What the upstream said to a handshake.
+pub enum Upgrade {
+    /// The head of its answer, and the connection that is a WebSocket now.
+    Done(http::response::Parts, Upgraded),
+    /// Any other answer.
+    Refused(Response<Incoming>),
 }
 
 /// The upstream and the organisation's credential for it.
@@ -82,17 +92,52 @@ impl Upstream {
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
         let request = self.request(principal, screened)?;
-        let answer = tokio::time::timeout(self.first_byte_timeout, self.client.request(request));
-        let response = tokio::select! {
-            biased;
-            refusal = manner.interrupted(&principal.live.ended) => return Err(refusal),
-            answer = answer => match answer {
-                Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(unanswered(&error)),
-                Err(_) => return Err(self.too_slow()),
-            },
-        };
+        let response = self.answer(request, principal, manner).await?;
         Ok(Answer { response: without_hop_by_hop(response), permit })
+    }
+
+    /// Asks for a WebSocket; gives up when the key ends or the time is over.
+    pub async fn upgrade(
+        &self,
+        permit: &Permit,
+        endpoint: &Endpoint,
+        handshake: &Request<()>,
+        manner: &Manner,
+    ) -> Result<Upgrade, Refusal> {
+        let principal = permit.principal();
+        let mut request = Request::new(body(ScreenedBody::Whole(Buffered::default())));
+        *request.uri_mut() = self.uri(&endpoint.path, handshake.uri().query())?;
+        *request.headers_mut() = self.headers(handshake.headers(), principal.credential);
+        *request.extensions_mut() = handshake.extensions().clone();
+        ask_for_socket(request.headers_mut());
+        let mut response = self.answer(request, principal, manner).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Upgrade::Refused(without_hop_by_hop(response)));
+        }
+        let connection = hyper::upgrade::on(&mut response).await.map_err(|error| {
+            let message = format!("The upstream's connection did not become a WebSocket: {error}.");
+            Refusal::new(Word::UpstreamUnreachable, message)
+        })?;
+        Ok(Upgrade::Done(without_hop_by_hop(response).into_parts().0, connection))
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    async fn answer(
+        &self,
+        request: Request<RequestBody>,
+        principal: &Principal,
+        manner: &Manner,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let answer = tokio::time::timeout(self.first_byte_timeout, self.client.request(request));
+        tokio::select! {
+            biased;
+            refusal = manner.interrupted(&principal.live.ended) => Err(refusal),
+            answer = answer => match answer {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(error)) => Err(unanswered(&error)),
+                Err(_) => Err(self.too_slow()),
+            },
+        }
     }
 
     fn request(
@@ -241,6 +286,20 @@ fn unanswered(error: &Error) -> Refusal {
             let message = format!("The upstream ended the connection without an answer: {cause}.");
             Refusal::new(Word::UpstreamUnreachable, message)
         }
+    }
+}
+
+/// The hop's part of a handshake (RFC 6455 §4.1). Of the extensions those are offered whose messages
+/// can be read in passing.
+fn ask_for_socket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let extensions = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let extensions: Vec<&str> = extensions.filter_map(|text| text.to_str().ok()).collect();
+    let known = wire::websocket::offered(&extensions.join(","));
+    match known.and_then(|known| HeaderValue::try_from(known).ok()) {
+        Some(known) => drop(headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, known)),
+        None => drop(headers.remove(header::SEC_WEBSOCKET_EXTENSIONS)),
     }
 }
 
