@@ -17,6 +17,7 @@ lint:
 install-test-tools:
 	sh scripts/install-test-tools.sh
 	sh crates/proxy/tests/clients/install.sh
+	sh crates/proxy/tests/matrix/autobahn.sh
 
 # Compares the real Codex CLI with and without the gateway, in all ways; writes docs/matrix.md.
 matrix: install-test-tools

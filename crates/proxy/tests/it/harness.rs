@@ -1,6 +1,7 @@
 //! A test language: an upstream, a gateway, a client, each in a line.
 
 pub(crate) mod authority;
+pub(crate) mod autobahn;
 pub(crate) mod client;
 pub(crate) mod codex;
 pub(crate) mod gateway;

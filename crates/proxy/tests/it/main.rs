@@ -11,14 +11,15 @@
 )]
 
 mod harness;
+mod story_autobahn;
 mod story_bad_input;
 mod story_codex;
 mod story_crash;
 mod story_exchange;
 mod story_full;
 mod story_keys;
-mod story_matrix;
 mod story_listen;
+mod story_matrix;
 mod story_peer;
 mod story_reload;
 mod story_sdk;

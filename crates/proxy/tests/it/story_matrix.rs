@@ -8,9 +8,6 @@ use crate::harness::matrix::{
     Case, Cell, Outcome, Patience, Provider, Transport, Version, cases, run_all, table,
 };
 
-/// What the gateway speaks.
-const TRANSPORTS: [Transport; 1] = [Transport::Http];
-
 /// Two providers, either transport, the twelve cases and more that are marked in the list.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_short_list_is_the_same_through_the_gateway() {
@@ -53,7 +50,7 @@ fn cells(
     let mut cells = Vec::new();
     for version in versions.iter().copied() {
         for provider in providers.iter().copied() {
-            for transport in TRANSPORTS {
+            for transport in [Transport::Http, Transport::WebSocket] {
                 let of = |case: &Case| Cell {
                     version,
                     provider,

@@ -14,6 +14,7 @@ if ! cmp -s "$here/package.json" "$older/package.json"; then
     (cd "$older" && npm install --no-package-lock --no-audit --no-fund --ignore-scripts)
 fi
 
+sh "$here/autobahn.sh"
 cd "$root"
 status=0
 cargo test --package codex-proxy --test it -- --ignored the_whole || status=$?

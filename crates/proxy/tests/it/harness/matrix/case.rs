@@ -8,6 +8,7 @@ pub(crate) struct Case {
     pub(crate) words: String,
     /// Whether it is among the few that every test run goes through.
     short: Length,
+    pub(crate) telling: Telling,
     pub(crate) turn: Turn,
 }
 
@@ -27,6 +28,15 @@ pub(crate) enum Kind {
 pub(crate) enum Length {
     Short,
     Long,
+}
+
+/// Who says what went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// The upstream: the same words either way.
+    Upstream,
+    /// There was no word of the upstream's, so that with the gateway there is one of its own.
+    Gateway,
 }
 
 /// What is done on the command line.
@@ -60,7 +70,9 @@ fn case(line: &str) -> Case {
         "upgrade" => Kind::Upgrade,
         other => panic!("no kind of case: {other}"),
     };
-    let short = if parts.get(3) == Some(&"!") { Length::Short } else { Length::Long };
+    let mark = parts.get(3).copied().unwrap_or_default();
+    let short = if mark == "!" { Length::Short } else { Length::Long };
+    let telling = if mark == "~" { Telling::Gateway } else { Telling::Upstream };
     let known = [
         (" IMAGE", Turn::Image),
         (" COMPACT", Turn::Compact),
@@ -69,5 +81,5 @@ fn case(line: &str) -> Case {
     ];
     let found = known.iter().find_map(|(end, turn)| Some((parts[1].strip_suffix(end)?, *turn)));
     let (name, turn) = found.unwrap_or((parts[1], Turn::Plain));
-    Case { kind, name: name.to_owned(), words: parts[2].to_owned(), short, turn }
+    Case { kind, name: name.to_owned(), words: parts[2].to_owned(), short, telling, turn }
 }
