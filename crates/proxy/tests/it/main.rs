@@ -17,6 +17,7 @@ mod story_codex;
 mod story_crash;
 mod story_exchange;
 mod story_full;
+mod story_http2;
 mod story_keys;
 mod story_listen;
 mod story_matrix;
