@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::sdk::{Finished, finish, installed};
+use super::sdk::{Finished, finish, finish_within, installed};
 
 /// The name of the repository that the developer works in.
 pub(crate) const REPOSITORY: &str = "lighthouse";
@@ -36,6 +37,43 @@ impl Codex {
     /// The repository's latest commit.
     pub(crate) fn commit(&self) -> String {
         self.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// The developer's home folder.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The files that the developer has made.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.repository()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    /// Writes Codex's configuration, and its login file if there is one.
+    pub(crate) fn configure(&self, configuration: &str, login: Option<&str>) {
+        let folder = self.home.path().join("codex");
+        std::fs::write(folder.join("config.toml"), configuration).unwrap();
+        login.inspect(|login| std::fs::write(folder.join("auth.json"), login).unwrap());
+    }
+
+    /// Runs a version of Codex as it is configured; nothing if it takes too long.
+    pub(crate) async fn run(
+        &self,
+        program: &Path,
+        key: &str,
+        arguments: &[String],
+        cap: Duration,
+    ) -> Option<Finished> {
+        let mut command = self.clean(program);
+        command.args(arguments).env("CODEX_HOME", self.home.path().join("codex"));
+        command.env("CODEX_PROXY_KEY", key).env("CODEX_API_KEY", key);
+        // Codex looks for updates and skills on the net; nobody answers there.
+        command.env("HTTPS_PROXY", "http://127.0.0.1:9");
+        finish_within(command, cap).await
     }
 
     /// Runs `codex exec` against a base address, with a key.
