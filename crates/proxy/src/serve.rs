@@ -1,5 +1,6 @@
 //! The team gateway: builds all parts, listens, and brings everything to a good end.
 
+pub mod activation;
 pub mod connection;
 pub mod doors;
 pub mod peer;
@@ -32,7 +33,7 @@ use crate::exchange::screen::Screen;
 use crate::ledger::{Ledger, Options, QUEUE_BEYOND_PLACES};
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
-use doors::{Doors, Listening};
+use doors::{Doors, Inherited, Listening};
 use reload::{Reader, Watch};
 use route::Site;
 use terms::{Lasting, Read, Terms};
@@ -67,8 +68,8 @@ struct Background {
 }
 
 impl Gateway {
-    /// Builds everything and listens.
-    pub async fn start(config: &Config) -> Result<Self> {
+    /// Builds everything and listens, on sockets that were given as far as they are wanted.
+    pub async fn start(config: &Config, given: Vec<Inherited>) -> Result<Self> {
         // What can be wrong without touching anything comes first.
         let read = Read::new(config, None)?;
         make_data_folder(&config.data)?;
@@ -76,7 +77,7 @@ impl Gateway {
         let store = store(config).await?;
         let derived = Derived::from(&config.secret)?;
         let auth = Arc::new(Auth::new(store.clone(), derived).await?);
-        let doors = Doors::bind(config).await?;
+        let doors = Doors::bind(config, given).await?;
         let metrics = Arc::new(Metrics::default());
         let (ledger, spool, publisher) = ledger(config, &read.prices, metrics.clone()).await?;
         let screen = Screen::new(config.max_body, config.max_buffered, config.client.body_timeout);
@@ -89,7 +90,7 @@ impl Gateway {
         let background = Background { tasks, stop, spool, publisher };
         let lasting = Arc::new(lasting);
         background.start(&lasting, &store);
-        let listening = doors.open(&site, config);
+        let listening = doors.open(&site, config)?;
         Ok(Self { site, lasting, listening, store, background, _lock: lock })
     }
 
@@ -122,9 +123,11 @@ impl Gateway {
 
     /// Takes nothing new, lets open exchanges end within `drain`, writes and seals everything.
     ///
-    /// While they end the sockets stay open, so that whoever asks hears that this one is stopping.
+    /// While they end the sockets stay open, so that whoever asks hears that this one is stopping;
+    /// but for those that systemd keeps for the next.
     pub async fn stop(self, drain: Duration) -> Result<()> {
         let Self { site, lasting, listening, store, background, _lock } = self;
+        listening.stop_accepting();
         site.drain();
         let all_ended = async {
             while !lasting.ledger.is_idle() {

@@ -59,7 +59,7 @@ async fn tour(args: &Args) -> Result<()> {
     })
     .await?;
     let config = configure(&folder, simulator.address())?;
-    let gateway = Gateway::start(&config).await?;
+    let gateway = Gateway::start(&config, Vec::new()).await?;
     let address = gateway.addresses().iter().find_map(Listen::tcp);
     let address = address.context("the gateway has no address")?;
     step("1", "A simulated OpenAI API and the gateway are up, on this machine alone")?;

@@ -8,8 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Common, stop_asked};
 use crate::config::listen::Listen;
 use crate::config::{Config, Flags};
-use crate::serve::Gateway;
+use crate::serve::doors::Inherited;
 use crate::serve::reload::Watch;
+use crate::serve::{Gateway, activation};
 
 /// Run the team gateway.
 #[derive(Debug, clap::Args)]
@@ -31,11 +32,12 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
         flags.push(("listen", args.listen.join(",")));
     }
     flags.extend(args.upstream_url.clone().map(|url| ("upstream.url", url)));
+    let passed = activation::sockets()?;
     let (config, watch) = Watch::read(common.origin(flags))?;
     #[cfg(unix)]
     allow_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(&config, watch))
+    runtime.block_on(serve(&config, watch, passed))
 }
 
 /// Takes as many open files as the system lets us: a connection each way is two, and the usual
@@ -50,11 +52,11 @@ fn allow_connections() {
     }
 }
 
-async fn serve(config: &Config, watch: Watch) -> Result<()> {
+async fn serve(config: &Config, watch: Watch, passed: Vec<Inherited>) -> Result<()> {
     // Watched before anything listens: an early signal must not be lost.
     let asked = stop_asked();
     let reload_asked = signal(SignalKind::hangup())?;
-    let gateway = Gateway::start(config).await?;
+    let gateway = Gateway::start(config, passed).await?;
     gateway.watch(watch, reload_asked);
     say(&greeting(&gateway, config))?;
     asked.await?;
