@@ -35,6 +35,8 @@ pub struct Listening {
     /// The same sockets once more, for whoever takes over.
     pub sockets: Vec<Inherited>,
     files: SocketFiles,
+    /// Those who stand at the sockets.
+    hosts: TaskTracker,
     connections: TaskTracker,
     stages: Stages,
 }
@@ -117,6 +119,7 @@ impl Doors {
             operators: Vec::new(),
             sockets: Vec::new(),
             files: self.files,
+            hosts: TaskTracker::new(),
             connections: connections.clone(),
             stages: stages.clone(),
         };
@@ -137,7 +140,7 @@ impl Doors {
                 connections: connections.clone(),
                 stages: stages.clone(),
             };
-            connections.spawn(host.welcome(listener));
+            listening.hosts.spawn(host.welcome(listener));
         }
         Ok(listening)
     }
@@ -175,11 +178,21 @@ impl Drop for SocketFiles {
 }
 
 impl Listening {
-    /// Leaves the sockets to whoever took them over, and waits so long for connections to end.
-    pub async fn leave(&mut self, patience: Duration) {
+    /// Lets nobody in any more; nobody is let in when this ends. The sockets stay.
+    pub async fn let_nobody_in(&self) {
+        self.stages.leaving.cancel();
+        self.hosts.close();
+        self.hosts.wait().await;
+    }
+
+    /// The sockets belong to whoever took them over.
+    pub fn give_away(&mut self) {
         self.files.0.clear();
         self.sockets.clear();
-        self.stages.leaving.cancel();
+    }
+
+    /// Waits so long for connections to end.
+    pub async fn wait(&self, patience: Duration) {
         self.connections.close();
         // Whoever is still there is told by what follows.
         let _ = tokio::time::timeout(patience, self.connections.wait()).await;
@@ -197,6 +210,8 @@ impl Listening {
         drop((self.sockets, self.files));
         self.stages.leaving.cancel();
         self.stages.closing.cancel();
+        self.hosts.close();
+        self.hosts.wait().await;
         self.connections.close();
         if tokio::time::timeout(patience, self.connections.wait()).await.is_err() {
             before_cut();

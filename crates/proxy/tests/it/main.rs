@@ -22,6 +22,7 @@ mod story_peer;
 mod story_reload;
 mod story_sdk;
 mod story_socket;
+mod story_takeover;
 mod story_tls;
 mod story_wire;
 mod tidy;
