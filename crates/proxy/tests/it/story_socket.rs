@@ -382,6 +382,46 @@ async fn an_exchange_that_does_not_end_in_time_is_cut_off_with_a_word() {
 }
 
 #[tokio::test]
+async fn a_message_of_many_megabytes_passes_whole() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+    let (mut client, mut server) = open(&gateway, &upstream, &key.value).await;
+    let question = create(&json!({ "input": "x".repeat(20 << 20) })).to_string();
+    let answer = json!({ "type": "response.image", "data": "y".repeat(20 << 20) }).to_string();
+    let last = completed("resp_1").to_string();
+
+    let asked = masked(0x81, question.as_bytes());
+    let ((), seen) = tokio::join!(client.send(&asked), read_text(&mut server));
+    assert!(seen == question, "the question was changed");
+    let sent = [frame(0x81, answer.as_bytes()), frame(0x81, last.as_bytes())].concat();
+    let ((), seen) = tokio::join!(server.send(&sent), read_text(&mut client));
+    assert!(seen == answer, "the answer was changed");
+    assert_eq!(read_text(&mut client).await, last);
+    let id = gateway.records()[0]["id"].as_str().unwrap().to_owned();
+    assert!(gateway.raw(&id, "request") == question.as_bytes());
+    assert!(gateway.raw(&id, "response") == format!("{answer}\n{last}\n").as_bytes());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_left_after_a_while() {
+    let upstream = Upstream::start().await;
+    let settings = [("CODEX_PROXY_CLIENT_READ_TIMEOUT", "300ms")];
+    let gateway = Gateway::start_with(&upstream.url(), &settings);
+    let key = gateway.key("ada@example.com");
+    let (mut client, mut server) = open(&gateway, &upstream, &key.value).await;
+    client.send(&asks(&create(&json!({})))).await;
+    read_frame(&mut server).await.unwrap();
+
+    // More than the sockets between hold; then the upstream is told that nobody listens.
+    let event =
+        says(&json!({ "type": "response.output_text.delta", "delta": "z".repeat(1 << 20) }));
+    while server.try_send(&event).await.is_ok() {}
+    until("a record", || gateway.records().len() == 1).await;
+    assert_eq!(ends(&gateway), [json!(["cancelled", "client", null, 200])]);
+}
+
+#[tokio::test]
 async fn a_message_inside_another_ends_the_socket() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream.url());

@@ -28,7 +28,6 @@ const RESTART: u16 = 1012;
 /// The upstream's side of a socket.
 pub(super) struct Answering<'a, W> {
     pub(super) manner: &'a Manner,
-    pub(super) key_ended: &'a CancellationToken,
     /// The handshake's answer.
     pub(super) accepted: &'a Parts,
     pub(super) follower: Follower,
@@ -38,11 +37,17 @@ pub(super) struct Answering<'a, W> {
     /// The exchange that ended last: what comes between two exchanges is kept with the first.
     pub(super) last: Option<Recorder>,
     pub(super) closing: CancellationToken,
+    // Both are waited for all the time, and so made once.
+    pub(super) interrupted: Waited<'a, Refusal>,
+    pub(super) draining: Waited<'a, ()>,
     pub(super) state: State,
     pub(super) timer: Pin<Box<Sleep>>,
     pub(super) last_sign: Instant,
     pub(super) writer: W,
 }
+
+/// What may happen once while a socket is open.
+pub(super) type Waited<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How the socket stands.
 pub(super) enum State {
@@ -117,10 +122,8 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         let is_ending = matches!(self.state, State::Ending(_));
         let next = tokio::select! {
             biased;
-            refusal = self.manner.interrupted(self.key_ended), if !is_ending => {
-                Next::Interrupted(refusal)
-            }
-            () = self.manner.draining.cancelled(), if is_open => Next::Drain,
+            refusal = self.interrupted.as_mut(), if !is_ending => Next::Interrupted(refusal),
+            () = self.draining.as_mut(), if is_open => Next::Drain,
             Some(asked) = self.waiting.recv(), if self.queue.len() < WAITING => Next::Asked(asked),
             length = buffer.read(from) => Next::Bytes(length?),
             () = self.timer.as_mut() => Next::Due,

@@ -61,6 +61,11 @@ impl Raw {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// The same, to an end that may be gone.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
     /// Reads one more piece; empty at the end of the connection.
     pub(crate) async fn piece(&mut self) -> Vec<u8> {
         if !self.left.is_empty() {
