@@ -387,20 +387,20 @@ async fn a_message_of_many_megabytes_passes_whole() {
     let gateway = Gateway::start(&upstream.url());
     let key = gateway.key("ada@example.com");
     let (mut client, mut server) = open(&gateway, &upstream, &key.value).await;
-    let question = create(&json!({ "input": "x".repeat(20 << 20) }));
-    let answer = json!({ "type": "response.image", "data": "y".repeat(20 << 20) });
+    let question = create(&json!({ "input": "x".repeat(20 << 20) })).to_string();
+    let answer = json!({ "type": "response.image", "data": "y".repeat(20 << 20) }).to_string();
+    let last = completed("resp_1").to_string();
 
-    let asked = asks(&question);
+    let asked = masked(0x81, question.as_bytes());
     let ((), seen) = tokio::join!(client.send(&asked), read_text(&mut server));
-    assert!(question == *seen, "the question was changed");
-    let sent = [says(&answer), says(&completed("resp_1"))].concat();
+    assert!(seen == question, "the question was changed");
+    let sent = [frame(0x81, answer.as_bytes()), frame(0x81, last.as_bytes())].concat();
     let ((), seen) = tokio::join!(server.send(&sent), read_text(&mut client));
-    assert!(answer == *seen, "the answer was changed");
-    assert_eq!(read_text(&mut client).await, completed("resp_1").to_string());
+    assert!(seen == answer, "the answer was changed");
+    assert_eq!(read_text(&mut client).await, last);
     let id = gateway.records()[0]["id"].as_str().unwrap().to_owned();
-    assert!(gateway.raw(&id, "request") == question.to_string().as_bytes());
-    let lines = format!("{answer}\n{}\n", completed("resp_1"));
-    assert!(gateway.raw(&id, "response") == lines.as_bytes());
+    assert!(gateway.raw(&id, "request") == question.as_bytes());
+    assert!(gateway.raw(&id, "response") == format!("{answer}\n{last}\n").as_bytes());
 }
 
 #[tokio::test]
