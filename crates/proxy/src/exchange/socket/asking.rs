@@ -85,6 +85,10 @@ impl Asking<'_> {
                         self.end(1002, "a message began before the one before it had ended").await;
                         return Err(Over);
                     }
+                    if self.follower.is_unagreed(head) {
+                        self.end(1002, "a frame is compressed, and no compression is agreed").await;
+                        return Err(Over);
+                    }
                     head.bytes()
                 }
                 Part::Payload => now,
