@@ -125,6 +125,10 @@ impl Asking<'_> {
                         self.send(&mut out, to).await?;
                         return self.end(1002, "a message began inside another").await;
                     }
+                    if self.follower.is_unagreed(head) {
+                        self.end(1002, "a frame is compressed, and no compression is agreed").await;
+                        return Err(Over);
+                    }
                     head.bytes()
                 }
                 Part::Payload => now,

@@ -64,7 +64,7 @@ impl Codex {
     }
 
     /// Runs a version of Codex as it is configured; nothing if it takes too long.
-    pub(crate) async fn run(
+    pub(crate) async fn run_version(
         &self,
         program: &Path,
         key: &str,
