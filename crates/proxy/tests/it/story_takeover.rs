@@ -12,8 +12,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 
 use crate::harness::client::{Answer, ask, contains, metric, post, request};
+use crate::harness::recording::{self, Step};
 use crate::harness::socket::{Upstream, asks, open, read_frame, read_text, says};
-use crate::harness::{Gateway, Raw, simulator, until, url};
+use crate::harness::{Gateway, Raw, Recording, simulator, until, url};
 
 const SETTINGS: [(&str, &str); 1] = [("CODEX_PROXY_DRAIN_TIMEOUT", "10s")];
 
@@ -204,6 +205,23 @@ async fn a_socket_ends_between_two_exchanges_and_the_next_one_finds_the_successo
     assert!(well, "{said}");
     let ends: Vec<_> = successor.records().iter().map(|r| r["outcome"].clone()).collect();
     assert_eq!(ends, ["complete", "complete"]);
+}
+
+#[tokio::test]
+async fn what_a_killed_predecessor_left_open_is_closed_by_its_successor() {
+    let steps = vec![recording::stream_head(), recording::chunk("event: a\n\n"), Step::Wait];
+    let upstream = Recording::start(steps).await;
+    let mut gateway = Gateway::start_with(&upstream.url(), &SETTINGS);
+    let key = gateway.key("ada@example.com").value;
+    let mut client = Raw::asking(gateway.address, &key, std::str::from_utf8(HELLO).unwrap()).await;
+    client.read_until("event: a").await;
+    let successor = gateway.take_over(&upstream.url(), &SETTINGS, &[]).unwrap();
+    assert_eq!(successor.records().len(), 0);
+
+    drop(gateway.kill());
+    until("the record", || successor.records().len() == 1).await;
+    let record = successor.records().remove(0);
+    assert_eq!((&record["outcome"], &record["source"]), (&json!("failed"), &json!("proxy")));
 }
 
 #[tokio::test]
