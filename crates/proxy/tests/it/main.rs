@@ -11,6 +11,7 @@
 )]
 
 mod harness;
+mod story_any_bytes;
 mod story_autobahn;
 mod story_bad_input;
 mod story_codex;
