@@ -126,8 +126,8 @@ impl Asking<'_> {
                         return self.end(1002, "a message began inside another").await;
                     }
                     if self.follower.is_unagreed(head) {
-                        self.end(1002, "a frame is compressed, and no compression is agreed").await;
-                        return Err(Over);
+                        self.send(&mut out, to).await?;
+                        return self.end(1002, "compression was not agreed on").await;
                     }
                     head.bytes()
                 }
