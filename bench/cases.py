@@ -47,8 +47,8 @@ class Case:
 
     def warm_up(self):
         """What is sent before: it fills caches and pools, and is not measured."""
-        answer = "burst" if self.transport == "ws" else "json"
-        return replace(self, count=max(self.count // 8, self.connections), rate=0, answer=answer, events=0)
+        answer, events = ("burst", 1) if self.transport == "ws" else ("json", 0)
+        return replace(self, count=max(self.count // 8, self.connections), rate=0, answer=answer, events=events)
 
 
 # Processor time: closed loop, so that the proxy is busy and wakes little.
