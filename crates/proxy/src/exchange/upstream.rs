@@ -1,20 +1,21 @@
 //! The way to the upstream: connections, time limits, and the headers that change on the way.
 
+pub mod dial;
+
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use redact::secret::Secret;
+use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::auth::{Credential, Principal};
@@ -24,6 +25,7 @@ use super::screen::Screened;
 use super::sent::{BodyError, RequestBody, body};
 use super::tap::Manner;
 use crate::config;
+use dial::Dialer;
 
 /// What any body error is turned into.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -59,7 +61,7 @@ impl Upstream {
             .context("the upstream's key cannot stand in a header")?;
         authorization.set_sensitive(true);
         Ok(Self {
-            client: client(settings.connect_timeout, &scheme)?,
+            client: client(Dialer::new(settings.connect_timeout, &scheme)?),
             scheme,
             host: HeaderValue::try_from(authority.as_str())?,
             authority,
@@ -154,63 +156,31 @@ impl Upstream {
     }
 }
 
-fn client(connect_timeout: Duration, scheme: &Scheme) -> Result<Client<Timed, RequestBody>> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(scheme)?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
-    let timed = Timed { connector: https, limit: connect_timeout };
-    let client = Client::builder(TokioExecutor::new())
+fn client(dialer: Dialer) -> Client<Timed, RequestBody> {
+    Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(50))
         .http1_preserve_header_case(true)
-        .build(timed);
-    Ok(client)
+        .build(Timed(dialer))
 }
 
-/// Connects within a time limit, TLS included.
+/// The dialer as the pool's library wants it.
 #[derive(Clone)]
-struct Timed {
-    connector: HttpsConnector<HttpConnector>,
-    limit: Duration,
-}
+struct Timed(Dialer);
 
 impl Service<Uri> for Timed {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = tokio::time::timeout(self.limit, self.connector.call(uri));
-        let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
-        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(late().into())) })
+        let dialer = self.0.clone();
+        Box::pin(async move { Ok(dialer.dial(&uri).await?.into_inner()) })
     }
-}
-
-/// The system's certificate authorities; none where the upstream is plain, since a small machine
-/// may have none.
-fn tls(scheme: &Scheme) -> Result<rustls::ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions()?;
-    let mut roots = rustls::RootCertStore::empty();
-    if *scheme == Scheme::HTTPS {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        ensure!(
-            !roots.is_empty(),
-            "the system has no certificate authorities: install the package ca-certificates"
-        );
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Whose fault it is that there is no answer.
