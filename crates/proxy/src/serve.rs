@@ -37,6 +37,8 @@ use route::Site;
 const KEY_WATCH: Duration = Duration::from_millis(250);
 /// How often the counts of refusals go to the store.
 const FLUSH: Duration = Duration::from_millis(500);
+/// How often kept connections to the upstream are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
 /// How often it is looked whether open exchanges have ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// For clients to hear that their exchange was cut off.
@@ -148,6 +150,8 @@ impl Background {
                 tracing::error!(%error, "the store cannot be read");
             }
         }));
+        let (swept, stop) = (site.clone(), self.stop.clone());
+        self.tasks.spawn(every(SWEEP, stop, async move || swept.proxy.upstream.sweep()));
         let (flushed, store, stop) = (site.clone(), store.clone(), self.stop.clone());
         self.tasks.spawn(every(FLUSH, stop, async move || {
             if let Err(error) = flushed.proxy.ledger.flush(&*store).await {

@@ -12,7 +12,7 @@ use archive::spool::Unwritable;
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use http_body_util::Full;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use wire::coding::Decoder;
@@ -21,6 +21,7 @@ use wire::meter::Shape;
 use super::endpoint::Operation;
 use super::limit::Permit;
 use super::refusal::{Refusal, Word};
+use super::upstream::body::UpstreamBody;
 use super::upstream::{Answer, BoxError};
 use crate::ledger::account::{End, Expected};
 use crate::ledger::recorder::{Closed, Recorder};
@@ -61,7 +62,7 @@ impl Manner {
 
 /// The upstream's body while it passes.
 pub struct Tap {
-    upstream: Incoming,
+    upstream: UpstreamBody,
     recorder: Recorder,
     _permit: Permit,
     /// How a refusal is put into the stream; none where that cannot be.
@@ -393,7 +394,6 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            // Asked for the head only, before anything was taken.
             Self::Tapped(tap) => tap.upstream.size_hint(),
         }
     }

@@ -1,22 +1,16 @@
 //! The way to the upstream: connections, time limits, and the headers that change on the way.
 
+pub mod body;
 pub mod dial;
+pub mod transport;
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
-use hyper::body::Incoming;
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use redact::secret::Secret;
-use tokio::net::TcpStream;
-use tower_service::Service;
 
 use super::auth::{Credential, Principal};
 use super::limit::Permit;
@@ -25,7 +19,9 @@ use super::screen::Screened;
 use super::sent::{BodyError, RequestBody, body};
 use super::tap::Manner;
 use crate::config;
+use body::UpstreamBody;
 use dial::Dialer;
+use transport::{Transport, Unanswered};
 
 /// What any body error is turned into.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -33,14 +29,14 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The upstream's answer with the proof that it was admitted.
 pub struct Answer {
     /// As the upstream gave it, hop-by-hop headers removed.
-    pub response: Response<Incoming>,
+    pub response: Response<UpstreamBody>,
     /// Held until the exchange has ended.
     pub permit: Permit,
 }
 
 /// The upstream and the organisation's credential for it.
 pub struct Upstream {
-    client: Client<Timed, RequestBody>,
+    transport: Transport,
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
@@ -61,7 +57,7 @@ impl Upstream {
             .context("the upstream's key cannot stand in a header")?;
         authorization.set_sensitive(true);
         Ok(Self {
-            client: client(Dialer::new(settings.connect_timeout, &scheme)?),
+            transport: Transport::new(Dialer::new(settings.connect_timeout, &scheme)?),
             scheme,
             host: HeaderValue::try_from(authority.as_str())?,
             authority,
@@ -74,8 +70,7 @@ impl Upstream {
 
     /// Sends an admitted and inspected request; gives up when the key ends or the time is over.
     ///
-    /// Never a retry once a byte may have arrived: the client library repeats only what a dead
-    /// pooled connection refused before anything was written.
+    /// Never a retry once a byte may have arrived.
     pub async fn forward(
         &self,
         permit: Permit,
@@ -84,7 +79,7 @@ impl Upstream {
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
         let request = self.request(principal, screened)?;
-        let answer = tokio::time::timeout(self.first_byte_timeout, self.client.request(request));
+        let answer = tokio::time::timeout(self.first_byte_timeout, self.transport.send(request));
         let response = tokio::select! {
             biased;
             refusal = manner.interrupted(&principal.live.ended) => return Err(refusal),
@@ -95,6 +90,11 @@ impl Upstream {
             },
         };
         Ok(Answer { response: without_hop_by_hop(response), permit })
+    }
+
+    /// Lets go of kept connections that are of no use any more.
+    pub fn sweep(&self) {
+        self.transport.sweep();
     }
 
     fn request(
@@ -156,35 +156,8 @@ impl Upstream {
     }
 }
 
-fn client(dialer: Dialer) -> Client<Timed, RequestBody> {
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(50))
-        .http1_preserve_header_case(true)
-        .build(Timed(dialer))
-}
-
-/// The dialer as the pool's library wants it.
-#[derive(Clone)]
-struct Timed(Dialer);
-
-impl Service<Uri> for Timed {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialer = self.0.clone();
-        Box::pin(async move { Ok(dialer.dial(&uri).await?.into_inner()) })
-    }
-}
-
 /// Whose fault it is that there is no answer.
-fn unanswered(error: &Error) -> Refusal {
+fn unanswered(error: &Unanswered) -> Refusal {
     match causes(error).find_map(|error| error.downcast_ref::<BodyError>()) {
         Some(error @ BodyError::TooLarge) => {
             return Refusal::new(Word::BodyTooLarge, sentence(error));
@@ -198,7 +171,8 @@ fn unanswered(error: &Error) -> Refusal {
     let timed_out = causes(error)
         .filter_map(|error| error.downcast_ref::<std::io::Error>())
         .any(|error| error.kind() == std::io::ErrorKind::TimedOut);
-    match (error.is_connect(), timed_out) {
+    let unreachable = matches!(error, Unanswered::Unreachable(_));
+    match (unreachable, timed_out) {
         (true, true) => {
             let message = format!("No connection to the upstream came about in time: {cause}.");
             Refusal::new(Word::UpstreamTimeout, message).before_upstream()
@@ -223,7 +197,7 @@ fn sentence(error: &dyn std::error::Error) -> String {
 }
 
 /// What an error came from, the nearest first.
-fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+fn causes(error: &Unanswered) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     let first = std::error::Error::source(error);
     std::iter::successors(first, |error| error.source())
 }
@@ -260,7 +234,7 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-fn without_hop_by_hop(mut response: Response<Incoming>) -> Response<Incoming> {
+fn without_hop_by_hop(mut response: Response<UpstreamBody>) -> Response<UpstreamBody> {
     // Which version the upstream speaks ends with its connection too.
     *response.version_mut() = Version::HTTP_11;
     let connection = listed_in_connection(response.headers());
