@@ -7,6 +7,8 @@ use crate::pick::{Member, Picker, Value, inside, string, text};
 /// What a request asks for, read from its JSON body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
+    /// What a message of a WebSocket is: `response.create` asks for an answer.
+    pub message_type: Option<String>,
     /// The model asked for.
     pub model: Option<String>,
     /// Whether the answer shall be a stream of events.
@@ -33,6 +35,7 @@ impl Default for Ask {
     /// A request that asks for nothing in particular; unless told otherwise the API generates.
     fn default() -> Self {
         Self {
+            message_type: None,
             model: None,
             stream: false,
             generate: true,
@@ -49,6 +52,7 @@ impl Default for Ask {
 
 #[derive(Clone, Copy)]
 enum Place {
+    MessageType,
     Model,
     Stream,
     Generate,
@@ -66,6 +70,7 @@ const NAME_LIMIT: usize = 1024;
 const METADATA_LIMIT: usize = 64 * 1024;
 
 const BODY: &[Member<Place>] = &[
+    text(Place::MessageType, "type", NAME_LIMIT),
     text(Place::Model, "model", NAME_LIMIT),
     text(Place::Stream, "stream", NAME_LIMIT),
     text(Place::Generate, "generate", NAME_LIMIT),
@@ -100,6 +105,7 @@ impl Ask {
     fn take(&mut self, place: Place, value: Value<'_>) {
         let raw = value.raw;
         match place {
+            Place::MessageType => self.message_type = string(raw),
             Place::Model => self.model = string(raw),
             Place::Stream => self.stream = raw == b"true",
             Place::Generate => self.generate = raw != b"false",
@@ -140,6 +146,7 @@ mod tests {
         check(
             body,
             Some(&Ask {
+                message_type: Some("response.create".into()),
                 model: Some("gpt-5.5".into()),
                 stream: true,
                 generate: false,

@@ -12,3 +12,4 @@ mod pick;
 pub mod price;
 mod sse;
 pub mod usage;
+pub mod websocket;

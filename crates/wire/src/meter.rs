@@ -17,6 +17,8 @@ use places::{CHAT_CHUNK, DOCUMENT, Place, RESPONSES_EVENT};
 pub enum Shape {
     /// Server-sent events of the Responses API.
     ResponsesEvents,
+    /// Messages of a WebSocket, each an event of the Responses API.
+    ResponsesMessages,
     /// Server-sent events of Chat Completions.
     ChatEvents,
     /// One JSON document of any API.
@@ -52,6 +54,8 @@ pub struct Reading {
     pub response_id: Option<String>,
     /// The terminal unit seen.
     pub ending: Option<Ending>,
+    /// The status that an error in a WebSocket names.
+    pub error_status: Option<u16>,
     /// The code of the error in the answer, or its type where the code is null.
     pub error_code: Option<String>,
     /// Raw bytes of text, reasoning and tool arguments seen, to estimate a broken answer's usage.
@@ -70,7 +74,7 @@ impl Meter {
     /// Makes a meter for an answer of this shape.
     pub fn new(shape: Shape) -> Self {
         let members = match shape {
-            Shape::ResponsesEvents => RESPONSES_EVENT,
+            Shape::ResponsesEvents | Shape::ResponsesMessages => RESPONSES_EVENT,
             Shape::ChatEvents => CHAT_CHUNK,
             Shape::Json => DOCUMENT,
             Shape::Opaque => &[],
@@ -84,12 +88,21 @@ impl Meter {
     pub fn feed(&mut self, piece: &[u8]) -> Option<usize> {
         match self.shape {
             Shape::ResponsesEvents | Shape::ChatEvents => self.read_events(piece),
+            Shape::ResponsesMessages => {
+                self.read_data(piece);
+                None
+            }
             Shape::Json => {
                 self.read_document(piece);
                 None
             }
             Shape::Opaque => None,
         }
+    }
+
+    /// Ends a message; tells whether it is the terminal one.
+    pub fn end_message(&mut self) -> bool {
+        self.shape == Shape::ResponsesMessages && self.end_event()
     }
 
     /// Tells whether the stream stands inside an event, which must be ended before another begins.

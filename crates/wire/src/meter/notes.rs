@@ -66,6 +66,7 @@ impl Notes {
             Place::ServiceTier => note(&mut reading.service_tier, value.raw),
             Place::Usage => reading.usage = read_usage(value.raw).or(reading.usage),
             Place::Status => reading.ending = status(value.raw),
+            Place::ErrorStatus => reading.error_status = number(value.raw),
             Place::ErrorCode => note(&mut reading.error_code, value.raw),
             Place::ErrorType if reading.error_code.is_none() => {
                 note(&mut reading.error_code, value.raw);
@@ -82,7 +83,11 @@ impl Notes {
         let done = std::mem::take(&mut self.sentinel).is_done();
         self.delta_bytes = 0;
         match (shape, kind) {
-            (Shape::ResponsesEvents, Some(Kind::Response(ending))) => ending,
+            (Shape::ResponsesEvents | Shape::ResponsesMessages, Some(Kind::Response(ending))) => {
+                ending
+            }
+            // Among server-sent events clients read past it; in a WebSocket it is the answer's end.
+            (Shape::ResponsesMessages, Some(Kind::Error)) => Some(Ending::Failed),
             (Shape::ChatEvents, _) if done => Some(Ending::Done),
             _ => None,
         }
@@ -130,6 +135,10 @@ fn note(noted: &mut Option<String>, raw: &[u8]) {
 
 fn read_usage(raw: &[u8]) -> Option<Usage> {
     Usage::read(std::str::from_utf8(raw).ok()?)
+}
+
+fn number(raw: &[u8]) -> Option<u16> {
+    serde_json::from_slice(raw).ok()
 }
 
 fn status(raw: &[u8]) -> Option<Ending> {

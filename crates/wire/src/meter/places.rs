@@ -14,6 +14,8 @@ pub(super) enum Place {
     ServiceTier,
     Usage,
     Status,
+    /// The status of an error in a WebSocket.
+    ErrorStatus,
     ErrorCode,
     ErrorType,
     /// Text that the model wrote.
@@ -39,6 +41,7 @@ pub(super) const RESPONSES_EVENT: &[Member<Place>] = &[
     length(Place::Delta, "delta"),
     inside("response", &[ID, MODEL, SERVICE_TIER, USAGE, ERROR]),
     text(Place::ErrorCode, "code", NAME_LIMIT),
+    text(Place::ErrorStatus, "status", NAME_LIMIT),
     ERROR,
 ];
 

@@ -159,3 +159,30 @@ proptest! {
         check_cut(transcript, &single);
     }
 }
+
+#[test]
+fn messages_of_a_socket_are_read_one_by_one() {
+    let failed =
+        r#"{"type":"error","status":429,"error":{"type":"x","code":"rate_limit_exceeded"}}"#;
+    let done = r#"{"type":"response.completed","response":{"id":"resp_1","model":"m","usage":
+        {"input_tokens":5,"output_tokens":2,"total_tokens":7}}}"#;
+    let check = |messages: &[&str]| {
+        let mut meter = Meter::new(Shape::ResponsesMessages);
+        let terminal: Vec<bool> = messages
+            .iter()
+            .map(|message| {
+                message.as_bytes().chunks(7).for_each(|piece| assert_eq!(meter.feed(piece), None));
+                meter.end_message()
+            })
+            .collect();
+        (terminal, meter.reading())
+    };
+    let created = r#"{"type":"response.created","response":{"id":"resp_1"}}"#;
+    let (terminal, reading) = check(&[created, "no json", done, done]);
+    assert_eq!(terminal, [false, false, true, false]);
+    assert_eq!(reading.usage.map(|usage| usage.total_tokens()), Some(7));
+    let (terminal, reading) = check(&[failed]);
+    assert_eq!((terminal, reading.ending), (vec![true], Some(Ending::Failed)));
+    assert_eq!(reading.error_status, Some(429));
+    assert_eq!(reading.error_code.as_deref(), Some("rate_limit_exceeded"));
+}
