@@ -78,7 +78,7 @@ async fn carry(
     // Concurrency before the body: a client that stalls still holds its place.
     let slot = proxy.limits.enter(principal)?;
     refuse_upgrade(&request)?;
-    // Only what was inspected, and admitted on what it asks, goes upstream; its opening frame is
+    // Only what was inspected, and admitted on what it asks, goes upstream; its opening is
     // in the spool before the first byte leaves.
     let mut screened = proxy.screen.inspect(endpoint, request).await?;
     recorder.asked(&mut screened);
@@ -125,7 +125,7 @@ async fn refused(refusal: Refusal, mut recorder: Recorder) -> Refusal {
         recorder.not_forwarded();
     }
     match recorder.end(End::Refused(refusal.word())).await {
-        Ok(Ok(())) => refusal,
+        Ok(()) => refusal,
         _ if recorder.proceeds_unwritten() => refusal,
         _ => Refusal::busy("No record can be written at the moment."),
     }

@@ -27,7 +27,7 @@ use crate::exchange::limit::Limits;
 use crate::exchange::screen::Screen;
 use crate::exchange::tap::Manner;
 use crate::exchange::upstream::Upstream;
-use crate::ledger::{Ledger, Options, QUEUE_BEYOND_PLACES};
+use crate::ledger::{Ledger, Options};
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
 use connection::{Doors, Listening};
@@ -43,7 +43,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 /// For clients to hear that their exchange was cut off.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// A segment of the spool is sealed at this size.
+/// A journal of the spool is sealed at this size.
 const SEAL_BYTES: u64 = 16 << 20;
 
 /// A running gateway.
@@ -188,7 +188,6 @@ async fn ledger(config: &Config, metrics: Arc<Metrics>) -> Result<(Ledger, Spool
         sync: config.archive.sync,
         seal_after: config.archive.seal_after,
         seal_bytes: SEAL_BYTES,
-        queue: exchanges + QUEUE_BEYOND_PLACES,
         clock: clock::now,
     };
     let objects = archive::open(&config.archive.url)
