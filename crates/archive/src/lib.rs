@@ -27,9 +27,6 @@ pub enum Error {
     /// The address names an object store that is not in this build.
     #[error("unknown archive address {0}: allowed is file:PATH")]
     UnknownEngine(String),
-    /// Another process writes to this spool.
-    #[error("another process writes to the spool {0}")]
-    Locked(String),
     /// The disk refused.
     #[error("{doing}")]
     Disk {

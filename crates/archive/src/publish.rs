@@ -18,10 +18,13 @@ use crate::journal::{Framed, Noted, split};
 use crate::record::Record;
 use crate::segment::{FULL, day_of, in_day, list, object_path, sync_folder};
 use crate::spool::State;
+use crate::spool::folders::{all_folders, publishing};
 use crate::underway::{Begun, Underway};
 
 /// How long to wait after the object store refused.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked whether another writer is gone that left something behind.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// The thread that publishes. One of its own: escaping and compressing is work on megabytes, which
 /// must not stand in the way of exchanges.
@@ -64,11 +67,17 @@ async fn run(
 ) {
     let mut stopping = false;
     loop {
+        if let Err(error) = state.folders.recover_left() {
+            tracing::error!(%error, "what another writer left cannot be brought to an end");
+        }
         let result = publish_sealed(spool, objects).await;
+        if let Err(error) = state.folders.remove_empty() {
+            tracing::warn!(%error, "an empty folder of the spool stays behind");
+        }
         if stopping {
             return;
         }
-        let pause = if result.is_ok() { Duration::from_hours(1) } else { RETRY };
+        let pause = if result.is_ok() { LOOK } else { RETRY };
         tokio::select! {
             () = state.sealed.notified() => {}
             () = tokio::time::sleep(pause) => {}
@@ -78,21 +87,36 @@ async fn run(
     }
 }
 
-/// Publishes every sealed journal and removes it from the spool. In their order, since each closes
-/// what those before have opened: one that fails keeps the others back.
+/// Publishes every sealed journal and removes it from the spool. A folder that fails does not keep
+/// the others back; the last failure is told.
 pub(crate) async fn publish_sealed(spool: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
-    let mut underway = Underway::load(spool)?;
-    for (name, path) in list(spool, &[FULL])? {
-        if name != underway.after
-            && let Err(error) = publish(&name, &path, &mut underway, objects).await
-        {
-            tracing::warn!(%error, "journal {name} waits in the spool, and what is after it");
-            return Err(error);
+    let mut result = Ok(());
+    for folder in all_folders(spool)? {
+        if let Err(error) = publish_folder(&folder, objects).await {
+            tracing::warn!(%error, "journals wait in {}", folder.display());
+            result = Err(error);
+        }
+    }
+    result
+}
+
+/// Publishes the journals of one writer. In their order, since each closes what those before have
+/// opened: one that fails keeps the others back.
+async fn publish_folder(folder: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
+    if list(folder, &[FULL])?.is_empty() {
+        return Ok(());
+    }
+    // Somebody else is at it.
+    let Some(_publishing) = publishing(folder)? else { return Ok(()) };
+    let mut underway = Underway::load(folder)?;
+    for (name, path) in list(folder, &[FULL])? {
+        if name != underway.after {
+            publish(&name, &path, &mut underway, objects).await?;
         }
         let removed = tokio::fs::remove_file(&path).await;
         removed.map_err(Error::disk(format!("removing {}", path.display())))?;
         // In order also after a power loss: a journal that came back would be published again.
-        sync_folder(spool)?;
+        sync_folder(folder)?;
     }
     Ok(())
 }

@@ -155,7 +155,7 @@ impl Reader {
 
     /// What the spool has closed.
     fn spooled(&self) -> Result<Vec<Found>, Error> {
-        Ok(Spooled::read(&self.spool)?.closed)
+        Spooled::read(&self.spool)
     }
 
     async fn published(

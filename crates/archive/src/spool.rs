@@ -4,13 +4,13 @@
 //! full or old is sealed; the publisher takes it from there. Nothing waits for the object store.
 
 pub mod desk;
+pub(crate) mod folders;
 mod growing;
 mod keeper;
 mod recover;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use crate::segment::Clock;
 use crate::{Error, make_private_folder};
 use desk::Desk;
+use folders::{Folders, Own};
 use keeper::Keeper;
 
 /// When appended entries are brought to the disk itself.
@@ -38,7 +39,7 @@ pub enum Sync {
 /// How the spool is kept.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Its folder on local disk.
+    /// Its folder on local disk, in which each writer makes one of its own.
     pub folder: PathBuf,
     /// Which node writes; letters and digits only.
     pub node: String,
@@ -69,6 +70,8 @@ pub struct Spool {
 pub struct State {
     /// Wakes the publisher.
     pub(crate) sealed: Arc<Notify>,
+    /// All folders of the spool, those of other writers too.
+    pub(crate) folders: Folders,
     writable: Arc<AtomicBool>,
 }
 
@@ -80,17 +83,19 @@ impl State {
 }
 
 impl Spool {
-    /// Locks the folder, ends what an earlier process left open, and starts the keeper.
+    /// Ends what processes left open that are gone, and takes a folder of its own, with a keeper.
     pub fn open(options: Options) -> Result<Self, Error> {
-        make_private_folder(&options.folder)?;
-        let lock = lock(&options.folder)?;
-        let next = recover::recover(&options)?;
-        let state =
-            State { sealed: Arc::new(Notify::new()), writable: Arc::new(AtomicBool::new(true)) };
+        let clock = options.clock;
+        let folders = Folders { root: options.folder, node: options.node, clock };
+        folders.recover_left()?;
+        let Own { path, name, lock } = folders.own()?;
+        let (sealed, writable) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(true)));
+        let state = State { sealed, folders, writable };
         state.sealed.notify_one();
+        let options = Options { folder: path, node: name, ..options };
         let desk = Arc::new(Desk::new(options, state));
         let stop = Arc::new(AtomicBool::new(false));
-        let keeper = Keeper::new(desk.clone(), stop.clone(), next);
+        let keeper = Keeper::new(desk.clone(), stop.clone());
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || {
@@ -144,16 +149,4 @@ pub fn node_name(folder: &Path, fresh: impl FnOnce() -> String) -> Result<String
 fn write_node(path: &Path, name: String) -> Result<String, Error> {
     std::fs::write(path, &name).map_err(Error::disk(format!("writing {}", path.display())))?;
     Ok(name)
-}
-
-fn lock(folder: &Path) -> Result<File, Error> {
-    let path = folder.join("lock");
-    let doing = || format!("locking {}", path.display());
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(Error::disk(doing()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked(folder.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(Error::disk(doing())(error)),
-    }
 }

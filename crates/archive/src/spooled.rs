@@ -10,12 +10,13 @@ use crate::frame::{Place, Side};
 use crate::journal::{Noted, split};
 use crate::read::{Exchange, Found, Piece};
 use crate::segment::{FULL, GROWING, list};
+use crate::spool::folders::{all_folders, place_of};
 use crate::underway::Underway;
 
 /// How often it is begun anew when a journal is published under the reader's hands.
 const TRIES: usize = 20;
 
-/// What a spool has closed.
+/// What a writer has closed.
 #[derive(Default)]
 pub(crate) struct Spooled {
     /// By the order in which it ended.
@@ -24,38 +25,46 @@ pub(crate) struct Spooled {
 }
 
 impl Spooled {
-    /// Reads all journals of a spool.
-    pub(crate) fn read(spool: &Path) -> Result<Self, Error> {
+    /// Reads all journals of all writers.
+    pub(crate) fn read(spool: &Path) -> Result<Vec<Found>, Error> {
+        let mut closed = Vec::new();
+        for folder in all_folders(spool)? {
+            closed.extend(Self::of_writer(&folder)?.closed);
+        }
+        Ok(closed)
+    }
+
+    fn of_writer(folder: &Path) -> Result<Self, Error> {
         for _ in 0..TRIES {
-            if let Some(spooled) = Self::look(spool)? {
+            if let Some(spooled) = Self::look(folder)? {
                 return Ok(spooled);
             }
         }
         let why = "its journals are published faster than they can be read".to_owned();
-        Err(Error::Damaged(spool.display().to_string(), why))
+        Err(Error::Damaged(folder.display().to_string(), why))
     }
 
     /// One look; none where a journal was published meanwhile.
-    fn look(spool: &Path) -> Result<Option<Self>, Error> {
-        let published = Underway::load(spool)?;
+    fn look(folder: &Path) -> Result<Option<Self>, Error> {
+        let published = Underway::load(folder)?;
         let mut spooled = Self::default();
         for (id, begun) in published.exchanges {
             spooled.underway.insert(id, begun.frames.into_iter().map(Piece::Frame).collect());
         }
         let mut last = String::new();
-        for (name, _) in list(spool, &[GROWING, FULL])? {
+        for (name, _) in list(folder, &[GROWING, FULL])? {
             // Twice where it was renamed while the folder was read; published, and not yet removed.
             if name == last || name == published.after {
                 continue;
             }
-            let Some(mut file) = open(spool, &name)? else { return Ok(None) };
+            let Some(mut file) = open(folder, &name)? else { return Ok(None) };
             let mut bytes = Vec::new();
             let reading = format!("reading journal {name}");
             file.read_to_end(&mut bytes).map_err(Error::disk(reading))?;
             spooled.take(&name, &bytes);
             last = name;
         }
-        let unchanged = Underway::load(spool)?.after == published.after;
+        let unchanged = Underway::load(folder)?.after == published.after;
         Ok(unchanged.then_some(spooled))
     }
 
@@ -118,7 +127,9 @@ impl Entry {
 
 /// Reads one entry; none where its journal has been published.
 pub(crate) fn entry(spool: &Path, place: &Place) -> Result<Option<Entry>, Error> {
-    let Some(mut file) = open(spool, &place.segment)? else { return Ok(None) };
+    let Some(mut file) = open(&place_of(spool, &place.segment), &place.segment)? else {
+        return Ok(None);
+    };
     let mut bytes = vec![0; usize::try_from(place.length).unwrap_or(usize::MAX)];
     let read = file.seek(SeekFrom::Start(place.offset)).and_then(|_| file.read_exact(&mut bytes));
     let damaged = |what: String| Error::Damaged(place.segment.clone(), what);
@@ -129,9 +140,9 @@ pub(crate) fn entry(spool: &Path, place: &Place) -> Result<Option<Entry>, Error>
 }
 
 /// Opens a journal by its name, whichever state it is in by now; none where it has gone.
-fn open(spool: &Path, name: &str) -> Result<Option<File>, Error> {
+fn open(folder: &Path, name: &str) -> Result<Option<File>, Error> {
     for ending in [GROWING, FULL] {
-        let path = spool.join(format!("{name}{ending}"));
+        let path = folder.join(format!("{name}{ending}"));
         match File::open(&path) {
             Ok(file) => return Ok(Some(file)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}

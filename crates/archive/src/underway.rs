@@ -1,6 +1,6 @@
 //! Exchanges whose opening has been published, and whose end has not.
 //!
-//! A small file of the spool says which, and up to which journal that is true: what later journals
+//! A small file of a writer's folder says which, and up to which journal that is true: what later journals
 //! say is laid over it.
 
 use std::collections::BTreeMap;
@@ -66,5 +66,12 @@ impl Underway {
         };
         write().map_err(Error::disk(format!("writing {}", path.display())))?;
         sync_folder(spool)
+    }
+
+    /// Removes what a spool says, where nothing is under way.
+    pub(crate) fn forget(spool: &Path) {
+        // Left behind, it keeps an empty folder, which harms nobody.
+        let _ = std::fs::remove_file(spool.join(NAME));
+        let _ = std::fs::remove_file(spool.join(PART));
     }
 }

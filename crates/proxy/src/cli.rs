@@ -17,7 +17,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, Flags, Wrong};
+use crate::config::{Config, Flags, Origin, Wrong};
+use crate::serve::reload::Watch;
 
 /// The gateway between your developers' Codex CLI and the OpenAI API.
 #[derive(Debug, Parser)]
@@ -91,23 +92,17 @@ fn start(cli: Cli) -> Result<()> {
 }
 
 impl Common {
-    /// The settings, with these flags over them.
-    pub fn settings(&self, mut flags: Flags) -> Result<Config> {
+    /// Where the settings come from, with these flags over them.
+    pub fn origin(&self, mut flags: Flags) -> Origin {
         if let Some(data) = &self.data {
             flags.push(("data", data.display().to_string()));
         }
-        match Config::load(self.config.as_deref(), &flags) {
-            Ok((config, layers)) => {
-                for warning in layers.warnings {
-                    tracing::warn!("{warning}");
-                }
-                Ok(config)
-            }
-            Err(problems) => {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                Err(Wrong(lines.join("\n")).into())
-            }
-        }
+        Origin::new(self.config.clone(), flags)
+    }
+
+    /// The settings, with these flags over them.
+    pub fn settings(&self, flags: Flags) -> Result<Config> {
+        Ok(Watch::read(self.origin(flags))?.0)
     }
 }
 

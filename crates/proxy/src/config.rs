@@ -3,17 +3,19 @@
 //! This is the only file that reads the environment.
 
 pub mod layer;
+pub mod listen;
 pub mod reference;
 pub mod setting;
 pub mod value;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 
 use layer::{Layers, Problem};
+use listen::Listen;
 use reference::SecretRef;
 
 /// All settings, proven.
@@ -22,16 +24,24 @@ pub struct Config {
     /// The folder of everything this installation owns.
     pub data: PathBuf,
     /// Where the gateway listens.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// Where health and metrics are served; with none, on `listen`.
-    pub admin_listen: Vec<SocketAddr>,
+    pub admin_listen: Vec<Listen>,
+    /// Who may connect to a Unix socket, as a file's mode.
+    pub socket_mode: u32,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Whose `x-forwarded-for` names the client.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whom refusals tell a developer to ask.
     pub contact: Option<String>,
     /// Endpoints that are open: `METHOD PATH` or `PATH`, with `*`.
     pub endpoints: Vec<String>,
     /// Origins that browsers may ask from.
     pub cors_origins: Vec<String>,
-    /// Largest request body, bytes.
+    /// Whether WebSocket is spoken.
+    pub websocket: WebSocket,
+    /// Largest request body or message, bytes.
     pub max_body: u64,
     /// All request bodies in memory together, bytes.
     pub max_buffered: u64,
@@ -39,6 +49,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// What every derived key comes from.
     pub secret: SecretRef,
+    /// TLS towards clients, where it is spoken.
+    pub tls: Option<Tls>,
     /// What we wait for from clients.
     pub client: Client,
     /// The `OpenAI` side.
@@ -53,6 +65,35 @@ pub struct Config {
     pub prices: Option<PathBuf>,
 }
 
+/// TLS towards clients: all of them PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// What clients are shown.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whose certificates clients show, and whether they must.
+    pub clients: Option<(PathBuf, ClientAuth)>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Without one there is no connection.
+    Required,
+    /// One that is shown must be right.
+    Optional,
+}
+
+/// Whether WebSocket is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebSocket {
+    /// It is.
+    On,
+    /// An upgrade is refused, with the status on which Codex falls back silently.
+    Off,
+}
+
 /// How long clients may take.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -65,7 +106,7 @@ pub struct Client {
 }
 
 /// Where exchanges go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// Base address: `/v1` of ours is its path.
     pub url: Uri,
@@ -125,6 +166,32 @@ pub enum WhenFull {
     Proceed,
 }
 
+/// Where configuration comes from. Read again, it may say something else.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    file: Option<PathBuf>,
+    flags: Flags,
+}
+
+impl Origin {
+    /// The file that a flag names, if any, and the other flags.
+    pub fn new(file: Option<PathBuf>, flags: Flags) -> Self {
+        Self { file, flags }
+    }
+
+    /// Reads file, environment and flags; lists every problem.
+    pub fn load(&self) -> Result<(Config, Layers), Vec<Problem>> {
+        Config::load(self.file.as_deref(), &self.flags)
+    }
+
+    /// The file that is read, if it is there.
+    pub fn file(&self) -> PathBuf {
+        let named = || environment(layer::CONFIG_VARIABLE).map(PathBuf::from);
+        let file = self.file.clone().or_else(named);
+        file.unwrap_or_else(|| PathBuf::from(layer::DEFAULT_FILE))
+    }
+}
+
 /// What is wrong with how the program was called or configured; its exit code is 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -157,11 +224,12 @@ impl Config {
             let what = format!("max_body, {one}, is more than max_buffered, {all}, for all bodies");
             problems.push(Problem { place: layers.place("max_body"), what });
         }
-        let twice = |address: &&SocketAddr| address.port() != 0 && self.listen.contains(address);
+        let twice = |address: &&Listen| address.is_one_place() && self.listen.contains(address);
         if let Some(address) = self.admin_listen.iter().find(twice) {
             let what = format!("admin_listen, {address}, is among the addresses of listen");
             problems.push(Problem { place: layers.place("admin_listen"), what });
         }
+        problems.extend(half_of_tls(layers));
         problems
     }
 
@@ -177,20 +245,26 @@ impl Config {
     fn build(layers: &Layers) -> Self {
         let data = layers.path("data");
         let inside = |name: &str| data.join(name);
-        let spool = layers.optional_path("spool").unwrap_or_else(|| inside("spool"));
-        let in_data = |scheme: &str, name: &str| format!("{scheme}:{}", inside(name).display());
         Self {
             listen: layers.addresses("listen"),
             admin_listen: layers.addresses("admin_listen"),
+            socket_mode: layers.mode("socket_mode"),
+            proxy_protocol: layers.networks("proxy_protocol"),
+            trusted_proxies: layers.networks("trusted_proxies"),
             contact: layers.optional_text("contact"),
             endpoints: layers.texts("endpoints"),
             cors_origins: layers.texts("cors_origins"),
+            websocket: match layers.text("websocket").as_str() {
+                "off" => WebSocket::Off,
+                _ => WebSocket::On,
+            },
             max_body: layers.bytes("max_body"),
             max_buffered: layers.bytes("max_buffered"),
             drain_timeout: layers.duration("drain_timeout"),
             secret: layers
                 .reference("secret")
                 .unwrap_or_else(|| SecretRef::File(inside("secret.key"))),
+            tls: tls(layers),
             client: Client {
                 head_timeout: layers.duration("client.head_timeout"),
                 body_timeout: layers.duration("client.body_timeout"),
@@ -210,31 +284,64 @@ impl Config {
             },
             store_url: layers
                 .optional_text("store.url")
-                .unwrap_or_else(|| in_data("sqlite", "store.db")),
-            archive: Archive {
-                url: layers
-                    .optional_text("archive.url")
-                    .unwrap_or_else(|| in_data("file", "archive")),
-                spool,
-                bodies: match layers.text("archive.bodies").as_str() {
-                    "none" => Bodies::None,
-                    _ => Bodies::Full,
-                },
-                sync: match layers.text("archive.sync").as_str() {
-                    "os" => archive::spool::Sync::Os,
-                    "always" => archive::spool::Sync::Always,
-                    _ => archive::spool::Sync::Group,
-                },
-                when_full: match layers.text("archive.when_full").as_str() {
-                    "proceed" => WhenFull::Proceed,
-                    _ => WhenFull::Refuse,
-                },
-                seal_after: layers.duration("archive.seal_after"),
-            },
+                .unwrap_or_else(|| format!("sqlite:{}", inside("store.db").display())),
+            archive: Archive::build(layers, &data),
             prices: layers.optional_path("prices"),
             data,
         }
     }
+}
+
+impl Archive {
+    fn build(layers: &Layers, data: &Path) -> Self {
+        Self {
+            url: layers
+                .optional_text("archive.url")
+                .unwrap_or_else(|| format!("file:{}", data.join("archive").display())),
+            spool: layers.optional_path("spool").unwrap_or_else(|| data.join("spool")),
+            bodies: match layers.text("archive.bodies").as_str() {
+                "none" => Bodies::None,
+                _ => Bodies::Full,
+            },
+            sync: match layers.text("archive.sync").as_str() {
+                "os" => archive::spool::Sync::Os,
+                "always" => archive::spool::Sync::Always,
+                _ => archive::spool::Sync::Group,
+            },
+            when_full: match layers.text("archive.when_full").as_str() {
+                "proceed" => WhenFull::Proceed,
+                _ => WhenFull::Refuse,
+            },
+            seal_after: layers.duration("archive.seal_after"),
+        }
+    }
+}
+
+/// What is missing where only some of TLS is set.
+fn half_of_tls(layers: &Layers) -> Option<Problem> {
+    let has = |name: &str| layers.optional_path(name).is_some();
+    let missing = |given, missing| {
+        let what = format!("{given} is set and {missing} is not: one is nothing without the other");
+        Some(Problem { place: layers.place(given), what })
+    };
+    match (has("tls.certificate"), has("tls.key"), has("tls.client_ca")) {
+        (true, false, _) => missing("tls.certificate", "tls.key"),
+        (false, true, _) => missing("tls.key", "tls.certificate"),
+        (false, false, true) => missing("tls.client_ca", "tls.certificate"),
+        (true, true, _) | (false, false, false) => None,
+    }
+}
+
+fn tls(layers: &Layers) -> Option<Tls> {
+    let demand = match layers.text("tls.client_auth").as_str() {
+        "optional" => ClientAuth::Optional,
+        _ => ClientAuth::Required,
+    };
+    Some(Tls {
+        certificate: layers.optional_path("tls.certificate")?,
+        key: layers.optional_path("tls.key")?,
+        clients: layers.optional_path("tls.client_ca").map(|ca| (ca, demand)),
+    })
 }
 
 /// The value of an environment variable that a secret reference names.

@@ -4,16 +4,19 @@ pub mod arrived;
 pub mod auth;
 pub mod endpoint;
 pub mod limit;
+pub mod manner;
 pub mod refusal;
 pub mod screen;
 pub mod sent;
+pub mod socket;
 pub mod tap;
 pub mod upstream;
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 
+use crate::config::WebSocket;
 use crate::ledger::Ledger;
 use crate::ledger::account::{Arrival, End};
 use crate::ledger::recorder::Recorder;
@@ -21,9 +24,10 @@ use arrived::ClientBody;
 use auth::{Auth, Principal};
 use endpoint::{Endpoint, Endpoints};
 use limit::Limits;
+use manner::Manner;
 use refusal::{Reach, Refusal, Word};
 use screen::Screen;
-use tap::{Body, Manner, Tap};
+use tap::{Body, Tap};
 use upstream::{Answer, Upstream};
 
 /// All that a request needs, built once.
@@ -31,17 +35,19 @@ pub struct Proxy {
     /// Which endpoints are open.
     pub endpoints: Endpoints,
     /// Who may ask.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     /// How much, and which models.
     pub limits: Limits,
     /// What may leave.
     pub screen: Screen,
     /// Where it goes.
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
     /// What is written down.
     pub ledger: Ledger,
     /// How answers are tapped.
     pub manner: Arc<Manner>,
+    /// Whether WebSocket is spoken.
+    pub websocket: WebSocket,
 }
 
 /// Carries one exchange from its request to its answer. The order is the contract:
@@ -51,15 +57,20 @@ pub struct Proxy {
 /// 3. *open*: the record's place is taken now; no place, no exchange;
 /// 4. *carry*: everything that may be refused on the way to the upstream;
 /// 5. *tap*: the answer passes, seen by the recorder, which ends with it.
+///
+/// A handshake of a WebSocket goes another way from 2 on: see [`socket`].
 pub async fn exchange(
-    proxy: &Proxy,
+    proxy: &Arc<Proxy>,
     arrival: Arrival,
     request: Request<ClientBody>,
 ) -> Result<Response<Body>, Refusal> {
     let endpoint = proxy.endpoints.resolve(&request).inspect_err(|refusal| {
         proxy.ledger.refused(None, refusal.word());
     })?;
-    let principal = authenticate(proxy, arrival, &request).await?;
+    let principal = authenticate(proxy, arrival, request.headers()).await?;
+    if socket::is_asked(&request) {
+        return socket::open(proxy, principal, endpoint, arrival, request).await;
+    }
     let mut recorder = proxy.ledger.open(&principal, &endpoint, &request, arrival)?;
     let operation = endpoint.operation;
     match carry(proxy, &principal, &endpoint, request, &mut recorder).await {
@@ -77,9 +88,8 @@ async fn carry(
 ) -> Result<Answer, Refusal> {
     // Concurrency before the body: a client that stalls still holds its place.
     let slot = proxy.limits.enter(principal)?;
-    refuse_upgrade(&request)?;
-    // Only what was inspected, and admitted on what it asks, goes upstream; its opening is
-    // in the spool before the first byte leaves.
+    // Only what was inspected, and admitted on what it asks, goes upstream; its opening is in the
+    // spool before the first byte leaves.
     let mut screened = proxy.screen.inspect(endpoint, request).await?;
     recorder.asked(&mut screened);
     let permit = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref())?;
@@ -90,24 +100,13 @@ async fn carry(
 async fn authenticate(
     proxy: &Proxy,
     arrival: Arrival,
-    request: &Request<ClientBody>,
+    headers: &HeaderMap,
 ) -> Result<Principal, Refusal> {
-    let principal = proxy.auth.authenticate(request.headers(), arrival.time).await;
+    let principal = proxy.auth.authenticate(headers, arrival.time).await;
     principal.map_err(|unproven| {
         proxy.ledger.refused(unproven.key_id, unproven.refusal.word());
         unproven.refusal
     })
-}
-
-/// Codex falls back to HTTP silently on this one status.
-fn refuse_upgrade(request: &Request<ClientBody>) -> Result<(), Refusal> {
-    let upgrade = request.headers().get(http::header::UPGRADE);
-    let websocket = upgrade.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if websocket {
-        let message = "WebSocket is not spoken here: use HTTP.";
-        return Err(Refusal::new(Word::WebsocketOff, message));
-    }
-    Ok(())
 }
 
 /// The record of a refused exchange is in the spool before the client hears of it. Who is answered

@@ -7,6 +7,7 @@ pub mod recorder;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use archive::segment::Clock;
 use archive::spool::desk::Desk;
@@ -14,6 +15,7 @@ use archive::spool::{Spool, State};
 use http::Request;
 use store::{Refusals, Store};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 use wire::price::PriceTable;
 
 use crate::config::{Bodies, WhenFull};
@@ -53,10 +55,10 @@ pub(crate) struct Books {
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     /// Nothing new is opened.
-    stopping: AtomicBool,
+    stopping: Arc<AtomicBool>,
     /// Who breaks off now is cut off by us.
-    cutting: AtomicBool,
-    refused: Mutex<Refused>,
+    cutting: Arc<AtomicBool>,
+    refused: Arc<Mutex<Refused>>,
 }
 
 /// By key and word: how often, and when last in milliseconds since 1970.
@@ -67,10 +69,31 @@ impl Ledger {
     pub fn new(spool: &Spool, options: Options, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(options.exchanges));
         let desk = spool.desk().clone();
-        let (stopping, cutting) = (AtomicBool::new(false), AtomicBool::new(false));
-        let refused = Mutex::default();
+        let (stopping, cutting, refused) = (Arc::default(), Arc::default(), Arc::default());
         let books = Arc::new(Books { desk, options, metrics, stopping, cutting, refused });
         Self { books, places, spool: spool.state().clone() }
+    }
+
+    /// The same books, kept in another way from now on.
+    #[must_use]
+    pub fn with(&self, prices: PriceTable, bodies: Bodies, when_full: WhenFull) -> Self {
+        let before = &self.books;
+        let options = Options {
+            prices,
+            bodies,
+            when_full,
+            node: before.options.node.clone(),
+            ..before.options
+        };
+        let books = Arc::new(Books {
+            desk: before.desk.clone(),
+            options,
+            metrics: before.metrics.clone(),
+            stopping: before.stopping.clone(),
+            cutting: before.cutting.clone(),
+            refused: before.refused.clone(),
+        });
+        Self { books, places: self.places.clone(), spool: self.spool.clone() }
     }
 
     /// Opens the record of an exchange, which takes its place among all. From here on a record is
@@ -93,6 +116,11 @@ impl Ledger {
         let place = self.places.clone().try_acquire_owned().map_err(|_| full())?;
         let account = Account::new(principal, endpoint, request, arrival, &self.books.options.node);
         Ok(Recorder::new(self.books.clone(), place, account))
+    }
+
+    /// The name and time of an exchange that begins now.
+    pub fn arrival(&self) -> Arrival {
+        Arrival { id: Uuid::now_v7(), time: (self.books.options.clock)(), at: Instant::now() }
     }
 
     /// Counts a refusal that leaves no record, and for which key it was.

@@ -21,8 +21,16 @@ pub struct Metrics {
     unrecorded: Counter,
     open: Gauge,
     connections: Gauge,
+    sockets: Gauge,
     buffered: Gauge,
     bad_connections: Counter,
+    reloads: Family<ReloadLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabel {
+    what: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,8 +60,10 @@ impl Default for Metrics {
             unrecorded: Counter::default(),
             open: Gauge::default(),
             connections: Gauge::default(),
+            sockets: Gauge::default(),
             buffered: Gauge::default(),
             bad_connections: Counter::default(),
+            reloads: Family::default(),
         };
         metrics.register();
         metrics
@@ -72,9 +82,16 @@ impl Metrics {
         to.register("unrecorded", "Exchanges that went on without a record", unrecorded);
         to.register("exchanges_open", "Exchanges under way", self.open.clone());
         to.register("connections_open", "Connections from clients", self.connections.clone());
+        to.register(
+            "sockets_open",
+            "WebSockets between clients and upstream",
+            self.sockets.clone(),
+        );
         to.register("buffered_bytes", "Memory that request bodies hold", self.buffered.clone());
         let bad = self.bad_connections.clone();
         to.register("connections_bad", "Connections ended for what they sent", bad);
+        let reloads = self.reloads.clone();
+        to.register("reloads", "What was read again under way, and whether it was taken", reloads);
     }
 
     /// The text that Prometheus reads; so much memory is held by request bodies now.
@@ -133,6 +150,18 @@ impl Metrics {
 
     pub(crate) fn disconnected(&self) {
         self.connections.dec();
+    }
+
+    pub(crate) fn reloaded(&self, what: &'static str, outcome: &'static str) {
+        self.reloads.get_or_create(&ReloadLabel { what, outcome }).inc();
+    }
+
+    pub(crate) fn socket_opened(&self) {
+        self.sockets.inc();
+    }
+
+    pub(crate) fn socket_closed(&self) {
+        self.sockets.dec();
     }
 
     pub(crate) fn bad_connection(&self) {

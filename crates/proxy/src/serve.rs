@@ -1,11 +1,16 @@
 //! The team gateway: builds all parts, listens, and brings everything to a good end.
 
 pub mod connection;
+pub mod doors;
+pub mod peer;
+pub mod reload;
 pub mod route;
+pub mod socket;
 pub mod stream;
+pub mod terms;
+pub mod tls;
 
 use std::fs::{File, TryLockError};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,24 +19,23 @@ use anyhow::{Context, Result, bail};
 use archive::publish::Publisher;
 use archive::spool::{self, Spool};
 use store::Store;
+use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::price::PriceTable;
 
 use crate::clock;
+use crate::config::listen::Listen;
 use crate::config::{Config, Wrong};
-use crate::exchange::Proxy;
 use crate::exchange::auth::Auth;
-use crate::exchange::endpoint::Endpoints;
-use crate::exchange::limit::Limits;
 use crate::exchange::screen::Screen;
-use crate::exchange::tap::Manner;
-use crate::exchange::upstream::Upstream;
 use crate::ledger::{Ledger, Options};
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
-use connection::{Doors, Listening};
+use doors::{Doors, Listening};
+use reload::{Reader, Watch};
 use route::Site;
+use terms::{Lasting, Read, Terms};
 
 /// How often open exchanges learn of switched-off keys: well within the promised second.
 const KEY_WATCH: Duration = Duration::from_millis(250);
@@ -49,6 +53,7 @@ const SEAL_BYTES: u64 = 16 << 20;
 /// A running gateway.
 pub struct Gateway {
     site: Arc<Site>,
+    lasting: Arc<Lasting>,
     listening: Listening,
     store: Arc<dyn Store>,
     background: Background,
@@ -66,72 +71,77 @@ struct Background {
 impl Gateway {
     /// Builds everything and listens.
     pub async fn start(config: &Config) -> Result<Self> {
+        // What can be wrong without touching anything comes first.
+        let read = Read::new(config, None)?;
         make_data_folder(&config.data)?;
         let lock = lock(&config.data)?;
         let store = store(config).await?;
         let derived = Derived::from(&config.secret)?;
-        let key = config.upstream.key.resolve().context("the setting upstream.key")?;
-        let upstream = Upstream::new(&config.upstream, &key)?;
-        let auth = Auth::new(store.clone(), derived).await?;
-        let doors = Doors::bind(&config.listen, &config.admin_listen).await?;
+        let auth = Arc::new(Auth::new(store.clone(), derived).await?);
+        let doors = Doors::bind(config).await?;
         let metrics = Arc::new(Metrics::default());
-        let (ledger, spool, publisher) = ledger(config, metrics.clone()).await?;
-        let proxy = Proxy {
-            endpoints: Endpoints::new(&config.endpoints),
-            auth,
-            limits: Limits::new(config.limits.exchanges_per_key),
-            screen: Screen::new(config.max_body, config.max_buffered, config.client.body_timeout),
-            upstream,
-            ledger,
-            manner: Arc::new(Manner {
-                idle_timeout: config.upstream.idle_timeout,
-                contact: config.contact.clone(),
-                closing: CancellationToken::new(),
-            }),
-        };
-        let site = Arc::new(Site::new(proxy, metrics, &config.cors_origins));
+        let (ledger, spool, publisher) = ledger(config, &read.prices, metrics.clone()).await?;
+        let screen = Screen::new(config.max_body, config.max_buffered, config.client.body_timeout);
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
+        let connections = TaskTracker::new();
+        let lasting = Lasting { auth, ledger, screen, connections, draining, closing };
+        let terms = Terms::new(config, read, &lasting);
+        let site = Arc::new(Site::new(terms, metrics, lasting.connections.clone()));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let background = Background { tasks, stop, spool, publisher };
-        background.start(&site, &store);
+        let lasting = Arc::new(lasting);
+        background.start(&lasting, &site, &store);
         let listening = doors.open(&site, config);
-        Ok(Self { site, listening, store, background, _lock: lock })
+        Ok(Self { site, lasting, listening, store, background, _lock: lock })
+    }
+
+    /// Reads its configuration again whenever it has changed, or somebody asks for it.
+    pub fn watch(&self, watch: Watch, asked: Signal) {
+        let Background { tasks, stop, .. } = &self.background;
+        let reader = Reader::new(watch, self.site.clone(), self.lasting.clone());
+        tasks.spawn(reader.run(asked, stop.clone()));
     }
 
     /// Where it listens for clients.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Listen] {
         &self.listening.clients
     }
 
     /// Where it listens for operators, if elsewhere.
-    pub fn operators_addresses(&self) -> &[SocketAddr] {
+    pub fn operators_addresses(&self) -> &[Listen] {
         &self.listening.operators
     }
 
     /// Whether there is no key yet.
     pub fn has_no_key(&self) -> bool {
-        self.site.proxy.auth.key_count() == 0
+        self.lasting.auth.key_count() == 0
+    }
+
+    /// How long open exchanges may go on after the order to stop, as it is configured by now.
+    pub fn drain_timeout(&self) -> Duration {
+        self.site.terms().drain_timeout
     }
 
     /// Takes nothing new, lets open exchanges end within `drain`, writes and seals everything.
     ///
     /// While they end the sockets stay open, so that whoever asks hears that this one is stopping.
     pub async fn stop(self, drain: Duration) -> Result<()> {
-        let Self { site, listening, store, background, _lock } = self;
+        let Self { site, lasting, listening, store, background, _lock } = self;
         site.drain();
         let all_ended = async {
-            while !site.proxy.ledger.is_idle() {
+            while !lasting.ledger.is_idle() {
                 tokio::time::sleep(LOOK).await;
             }
         };
         if tokio::time::timeout(drain, all_ended).await.is_err() {
             tracing::warn!("exchanges are cut off: they did not end within the drain timeout");
         }
-        site.proxy.manner.closing.cancel();
-        listening.close(LAST_WORDS, || site.proxy.ledger.cut()).await;
+        lasting.closing.cancel();
+        listening.close(LAST_WORDS, || lasting.ledger.cut()).await;
         background.stop.cancel();
         background.tasks.close();
         background.tasks.wait().await;
-        let flushed = site.proxy.ledger.flush(&*store).await;
+        let flushed = lasting.ledger.flush(&*store).await;
         // Whatever became of the counts, the records are written.
         let write_all = move || {
             background.spool.close();
@@ -143,18 +153,19 @@ impl Gateway {
 }
 
 impl Background {
-    fn start(&self, site: &Arc<Site>, store: &Arc<dyn Store>) {
-        let (watched, stop) = (site.clone(), self.stop.clone());
+    fn start(&self, lasting: &Arc<Lasting>, site: &Arc<Site>, store: &Arc<dyn Store>) {
+        let (watched, stop) = (lasting.clone(), self.stop.clone());
         self.tasks.spawn(every(KEY_WATCH, stop, async move || {
-            if let Err(error) = watched.proxy.auth.refresh().await {
+            if let Err(error) = watched.auth.refresh().await {
                 tracing::error!(%error, "the store cannot be read");
             }
         }));
         let (swept, stop) = (site.clone(), self.stop.clone());
-        self.tasks.spawn(every(SWEEP, stop, async move || swept.proxy.upstream.sweep()));
-        let (flushed, store, stop) = (site.clone(), store.clone(), self.stop.clone());
+        let sweep = async move || swept.terms().proxy.upstream.sweep();
+        self.tasks.spawn(every(SWEEP, stop, sweep));
+        let (flushed, store, stop) = (lasting.clone(), store.clone(), self.stop.clone());
         self.tasks.spawn(every(FLUSH, stop, async move || {
-            if let Err(error) = flushed.proxy.ledger.flush(&*store).await {
+            if let Err(error) = flushed.ledger.flush(&*store).await {
                 tracing::warn!(%error, "counts of refusals cannot be written, they are kept");
             }
         }));
@@ -177,7 +188,11 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(store)
 }
 
-async fn ledger(config: &Config, metrics: Arc<Metrics>) -> Result<(Ledger, Spool, Publisher)> {
+async fn ledger(
+    config: &Config,
+    prices: &PriceTable,
+    metrics: Arc<Metrics>,
+) -> Result<(Ledger, Spool, Publisher)> {
     let folder = config.archive.spool.clone();
     let fresh = hex(&random::<4>()?);
     let node = spool::node_name(&folder, || fresh)?;
@@ -197,7 +212,7 @@ async fn ledger(config: &Config, metrics: Arc<Metrics>) -> Result<(Ledger, Spool
     let publisher = Publisher::start(folder, objects, spool.state().clone())?;
     let options = Options {
         node,
-        prices: prices(config.prices.as_deref())?,
+        prices: prices.clone(),
         bodies: config.archive.bodies,
         when_full: config.archive.when_full,
         exchanges,

@@ -1,8 +1,8 @@
 //! From a request to its answer.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
-use http::{Request, Response, StatusCode, header, request::Parts};
+use http::{Request, Response, header, request::Parts};
 use hyper::body::Incoming;
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
     route::Route,
     script::{Script, delivery::Quirk},
     seed::Ids,
+    server::Tasks,
+    socket,
     state::{Seen, State},
 };
 
@@ -50,9 +52,14 @@ impl From<Problem> for Failure {
 
 /// Answers a request, or has its connection closed.
 pub(crate) async fn answer(
-    state: &State,
+    state: Arc<State>,
+    tasks: &Tasks,
     request: Request<Incoming>,
 ) -> Result<Response<Playback>, Dropped> {
+    if socket::is_asked(&request) {
+        return socket::open(state, tasks, request).await;
+    }
+    let state = state.as_ref();
     let (head, body) = request.into_parts();
     let route = Route::of(&head.method, head.uri.path());
     let body = match body::receive(route, body).await {
@@ -61,7 +68,7 @@ pub(crate) async fn answer(
         Err(Failure::Refused(problem)) => return Ok(Reply::problem(&problem).into_response()),
     };
     if let Route::Own(own) = route {
-        return Ok(observe::answer(state, own).into_response());
+        return Ok(observe::answer(state, own, &body.bytes).into_response());
     }
     let ids = state.open(Seen::new(&head, &body), &body.bytes);
     let call = Call { state, head: &head, body: &body, ids };
@@ -87,7 +94,7 @@ impl Call<'_> {
 
     /// Operations without a model; only the header may script them.
     async fn plain(&self, route: Route<'_>) -> Result<Reply, Failure> {
-        let script = Script::read(&self.head.headers, "")?;
+        let script = Script::read(self.state, &self.head.headers, "")?;
         hold(&script).await?;
         let reply = match script.refusal.reply() {
             Some(refused) => refused,
@@ -106,9 +113,6 @@ impl Call<'_> {
             Route::Response(id) => {
                 let made = self.state.made(id).ok_or_else(|| Problem::no_response(id))?;
                 Ok(Json::made(made))
-            }
-            Route::Socket if self.head.headers.contains_key(header::UPGRADE) => {
-                Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "Use HTTP."))
             }
             Route::Responses
             | Route::Chat
@@ -132,7 +136,8 @@ impl Call<'_> {
             .done()
     }
 
-    fn authorise(&self) -> Result<(), Problem> {
+    /// Refuses another bearer than the one expected.
+    pub(crate) fn authorise(&self) -> Result<(), Problem> {
         let bearer = self.bearer();
         match &self.state.key {
             Some(key) if *key != bearer => Err(Problem::unauthorized(bearer)),

@@ -36,6 +36,17 @@ pub(crate) struct Ask<'a> {
     pub(crate) asked: Asked,
 }
 
+/// What is known of a conversation when it goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Thread {
+    /// The last user message, which holds the words.
+    prompt: String,
+    /// The tools that may be called.
+    tools: Vec<Tool>,
+    /// Bytes of all text asked and answered.
+    text_bytes: u64,
+}
+
 /// A tool that may be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tool {
@@ -70,6 +81,24 @@ impl<'a> Ask<'a> {
         Ok(Self { fields, model, prompt, tool_output, tools, effort, asked })
     }
 
+    /// Goes on with a conversation: what was said before need not be said again.
+    pub(crate) fn join(&mut self, thread: Thread) {
+        if self.prompt.is_empty() {
+            self.prompt = thread.prompt;
+        }
+        if self.tools.is_empty() {
+            self.tools = thread.tools;
+        }
+        self.asked.text_bytes += thread.text_bytes;
+        self.asked.input_bytes += thread.text_bytes;
+    }
+
+    /// The conversation as a later request finds it, with so many bytes answered.
+    pub(crate) fn thread(&self, answered_bytes: u64) -> Thread {
+        let text_bytes = self.asked.input_bytes + answered_bytes;
+        Thread { prompt: self.prompt.clone(), tools: self.tools.clone(), text_bytes }
+    }
+
     /// Whether the answer is asked for as a stream.
     pub(crate) fn stream(&self) -> bool {
         self.fields.is_true("stream")
@@ -85,8 +114,10 @@ fn weigh(fields: &Fields<'_>, dialect: Dialect, input: &Value, tools: &Value) ->
     let raw = fields.raw(name).map_or("", |raw| raw.get());
     let head: Vec<u8> = raw.bytes().take(1024).collect();
     let key = fields.text("prompt_cache_key").map_or(head, String::into_bytes);
+    let input_bytes = text_bytes(input);
     Asked {
-        text_bytes: text_bytes(input) + text_bytes(&instructions) + text_bytes(tools),
+        text_bytes: input_bytes + text_bytes(&instructions) + text_bytes(tools),
+        input_bytes,
         cache_key: Seed::of(&key).key(),
     }
 }

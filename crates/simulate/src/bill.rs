@@ -108,6 +108,8 @@ impl Usage {
 pub(crate) struct Asked {
     /// Bytes of all text in input, instructions and tools.
     pub(crate) text_bytes: u64,
+    /// Those of them in the input, which a later request may follow.
+    pub(crate) input_bytes: u64,
     /// Requests with the same key share a prompt cache.
     pub(crate) cache_key: u64,
 }

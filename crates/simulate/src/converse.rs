@@ -18,7 +18,7 @@ use crate::{
 /// Plays the model. The exchange is billed before the first byte of its answer.
 pub(crate) async fn converse(call: &Call<'_>, dialect: Dialect) -> Result<Reply, Failure> {
     let ask = Ask::read(&call.body.bytes, dialect)?;
-    let script = Script::read(&call.head.headers, &ask.prompt)?;
+    let script = Script::read(call.state, &call.head.headers, &ask.prompt)?;
     let turn = play(call, &ask, &script, dialect);
     answer::hold(&script).await?;
     let spoken = || speak(call, &ask, &turn, &script);
@@ -28,7 +28,7 @@ pub(crate) async fn converse(call: &Call<'_>, dialect: Dialect) -> Result<Reply,
 }
 
 /// Lets the model act, counts and bills.
-fn play(call: &Call<'_>, ask: &Ask<'_>, script: &Script, dialect: Dialect) -> Turn {
+pub(crate) fn play(call: &Call<'_>, ask: &Ask<'_>, script: &Script, dialect: Dialect) -> Turn {
     let Act { items, end, written } = act::act(ask, script, &call.ids);
     let free = script.refuses() || matches!(end, End::Failed { .. }) && !script.counts.given();
     let usage = (!free).then(|| {
@@ -81,7 +81,7 @@ fn speak(call: &Call<'_>, ask: &Ask<'_>, turn: &Turn, script: &Script) -> Result
         Dialect::Responses => responses::events::events(ask, turn),
         Dialect::Chat => chat::events(ask, turn),
     };
-    Ok(Reply::stream(playback::plan(events, &script.delivery, call.state.pace)))
+    Ok(Reply::stream(playback::plan(&events, &script.delivery, call.state.pace)))
 }
 
 fn whole(ask: &Ask<'_>, turn: &Turn) -> Result<Json, Problem> {

@@ -20,7 +20,7 @@ pub(crate) async fn embed(call: &Call<'_>) -> Result<Reply, Failure> {
     let model = fields.text("model").ok_or_else(|| Problem::missing("model"))?;
     fields.raw("input").ok_or_else(|| Problem::missing("input"))?;
     let input = fields.value("input");
-    let script = Script::read(&call.head.headers, input.as_str().unwrap_or_default())?;
+    let script = Script::read(call.state, &call.head.headers, input.as_str().unwrap_or_default())?;
     let usage = count(&input, &script);
     call.charge(Billed {
         response_id: call.ids.id("emb-", 0),
@@ -39,7 +39,8 @@ fn count(input: &Value, script: &Script) -> Usage {
     if script.refuses() {
         return Usage::default();
     }
-    let asked = Asked { text_bytes: text_bytes(input), cache_key: 0 };
+    let input_bytes = text_bytes(input);
+    let asked = Asked { text_bytes: input_bytes, input_bytes, cache_key: 0 };
     Usage::count(&asked, 0, &Written { text_bytes: 0, reasoning_tokens: 0 }, &script.counts)
 }
 

@@ -24,6 +24,11 @@ impl Event {
         Self { name: None, data }
     }
 
+    /// What it says.
+    pub(crate) fn data(&self) -> &str {
+        &self.data
+    }
+
     /// The event as it goes over the wire.
     pub(crate) fn frame(&self, delivery: &Delivery) -> Bytes {
         let end = line_end(delivery);

@@ -23,8 +23,16 @@
 //! | `cutbytes=N` `drop` | broken after N bytes of the body; before any |
 //! | `comment` `crlf` `noevent` `trailing` | departures from the usual event stream |
 //! | `nolength` `notype` `header="name: value"` | departures from the usual head |
+//! | `close=1008` `reason="…"` `fragment=N` `binary` | how a WebSocket closes; how it frames events |
+//! | `times=N` | all of it only for the first N requests with these words |
 //!
 //! Once a tool has answered, the model goes on with text; the other words hold for each request.
+//!
+//! `GET /v1/responses` opens a WebSocket. The words above hold for each message on it; an error is
+//! an `error` frame, a comment a ping. The header `x-simulate-socket`, or where there is none what
+//! was posted to `/simulate/socket`, has words for the connection: those for errors, `delay` and
+//! `drop` refuse the upgrade; `deflate=on|fresh|off` `ping=20ms` `limit=N` hold once it is open.
+//!
 //! `GET /simulate/bill`, `GET /simulate/requests` and `POST /simulate/reset` observe it.
 
 mod act;
@@ -50,6 +58,7 @@ mod script;
 mod seed;
 mod server;
 mod shell;
+mod socket;
 mod speak;
 mod state;
 mod turn;

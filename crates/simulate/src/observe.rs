@@ -4,11 +4,12 @@ use crate::{
     json::{Json, Object},
     reply::Reply,
     route::Own,
+    script::Script,
     state::State,
 };
 
 /// Answers one of the simulator's own operations.
-pub(crate) fn answer(state: &State, own: Own) -> Reply {
+pub(crate) fn answer(state: &State, own: Own, body: &[u8]) -> Reply {
     Reply::json(match own {
         Own::Bill => bill(state),
         Own::Requests => Json::of(state.seen()),
@@ -16,7 +17,18 @@ pub(crate) fn answer(state: &State, own: Own) -> Reply {
             state.reset();
             Object::new().done()
         }
+        Own::Socket => return socket(state, body),
     })
+}
+
+/// Keeps words for the sockets to come, if they are understood.
+fn socket(state: &State, body: &[u8]) -> Reply {
+    let words = String::from_utf8_lossy(body).into_owned();
+    if let Err(problem) = Script::of_words(&words) {
+        return Reply::problem(&problem);
+    }
+    state.tell_sockets(words);
+    Reply::json(Object::new().done())
 }
 
 fn bill(state: &State) -> Json {

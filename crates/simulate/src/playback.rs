@@ -33,23 +33,33 @@ pub(crate) enum Step {
 /// Time for the server to write out what it was given before the connection breaks.
 const FLUSH: Duration = Duration::from_millis(5);
 
-/// Plans a stream of events.
-pub(crate) fn plan(events: Vec<Event>, delivery: &Delivery, pace: Duration) -> Vec<Step> {
-    let count = events.len();
+/// Plans a stream of server-sent events.
+pub(crate) fn plan(events: &[Event], delivery: &Delivery, pace: Duration) -> Vec<Step> {
+    let frames = events.iter().map(|event| event.frame(delivery)).collect();
+    plan_frames(frames, |text| event::comment(text, delivery), delivery, pace)
+}
+
+/// Plans a stream of events, each framed already; and how to frame a comment.
+pub(crate) fn plan_frames(
+    frames: Vec<Bytes>,
+    comment: impl Fn(&'static str) -> Bytes,
+    delivery: &Delivery,
+    pace: Duration,
+) -> Vec<Step> {
+    let count = frames.len();
     let mut steps = vec![Step::Wait(delivery.first)];
-    for (index, event) in events.into_iter().enumerate() {
-        let frame = event.frame(delivery);
+    for (index, frame) in frames.into_iter().enumerate() {
         if let Some(end) = stop(delivery, index, &frame) {
             steps.extend(end);
             return steps;
         }
         steps.extend((index > 0).then_some(Step::Wait(delivery.pace.unwrap_or(pace))));
-        let ping = delivery.has(Quirk::Comment).then(|| event::comment("ping", delivery));
+        let ping = delivery.has(Quirk::Comment).then(|| comment("ping"));
         steps.extend(ping.map(Step::Send));
         steps.push(Step::Send(frame));
     }
     steps.extend(stop(delivery, count, &Bytes::new()).unwrap_or_default());
-    let trailing = delivery.has(Quirk::Trailing).then(|| event::comment("trailing", delivery));
+    let trailing = delivery.has(Quirk::Trailing).then(|| comment("trailing"));
     steps.extend(trailing.map(Step::Send));
     steps
 }

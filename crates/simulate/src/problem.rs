@@ -88,14 +88,41 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large.")
     }
 
+    /// What stands before is not known here.
+    pub(crate) fn no_previous(id: &str) -> Self {
+        let message = format!("Previous response with id '{id}' not found.");
+        let problem = Self::new(StatusCode::BAD_REQUEST, message);
+        Self { param: Some("previous_response_id"), ..problem.code("previous_response_not_found") }
+    }
+
+    /// The WebSocket has been open for too long.
+    pub(crate) fn socket_limit() -> Self {
+        let message = "Responses websocket connection limit reached (60 minutes). Create a new \
+                       websocket connection to continue.";
+        let code = "websocket_connection_limit_reached";
+        Self::new(StatusCode::BAD_REQUEST, message).code(code)
+    }
+
+    /// A message of a WebSocket that asks for nothing.
+    pub(crate) fn no_event() -> Self {
+        let message = "Invalid event: expected a JSON text of type 'response.create'.";
+        let problem = Self::new(StatusCode::BAD_REQUEST, message);
+        Self { param: Some("type"), ..problem }
+    }
+
     /// The error as JSON, in the API's order.
     pub(crate) fn json(&self) -> Json {
-        let error = Object::new()
+        Object::new().json("error", &self.error()).done()
+    }
+
+    /// What the error says, in the API's order.
+    pub(crate) fn error(&self) -> Json {
+        Object::new()
             .with("message", &self.message)
             .with("type", &self.kind)
             .with("param", self.param)
-            .with("code", &self.code);
-        Object::new().json("error", &error.done()).done()
+            .with("code", &self.code)
+            .done()
     }
 }
 

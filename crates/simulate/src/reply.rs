@@ -43,6 +43,11 @@ impl Reply {
         Self::of(StatusCode::OK, "text/event-stream; charset=utf-8", steps)
     }
 
+    /// The change to another protocol.
+    pub(crate) fn switching(headers: HeaderMap) -> Self {
+        Self { status: StatusCode::SWITCHING_PROTOCOLS, headers, steps: Vec::new(), length: None }
+    }
+
     fn of(status: StatusCode, kind: &'static str, steps: Vec<Step>) -> Self {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
         Self { status, headers, steps, length: None }

@@ -38,6 +38,8 @@ pub(crate) enum Own {
     Requests,
     /// `POST /simulate/reset`
     Reset,
+    /// `POST /simulate/socket`
+    Socket,
 }
 
 impl<'a> Route<'a> {
@@ -47,6 +49,7 @@ impl<'a> Route<'a> {
             ("GET", "/simulate/bill") => return Self::Own(Own::Bill),
             ("GET", "/simulate/requests") => return Self::Own(Own::Requests),
             ("POST", "/simulate/reset") => return Self::Own(Own::Reset),
+            ("POST", "/simulate/socket") => return Self::Own(Own::Socket),
             _ => {}
         }
         let mut segments = path.rsplit('/').filter(|segment| !segment.is_empty());

@@ -56,13 +56,15 @@ async fn connection(stream: TcpStream, state: Arc<State>, tasks: Tasks) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let tasks_of_service = tasks.clone();
     let service = service_fn(move |request| {
         let state = Arc::clone(&state);
-        async move { answer(&state, request).await }
+        let tasks = tasks_of_service.clone();
+        async move { answer(state, &tasks, request).await }
     });
     // Answers are a function of the requests: no clock, so no date.
     let mut builder = Builder::new(tasks);
     builder.http1().timer(TokioTimer::new()).auto_date_header(false);
     builder.http2().timer(TokioTimer::new()).auto_date_header(false);
-    let _ended = builder.serve_connection(TokioIo::new(stream), service).await;
+    let _ended = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
 }

@@ -1,7 +1,7 @@
 //! What the simulator remembers from one request to the next.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,6 +10,7 @@ use http::request::Parts;
 use serde::Serialize;
 
 use crate::{
+    ask::Thread,
     bill::{Asked, Bill, Billed, Cache},
     body::Received,
     seed::{Ids, Seed},
@@ -30,7 +31,10 @@ struct Memory {
     bill: Bill,
     seen: VecDeque<Seen>,
     made: VecDeque<(String, String)>,
+    threads: VecDeque<(String, Thread)>,
     cache: Cache,
+    sockets: String,
+    scripted: HashMap<u64, u64>,
 }
 
 /// How many requests and responses are kept.
@@ -51,14 +55,20 @@ pub(crate) struct Seen {
 impl Seen {
     /// Notes a request.
     pub(crate) fn new(head: &Parts, body: &Received) -> Self {
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
         let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
+        let headers = headers.collect();
+        Self { headers, ..Self::message(head, body, head.method.as_str()) }
+    }
+
+    /// Notes a message of a WebSocket that was opened with this head.
+    pub(crate) fn message(head: &Parts, body: &Received, method: &str) -> Self {
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let start: Vec<u8> = body.bytes.iter().copied().take(800).collect();
         Self {
-            method: head.method.to_string(),
+            method: method.to_owned(),
             path: path.to_owned(),
-            headers: headers.collect(),
+            headers: Vec::new(),
             body_length: body.length,
             body_start: String::from_utf8_lossy(&start).chars().take(200).collect(),
         }
@@ -103,6 +113,39 @@ impl State {
         let memory = self.memory();
         let found = memory.made.iter().find(|(made, _)| made == id);
         found.map(|(_, response)| response.clone())
+    }
+
+    /// Remembers a conversation by the id of its last response.
+    pub(crate) fn follow(&self, id: String, thread: Thread) {
+        push(&mut self.memory().threads, (id, thread));
+    }
+
+    /// The conversation that ended with this response.
+    pub(crate) fn thread(&self, id: &str) -> Option<Thread> {
+        let memory = self.memory();
+        let found = memory.threads.iter().rev().find(|(last, _)| last == id);
+        found.map(|(_, thread)| thread.clone())
+    }
+
+    /// Words for the sockets to come.
+    pub(crate) fn tell_sockets(&self, words: String) {
+        self.memory().sockets = words;
+    }
+
+    /// The words for sockets that bring none of their own.
+    pub(crate) fn told_sockets(&self) -> String {
+        self.memory().sockets.clone()
+    }
+
+    /// How many requests came before with this script.
+    pub(crate) fn scripted(&self, text: &str) -> u64 {
+        let mut memory = self.memory();
+        if memory.scripted.len() > KEPT {
+            memory.scripted.clear();
+        }
+        let count = memory.scripted.entry(Seed::of(text.as_bytes()).key()).or_default();
+        *count += 1;
+        *count - 1
     }
 
     /// A copy of the bill.

@@ -30,9 +30,15 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(desk: Arc<Desk>, stop: Arc<AtomicBool>, next_number: u64) -> Self {
-        let mut keeper =
-            Self { desk, stop, next_number, stuck: None, seen: 0, patient_until: Instant::now() };
+    pub(super) fn new(desk: Arc<Desk>, stop: Arc<AtomicBool>) -> Self {
+        let mut keeper = Self {
+            desk,
+            stop,
+            next_number: 0,
+            stuck: None,
+            seen: 0,
+            patient_until: Instant::now(),
+        };
         // Before anybody appends; where that fails, the desk refuses, and it is tried again.
         keeper.begin_if_none();
         keeper

@@ -7,22 +7,22 @@ use std::path::Path;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::Options;
 use super::growing::{Growing, seal};
 use crate::Error;
 use crate::frame::Opening;
 use crate::journal::{Draft, Entry, Noted, split};
 use crate::record::{Outcome, Record, Source};
-use crate::segment::{FULL, GROWING, list, number};
+use crate::segment::{Clock, FULL, GROWING, list, number};
 use crate::underway::Underway;
 
-/// Cuts off half-written entries, closes what was under way, seals every journal.
+/// Cuts off half-written entries, closes what was under way, seals every journal. A journal that is
+/// made for that is called by the name of the node.
 ///
-/// Returns the number of the next journal. A crash in here loses and doubles nothing: a closing
-/// that was appended is found by the next recovery, one that was not is appended then.
-pub(super) fn recover(options: &Options) -> Result<u64, Error> {
-    let published = Underway::load(&options.folder)?;
-    let left = list(&options.folder, &[GROWING, FULL])?;
+/// A crash in here loses and doubles nothing: a closing that was appended is found by the next
+/// recovery, one that was not is appended then.
+pub(super) fn recover(folder: &Path, node: &str, clock: Clock) -> Result<(), Error> {
+    let published = Underway::load(folder)?;
+    let left = list(folder, &[GROWING, FULL])?;
     let begun = published.exchanges.into_values().map(|begun| begun.opening);
     let mut underway: BTreeMap<String, Opening> =
         begun.map(|opening| (opening.record.id.clone(), opening)).collect();
@@ -45,14 +45,15 @@ pub(super) fn recover(options: &Options) -> Result<u64, Error> {
     let names = left.iter().map(|(name, _)| name).chain([&published.after]);
     let next = names.filter_map(|name| number(name)).max().map_or(0, |last| last + 1);
     if !underway.is_empty() {
-        close_all(options, next, underway)?;
+        let journal = Growing::begin(folder, node, next, clock())?;
+        close_all(journal, underway, clock)?;
     }
-    for (_, path) in list(&options.folder, &[GROWING])? {
+    for (_, path) in list(folder, &[GROWING])? {
         let synced = OpenOptions::new().write(true).open(&path).and_then(|file| file.sync_all());
         synced.map_err(Error::disk(format!("syncing {}", path.display())))?;
         seal(&path)?;
     }
-    Ok(next + 1)
+    Ok(())
 }
 
 /// Notes which exchanges this journal opens and closes; returns the length of its whole entries.
@@ -75,18 +76,17 @@ fn note(bytes: &[u8], underway: &mut BTreeMap<String, Opening>) -> u64 {
 }
 
 fn close_all(
-    options: &Options,
-    number: u64,
+    mut journal: Growing,
     underway: BTreeMap<String, Opening>,
+    clock: Clock,
 ) -> Result<(), Error> {
-    let now = (options.clock)();
+    let now = clock();
     let mut draft = Draft::default();
     for opening in underway.into_values() {
         let record = ended(opening.record, now);
         draft.push(&Entry::Close { record: &record, response: None }, Bytes::new());
     }
-    let mut journal = Growing::begin(&options.folder, &options.node, number, now)?;
-    journal.append(&draft, options.clock)?;
+    journal.append(&draft, clock)?;
     journal.seal()
 }
 

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::folders::list_all;
 use super::{Options, Spool, Sync};
-use crate::Error;
 use crate::frame::{RequestHead, ResponseHead, Side};
 use crate::journal::{Draft, Entry};
 use crate::read::{Exchange, Found, Reader};
 use crate::record::{Outcome, Record, Source};
 use crate::segment::{FULL, GROWING};
-use crate::underway::Underway;
 use bytes::Bytes;
 use jiff::civil::date;
 use object_store::memory::InMemory;
@@ -125,7 +124,7 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
     close(&spool, 1, b"answer one").await;
     open(&spool, 3, b"three").await;
     close(&spool, 2, b"answer two").await;
-    let (name, path) = crate::segment::list(folder.path(), &[GROWING]).unwrap().remove(0);
+    let (name, path) = list_all(folder.path(), &[GROWING]).unwrap().remove(0);
     let bytes = std::fs::read(path).unwrap();
     let entries = crate::journal::split(&bytes);
     let ends: Vec<u64> = entries.iter().map(|entry| entry.offset + entry.length()).collect();
@@ -145,12 +144,13 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
             _ => &[("1", Outcome::Complete), ("2", Outcome::Complete), ("3", Outcome::Failed)],
         };
         let crashed = tempfile::tempdir().unwrap();
-        let file = format!("{name}{GROWING}");
-        std::fs::write(crashed.path().join(file), &bytes[..cut]).unwrap();
+        let writer = crashed.path().join("cafe0001w0");
+        std::fs::create_dir(&writer).unwrap();
+        std::fs::write(writer.join(format!("{name}{GROWING}")), &bytes[..cut]).unwrap();
         let objects = Arc::new(InMemory::new());
         let reader = Reader::new(crashed.path().to_owned(), objects.clone());
         for _ in 0..2 {
-            super::recover::recover(&options(crashed.path())).unwrap();
+            super::recover::recover(&writer, "cafe0001w0", options(crashed.path()).clock).unwrap();
             let found = outcomes(&reader).await;
             let found: Vec<_> = found.iter().map(|(id, outcome)| (id.as_str(), *outcome)).collect();
             assert_eq!(found, expected, "cut at {cut}");
@@ -192,12 +192,11 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
         assert_eq!(reader.exchange(&found[1]).await.unwrap().request_body, b"two");
         crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
     }
-    assert_eq!(Underway::load(folder.path()).unwrap().exchanges.len(), 0);
 }
 
 /// Waits until what was appended is sealed.
 async fn sealed(spool: &Spool, folder: &Path) {
-    while crate::segment::list(folder, &[GROWING])
+    while list_all(folder, &[GROWING])
         .unwrap()
         .iter()
         .any(|(_, path)| std::fs::metadata(path).is_ok_and(|growing| growing.len() > 0))
@@ -215,7 +214,7 @@ async fn a_journal_that_was_published_and_is_still_there_is_not_counted_twice() 
     sealed(&spool, folder.path()).await;
     close(&spool, 1, b"answer").await;
     closed(spool).await;
-    let journals = crate::segment::list(folder.path(), &[FULL]).unwrap();
+    let journals = list_all(folder.path(), &[FULL]).unwrap();
     assert!(journals.len() >= 2);
     let (_, last) = journals.last().unwrap();
     let bytes = std::fs::read(last).unwrap();
@@ -265,11 +264,48 @@ async fn entries_of_many_threads_are_whole() {
     }
 }
 
+/// Folders and files in the spool, of all writers.
+fn left(root: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names.into_iter().map(|name| name.into_string().unwrap()).collect()
+}
+
 #[tokio::test]
-async fn a_spool_has_one_writer() {
+async fn writers_share_a_spool_each_in_a_folder_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
+    let objects = Arc::new(InMemory::new());
+    let reader = Reader::new(folder.path().to_owned(), objects.clone());
     let first = Spool::open(options(folder.path())).unwrap();
-    assert!(matches!(Spool::open(options(folder.path())), Err(Error::Locked(_))));
+    open(&first, 1, b"one").await;
+    open(&first, 2, b"two").await;
+
+    // The second leaves alone what the first has under way, and both are read.
+    let second = Spool::open(options(folder.path())).unwrap();
+    open(&second, 3, b"three").await;
+    close(&second, 3, b"answer three").await;
+    close(&first, 1, b"answer one").await;
+    assert_eq!(left(folder.path()), ["cafe0001w0", "cafe0001w1"]);
+    let end = |id: &str, outcome| (id.to_owned(), outcome);
+    let ends = [end("1", Outcome::Complete), end("3", Outcome::Complete)];
+    assert_eq!(outcomes(&reader).await, ends);
+    let found = all(&reader).await;
+    assert_eq!(reader.exchange(&found[1]).await.unwrap().request_body, b"three");
+
+    // The first goes and leaves one open: whoever is still there brings it to an end.
     closed(first).await;
-    closed(Spool::open(options(folder.path())).unwrap()).await;
+    let state = second.state().clone();
+    state.folders.recover_left().unwrap();
+    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    state.folders.remove_empty().unwrap();
+    let ends = [ends[0].clone(), end("2", Outcome::Failed), ends[1].clone()];
+    assert_eq!(outcomes(&reader).await, ends);
+    assert_eq!(left(folder.path()), ["cafe0001w1"]);
+
+    closed(second).await;
+    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    state.folders.remove_empty().unwrap();
+    assert_eq!(outcomes(&reader).await, ends);
+    assert_eq!(left(folder.path()), Vec::<String>::new());
 }

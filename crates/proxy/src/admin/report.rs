@@ -8,6 +8,7 @@ use archive::record::{Outcome, Record};
 use archive::segment::day_of;
 use jiff::civil::Date;
 use serde::Serialize;
+use wire::attribution::RequestKind;
 use wire::price::usd;
 
 /// What the rows of a report stand for.
@@ -71,6 +72,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// The sum of all rows.
     pub total: Row,
+    /// Records read, with those that count as no request.
+    pub records: u64,
 }
 
 /// A line of a report.
@@ -85,7 +88,7 @@ pub struct Row {
 /// What is counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Sums {
-    /// Exchanges.
+    /// Exchanges, but for those that only made a socket ready.
     pub requests: u64,
     /// Of them, those that did not end complete.
     pub errors: u64,
@@ -112,11 +115,12 @@ pub struct Sums {
 /// Reads the records of these days and adds them up.
 pub async fn report(reader: &Reader, days: (Date, Date), by: By) -> Result<Report> {
     let mut groups: HashMap<Option<String>, Sums> = HashMap::new();
-    let mut total = Row::default();
+    let (mut total, mut records) = (Row::default(), 0);
     reader
         .records(days, &mut |found| {
             groups.entry(by.of(&found.record)).or_default().add(&found.record);
             total.sums.add(&found.record);
+            records += 1;
         })
         .await?;
     let mut rows: Vec<Row> = groups.into_iter().map(|(group, sums)| Row { group, sums }).collect();
@@ -126,13 +130,14 @@ pub async fn report(reader: &Reader, days: (Date, Date), by: By) -> Result<Repor
         let rank = |row: &Row| (row.sums.cost_nanos, row.sums.total_tokens, row.sums.requests);
         rows.sort_by(|one, other| rank(other).cmp(&rank(one)).then(one.group.cmp(&other.group)));
     }
-    Ok(Report { days, by, rows, total })
+    Ok(Report { days, by, rows, total, records })
 }
 
 impl Sums {
     fn add(&mut self, record: &Record) {
-        self.requests += 1;
-        self.errors += u64::from(record.outcome != Outcome::Complete);
+        let asks = record.request_kind != RequestKind::Prewarm.as_str();
+        self.requests += u64::from(asks);
+        self.errors += u64::from(asks && record.outcome != Outcome::Complete);
         self.input_tokens += record.input_tokens;
         self.cached_input_tokens += record.cached_input_tokens;
         self.output_tokens += record.output_tokens;
@@ -140,7 +145,7 @@ impl Sums {
         self.total_tokens += record.total_tokens;
         self.cost_nanos += record.cost_usd.as_deref().map_or(0, nanos);
         self.unpriced_requests += u64::from(!record.priced);
-        if let Some(model) = model(record) {
+        if let Some(model) = model(record).filter(|_| asks) {
             *self.models.entry(model.to_owned()).or_default() += 1;
         }
     }

@@ -10,7 +10,7 @@ use super::output::line;
 use crate::config::layer::Layers;
 use crate::config::setting::{Kind, schema};
 use crate::config::{Config, Flags, Wrong};
-use crate::serve::prices;
+use crate::serve::{prices, tls};
 
 /// Check, show or describe the configuration.
 #[derive(Debug, clap::Args)]
@@ -45,6 +45,7 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
         Command::Check { resolve: false } => {
             let config = common.settings(Flags::new())?;
             prices(config.prices.as_deref())?;
+            config.tls.as_ref().map(tls::read).transpose()?;
             Ok(writeln!(std::io::stderr(), "the configuration is right")?)
         }
         Command::Show => show(common),

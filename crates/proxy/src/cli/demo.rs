@@ -19,6 +19,7 @@ use super::stop_asked;
 use crate::admin::keys::{Keys, Order};
 use crate::admin::report::{By, report};
 use crate::clock;
+use crate::config::listen::Listen;
 use crate::config::reference::SecretRef;
 use crate::config::{Config, Flags};
 use crate::secret::{Derived, hex, random};
@@ -59,7 +60,8 @@ async fn tour(args: &Args) -> Result<()> {
     .await?;
     let config = configure(&folder, simulator.address())?;
     let gateway = Gateway::start(&config).await?;
-    let address = *gateway.addresses().first().context("the gateway has no address")?;
+    let address = gateway.addresses().iter().find_map(Listen::tcp);
+    let address = address.context("the gateway has no address")?;
     step("1", "A simulated OpenAI API and the gateway are up, on this machine alone")?;
     line(&format!(
         "    upstream  http://{}/v1   takes only the organisation's key",

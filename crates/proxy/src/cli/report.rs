@@ -71,7 +71,7 @@ pub fn print(report: &Report, format: Format) -> Result<()> {
     let sums = &report.total.sums;
     line(&format!(
         "codex-proxy usage | {from} to {to} (UTC) | {} records, {} errors",
-        sums.requests, sums.errors
+        report.records, sums.errors
     ))?;
     line("")?;
     let mut listing = rows(report);

@@ -3,10 +3,13 @@
 use std::io::Write;
 
 use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, stop_asked};
+use crate::config::listen::Listen;
 use crate::config::{Config, Flags};
 use crate::serve::Gateway;
+use crate::serve::reload::Watch;
 
 /// Run the team gateway.
 #[derive(Debug, clap::Args)]
@@ -14,7 +17,7 @@ use crate::serve::Gateway;
   OPENAI_API_KEY=sk-... codex-proxy serve --listen 0.0.0.0:8080")]
 pub struct Args {
     /// Where to listen; may be given several times
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT|unix:PATH")]
     listen: Vec<String>,
     /// Base address of the OpenAI API
     #[arg(long, value_name = "URL")]
@@ -28,11 +31,11 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
         flags.push(("listen", args.listen.join(",")));
     }
     flags.extend(args.upstream_url.clone().map(|url| ("upstream.url", url)));
-    let config = common.settings(flags)?;
+    let (config, watch) = Watch::read(common.origin(flags))?;
     #[cfg(unix)]
     allow_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(&config))
+    runtime.block_on(serve(&config, watch))
 }
 
 /// Takes as many open files as the system lets us: a connection each way is two, and the usual
@@ -47,24 +50,28 @@ fn allow_connections() {
     }
 }
 
-async fn serve(config: &Config) -> Result<()> {
+async fn serve(config: &Config, watch: Watch) -> Result<()> {
     // Watched before anything listens: an early signal must not be lost.
     let asked = stop_asked();
+    let reload_asked = signal(SignalKind::hangup())?;
     let gateway = Gateway::start(config).await?;
+    gateway.watch(watch, reload_asked);
     say(&greeting(&gateway, config))?;
     asked.await?;
     say("stopping: open exchanges may end, then everything is written")?;
-    gateway.stop(config.drain_timeout).await?;
+    let drain = gateway.drain_timeout();
+    gateway.stop(drain).await?;
     say("stopped")
 }
 
 fn greeting(gateway: &Gateway, config: &Config) -> String {
     let mut lines = Vec::new();
     for address in gateway.addresses() {
-        lines.push(format!("codex-proxy listens on http://{address}"));
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        lines.push(format!("codex-proxy listens on {}", url(scheme, address)));
     }
     for address in gateway.operators_addresses() {
-        lines.push(format!("  for operators http://{address}"));
+        lines.push(format!("  for operators {}", url("http", address)));
     }
     lines.push(format!("  forwards to   {}", config.upstream.url));
     lines.push(format!("  data folder   {}", config.data.display()));
@@ -83,6 +90,13 @@ fn greeting(gateway: &Gateway, config: &Config) -> String {
         ));
     }
     lines.join("\n")
+}
+
+fn url(scheme: &str, at: &Listen) -> String {
+    match at {
+        Listen::Tcp(address) => format!("{scheme}://{address}"),
+        Listen::Unix(_) => at.to_string(),
+    }
 }
 
 fn say(text: &str) -> Result<()> {

@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 use toml_edit::{Document, Item, TableLike};
 
 use super::Flags;
+use super::listen::Listen;
 use super::reference::SecretRef;
 use super::setting::{Kind, SETTINGS, find, variable};
 use super::value::{Value, parse};
 
 /// Names that configure where configuration is, and so are no settings.
-const CONFIG_VARIABLE: &str = "CODEX_PROXY_CONFIG";
-const DEFAULT_FILE: &str = "codex-proxy.toml";
+pub(super) const CONFIG_VARIABLE: &str = "CODEX_PROXY_CONFIG";
+/// The file that is read where none is named.
+pub(super) const DEFAULT_FILE: &str = "codex-proxy.toml";
 
 /// Something that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +86,12 @@ impl Layers {
             let flag = format!("--{}", path.replace(['.', '_'], "-"));
             self.set_text(path, text, &flag);
         }
+    }
+
+    /// Settings that have another value than in these layers.
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let all = SETTINGS.iter().map(|setting| setting.path);
+        all.filter(|path| self.value(path) != other.value(path)).collect()
     }
 
     /// Where the value of a setting came from.
@@ -210,9 +218,16 @@ impl Layers {
         }
     }
 
-    pub(super) fn addresses(&self, path: &str) -> Vec<SocketAddr> {
+    pub(super) fn addresses(&self, path: &str) -> Vec<Listen> {
         match self.value(path) {
             Some(Value::Addresses(addresses)) => addresses.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn networks(&self, path: &str) -> Vec<IpNet> {
+        match self.value(path) {
+            Some(Value::Networks(networks)) => networks.clone(),
             _ => Vec::new(),
         }
     }
@@ -226,6 +241,10 @@ impl Layers {
 
     pub(super) fn count(&self, path: &str) -> usize {
         usize::try_from(self.bytes(path)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn mode(&self, path: &str) -> u32 {
+        u32::try_from(self.bytes(path)).unwrap_or(0)
     }
 
     pub(super) fn duration(&self, path: &str) -> Duration {

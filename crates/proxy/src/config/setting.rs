@@ -11,10 +11,14 @@ pub enum Kind {
     Origins,
     /// `METHOD PATH` or `PATH`, at least one.
     Endpoints,
-    /// `HOST:PORT`, at least one.
+    /// `HOST:PORT` or `unix:PATH`, at least one.
     Listen,
-    /// `HOST:PORT`, several.
+    /// `HOST:PORT` or `unix:PATH`, several.
     Addresses,
+    /// Who may open a file, in octal digits.
+    Mode,
+    /// Networks as `10.0.0.0/8`, or single addresses; several.
+    Networks,
     /// `http://` or `https://` with a host.
     Url,
     /// An amount of memory: `64MiB`.
@@ -38,7 +42,12 @@ impl Kind {
     pub fn is_list(self) -> bool {
         matches!(
             self,
-            Self::Texts | Self::Origins | Self::Endpoints | Self::Listen | Self::Addresses
+            Self::Texts
+                | Self::Origins
+                | Self::Endpoints
+                | Self::Listen
+                | Self::Addresses
+                | Self::Networks
         )
     }
 
@@ -77,26 +86,33 @@ const fn setting(
 use serde_json::{Map, Value, json};
 
 use Kind::{
-    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Listen, Origins, Path, Reference,
-    Text, Texts, Url,
+    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Listen, Mode, Networks, Origins,
+    Path, Reference, Text, Texts, Url,
 };
 
 /// All settings, in the order in which they are shown.
 #[rustfmt::skip] // A table reads best as one.
 pub const SETTINGS: &[Setting] = &[
     setting("data", Path, "codex-proxy-data", "the folder of everything this installation owns"),
-    setting("listen", Listen, "127.0.0.1:8080", "where the gateway listens"),
+    setting("listen", Listen, "127.0.0.1:8080", "where the gateway listens: `HOST:PORT` or `unix:PATH`"),
     setting("admin_listen", Addresses, "", "where health and metrics are served; unset: on `listen`"),
+    setting("socket_mode", Mode, "0600", "who may connect to a Unix socket of `listen`, as a file's mode"),
+    setting("proxy_protocol", Networks, "", "load balancers whose connections begin with a PROXY header, as networks or addresses"),
+    setting("trusted_proxies", Networks, "", "proxies whose `x-forwarded-for` names the client, as networks or addresses"),
     setting("contact", Text, "", "whom a refusal tells the developer to ask"),
     setting("endpoints", Endpoints, "*", "open endpoints below /v1, as `POST /v1/responses` or `/v1/models*`"),
     setting("cors_origins", Origins, "", "origins that browsers may ask from; `*`: any"),
-    setting("websocket", Choice(&["off"]), "off", "whether WebSocket is spoken; off: an upgrade is answered 426"),
-    setting("max_body", Bytes, "64MiB", "largest request body"),
+    setting("websocket", Choice(&["on", "off"]), "on", "whether WebSocket is spoken; off: an upgrade is answered 426"),
+    setting("max_body", Bytes, "64MiB", "largest request body, or message of a WebSocket"),
     setting("max_buffered", Bytes, "512MiB", "all request bodies in memory together"),
     setting("drain_timeout", Duration, "20s", "how long open exchanges may go on after the order to stop"),
     setting("secret", Reference, "", "what key hashes are made with; unset: secret.key in the data folder"),
     setting("spool", Path, "", "folder on local disk that feeds the archive; unset: spool in the data folder"),
     setting("prices", Path, "", "a price table instead of the built-in one"),
+    setting("tls.certificate", Path, "", "PEM file with the certificate that clients are shown, and its chain; unset: no TLS"),
+    setting("tls.key", Path, "", "PEM file with the certificate's private key"),
+    setting("tls.client_ca", Path, "", "PEM file with the authorities whose client certificates are taken; unset: none is asked"),
+    setting("tls.client_auth", Choice(&["required", "optional"]), "required", "whether a client must show a certificate"),
     setting("client.head_timeout", Duration, "2m", "longest wait for a request's head, also between requests"),
     setting("client.body_timeout", Duration, "1m", "longest wait between two pieces of a request's body"),
     setting("client.read_timeout", Duration, "5m", "longest wait for a client that does not read what was sent"),
@@ -115,6 +131,23 @@ pub const SETTINGS: &[Setting] = &[
     setting("archive.when_full", Choice(&["refuse", "proceed"]), "refuse", "what happens when no record can be written"),
     setting("archive.seal_after", Duration, "1m", "how long a journal of the spool grows"),
     setting("screen.action", Choice(&["off"]), "off", "what is done about secrets in requests"),
+];
+
+/// Settings that hold from start to end: a change of them needs a restart.
+pub const FIXED: &[&str] = &[
+    "data",
+    "listen",
+    "admin_listen",
+    "socket_mode",
+    "max_buffered",
+    "secret",
+    "spool",
+    "limits.exchanges",
+    "limits.connections",
+    "store.url",
+    "archive.url",
+    "archive.sync",
+    "archive.seal_after",
 ];
 
 /// The setting of this name.
@@ -161,11 +194,11 @@ fn property(setting: &Setting) -> Value {
         Choice(words) => drop(property.insert("enum".to_owned(), json!(words))),
         Count => property.extend([entry("type", "integer"), ("minimum".to_owned(), json!(1))]),
         Bytes => drop(property.insert("type".to_owned(), json!(["string", "integer"]))),
-        Texts | Addresses | Endpoints | Listen | Origins => {
+        Texts | Addresses | Endpoints | Listen | Networks | Origins => {
             property.insert("type".to_owned(), json!(["array", "string"]));
             property.insert("items".to_owned(), json!({ "type": "string" }));
         }
-        Text | Url | Duration | Path | Reference | Engine(_) => {
+        Text | Url | Duration | Path | Mode | Reference | Engine(_) => {
             property.extend([entry("type", "string")]);
         }
     }
@@ -184,13 +217,18 @@ fn entry(name: &str, text: &str) -> (String, Value) {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{SETTINGS, schema, variable};
+    use super::{FIXED, SETTINGS, find, schema, variable};
 
     #[test]
     fn environment_names_do_not_collide() {
         let names: HashSet<String> = SETTINGS.iter().map(|s| variable(s.path)).collect();
         assert_eq!(names.len(), SETTINGS.len());
         assert!(!names.contains("CODEX_PROXY_CONFIG"));
+    }
+
+    #[test]
+    fn what_is_fixed_is_a_setting() {
+        assert!(FIXED.iter().all(|path| find(path).is_some()));
     }
 
     #[test]

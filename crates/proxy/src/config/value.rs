@@ -1,26 +1,29 @@
 //! From the text of a setting to its value.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 
+use super::listen::{self, Listen};
 use super::reference::SecretRef;
 use super::setting::Kind;
 
 /// A proven value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// For [`Kind::Text`], [`Kind::Choice`] and [`Kind::Engine`].
     Text(String),
     /// For lists of texts.
     Texts(Vec<String>),
     /// For [`Kind::Addresses`] and [`Kind::Listen`].
-    Addresses(Vec<SocketAddr>),
+    Addresses(Vec<Listen>),
+    /// For [`Kind::Networks`].
+    Networks(Vec<IpNet>),
     /// For [`Kind::Url`].
     Url(Uri),
-    /// For [`Kind::Bytes`] and [`Kind::Count`].
+    /// For [`Kind::Bytes`], [`Kind::Count`] and [`Kind::Mode`].
     Number(u64),
     /// For [`Kind::Duration`].
     Duration(Duration),
@@ -36,8 +39,11 @@ pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, Vec<Str
         Kind::Texts => Ok(Value::Texts(each(texts, plain)?)),
         Kind::Origins => Ok(Value::Texts(each(texts, origin)?)),
         Kind::Endpoints => some(texts).and_then(|()| each(texts, endpoint)).map(Value::Texts),
-        Kind::Listen => some(texts).and_then(|()| each(texts, address)).map(Value::Addresses),
-        Kind::Addresses => each(texts, address).map(Value::Addresses),
+        Kind::Listen => some(texts)
+            .and_then(|()| each(texts, |text| listen::parse(text, base)))
+            .map(Value::Addresses),
+        Kind::Addresses => each(texts, |text| listen::parse(text, base)).map(Value::Addresses),
+        Kind::Networks => each(texts, network).map(Value::Networks),
         _ => match texts {
             [text] => one(kind, text, base).map_err(|what| vec![what]),
             _ => Err(vec!["takes one value, not a list".to_owned()]),
@@ -51,6 +57,7 @@ fn one(kind: Kind, text: &str, base: &Path) -> Result<Value, String> {
         Kind::Bytes => bytes(text).map(Value::Number),
         Kind::Duration => duration(text).map(Value::Duration),
         Kind::Count => count(text).map(Value::Number),
+        Kind::Mode => mode(text).map(Value::Number),
         Kind::Path if text.trim().is_empty() => Err("is empty: write a path".to_owned()),
         Kind::Path => Ok(Value::Path(base.join(text))),
         Kind::Reference => reference(text, base).map(Value::Reference),
@@ -62,6 +69,7 @@ fn one(kind: Kind, text: &str, base: &Path) -> Result<Value, String> {
         | Kind::Origins
         | Kind::Endpoints
         | Kind::Listen
+        | Kind::Networks
         | Kind::Addresses => plain(text).map(Value::Text),
     }
 }
@@ -110,13 +118,9 @@ fn endpoint(text: &str) -> Result<String, String> {
     Err(format!("`{text}` is no endpoint: write POST /v1/responses, /v1/models* or *"))
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let text = if text.starts_with(':') {
-        format!("0.0.0.0{text}")
-    } else {
-        text.replace("localhost:", "127.0.0.1:")
-    };
-    text.parse().map_err(|_| format!("`{text}` is no address: write HOST:PORT, as 127.0.0.1:8080"))
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+    network.map_err(|_| format!("`{text}` is no network: write 10.0.0.0/8, or an address"))
 }
 
 fn url(text: &str) -> Result<Uri, String> {
@@ -151,6 +155,12 @@ fn count(text: &str) -> Result<u64, String> {
         .ok()
         .filter(|count| (1..=1 << 32).contains(count))
         .ok_or_else(|| format!("`{text}` is no count: write a whole number from 1 on"))
+}
+
+fn mode(text: &str) -> Result<u64, String> {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u64::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+    mode.ok_or_else(|| format!("`{text}` is no mode: write octal digits, as 0600 or 0660"))
 }
 
 fn reference(text: &str, base: &Path) -> Result<SecretRef, String> {

@@ -195,6 +195,20 @@ impl Refusal {
         format!("data: {}\n\n", self.body())
     }
 
+    /// The refusal as a message of a WebSocket.
+    pub fn socket_message(&self) -> String {
+        let mut message = serde_json::json!({
+            "type": "error",
+            "status": self.word.status().as_u16(),
+        });
+        if let (Some(message), serde_json::Value::Object(body)) =
+            (message.as_object_mut(), self.body())
+        {
+            message.extend(body);
+        }
+        message.to_string()
+    }
+
     fn body(&self) -> serde_json::Value {
         serde_json::json!({ "error": {
             "message": self.message,

@@ -3,6 +3,8 @@
 //! Secrets are not looked for yet; the proof that a request came through here is what `forward`
 //! takes already.
 
+pub mod message;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use crate::ledger::recorder::Copier;
 const GRAIN: usize = 64 << 10;
 
 /// Inspects requests before they leave.
+#[derive(Clone)]
 pub struct Screen {
     max_body: u64,
     grains: usize,
@@ -78,6 +81,12 @@ impl Screen {
         let grains = usize::try_from(max_buffered).unwrap_or(usize::MAX).div_ceil(GRAIN);
         let grains = grains.min(Semaphore::MAX_PERMITS);
         Self { max_body, grains, buffers: Arc::new(Semaphore::new(grains)), body_timeout }
+    }
+
+    /// The same memory for bodies under other bounds of a single one.
+    #[must_use]
+    pub fn with(&self, max_body: u64, body_timeout: Duration) -> Self {
+        Self { max_body, body_timeout, ..self.clone() }
     }
 
     /// Bytes that request bodies hold now, in whole grains.

@@ -14,12 +14,12 @@ use http::{HeaderMap, Response, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::CancellationToken;
 use wire::coding::Decoder;
 use wire::meter::Shape;
 
 use super::endpoint::Operation;
 use super::limit::Permit;
+use super::manner::Manner;
 use super::refusal::{Refusal, Word};
 use super::upstream::body::UpstreamBody;
 use super::upstream::{Answer, BoxError};
@@ -36,28 +36,6 @@ pub enum Body {
     Whole(Full<Bytes>),
     /// The upstream's.
     Tapped(Box<Tap>),
-}
-
-/// How answers are tapped.
-#[derive(Debug)]
-pub struct Manner {
-    /// Longest silence of an upstream in the middle of an answer.
-    pub idle_timeout: Duration,
-    /// Whom a refusal tells the developer to ask.
-    pub contact: Option<String>,
-    /// Fires when the gateway ends and cuts what is still open.
-    pub closing: CancellationToken,
-}
-
-impl Manner {
-    /// Waits for what ends an exchange from our side: its key, or the gateway.
-    pub async fn interrupted(&self, key_ended: &CancellationToken) -> Refusal {
-        tokio::select! {
-            biased;
-            () = key_ended.cancelled() => Refusal::key_ended(),
-            () = self.closing.cancelled() => Refusal::busy("This proxy is stopping."),
-        }
-    }
 }
 
 /// The upstream's body while it passes.

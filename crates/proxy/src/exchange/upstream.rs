@@ -9,15 +9,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response, StatusCode, Uri, Version};
+use hyper::upgrade::Upgraded;
 use redact::secret::Secret;
 
 use super::auth::{Credential, Principal};
+use super::endpoint::Endpoint;
 use super::limit::Permit;
+use super::manner::Manner;
 use super::refusal::{Refusal, Word};
-use super::screen::Screened;
+use super::screen::{Buffered, Screened, ScreenedBody};
 use super::sent::{BodyError, RequestBody, body};
-use super::tap::Manner;
 use crate::config;
 use body::UpstreamBody;
 use dial::Dialer;
@@ -32,6 +34,14 @@ pub struct Answer {
     pub response: Response<UpstreamBody>,
     /// Held until the exchange has ended.
     pub permit: Permit,
+}
+
+/// What the upstream said to a handshake.
+pub enum Upgrade {
+    /// The head of its answer, and the connection that is a WebSocket now.
+    Done(http::response::Parts, Upgraded),
+    /// Any other answer.
+    Refused(Response<UpstreamBody>),
 }
 
 /// The upstream and the organisation's credential for it.
@@ -79,22 +89,57 @@ impl Upstream {
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
         let request = self.request(principal, screened)?;
-        let answer = tokio::time::timeout(self.first_byte_timeout, self.transport.send(request));
-        let response = tokio::select! {
-            biased;
-            refusal = manner.interrupted(&principal.live.ended) => return Err(refusal),
-            answer = answer => match answer {
-                Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(unanswered(&error)),
-                Err(_) => return Err(self.too_slow()),
-            },
-        };
+        let response = self.answer(request, principal, manner).await?;
         Ok(Answer { response: without_hop_by_hop(response), permit })
+    }
+
+    /// Asks for a WebSocket; gives up when the key ends or the time is over.
+    pub async fn upgrade(
+        &self,
+        permit: &Permit,
+        endpoint: &Endpoint,
+        handshake: &Request<()>,
+        manner: &Manner,
+    ) -> Result<Upgrade, Refusal> {
+        let principal = permit.principal();
+        let mut request = Request::new(body(ScreenedBody::Whole(Buffered::default())));
+        *request.uri_mut() = self.uri(&endpoint.path, handshake.uri().query())?;
+        *request.headers_mut() = self.headers(handshake.headers(), principal.credential);
+        *request.extensions_mut() = handshake.extensions().clone();
+        ask_for_socket(request.headers_mut());
+        let mut response = self.answer(request, principal, manner).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Upgrade::Refused(without_hop_by_hop(response)));
+        }
+        let connection = hyper::upgrade::on(&mut response).await.map_err(|error| {
+            let message = format!("The upstream's connection did not become a WebSocket: {error}.");
+            Refusal::new(Word::UpstreamUnreachable, message)
+        })?;
+        Ok(Upgrade::Done(without_hop_by_hop(response).into_parts().0, connection))
     }
 
     /// Lets go of kept connections that are of no use any more.
     pub fn sweep(&self) {
         self.transport.sweep();
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    async fn answer(
+        &self,
+        request: Request<RequestBody>,
+        principal: &Principal,
+        manner: &Manner,
+    ) -> Result<Response<UpstreamBody>, Refusal> {
+        let answer = tokio::time::timeout(self.first_byte_timeout, self.transport.send(request));
+        tokio::select! {
+            biased;
+            refusal = manner.interrupted(&principal.live.ended) => Err(refusal),
+            answer = answer => match answer {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(error)) => Err(unanswered(&error)),
+                Err(_) => Err(self.too_slow()),
+            },
+        }
     }
 
     fn request(
@@ -185,6 +230,20 @@ fn unanswered(error: &Unanswered) -> Refusal {
             let message = format!("The upstream ended the connection without an answer: {cause}.");
             Refusal::new(Word::UpstreamUnreachable, message)
         }
+    }
+}
+
+/// The hop's part of a handshake (RFC 6455 §4.1). Of the extensions those are offered whose messages
+/// can be read in passing.
+fn ask_for_socket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let extensions = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let extensions: Vec<&str> = extensions.filter_map(|text| text.to_str().ok()).collect();
+    let known = wire::websocket::offered(&extensions.join(","));
+    match known.and_then(|known| HeaderValue::try_from(known).ok()) {
+        Some(known) => drop(headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, known)),
+        None => drop(headers.remove(header::SEC_WEBSOCKET_EXTENSIONS)),
     }
 }
 

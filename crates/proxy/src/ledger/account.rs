@@ -114,6 +114,13 @@ impl Account {
         }
     }
 
+    /// Notes that the exchange is one of several on a connection.
+    pub(crate) fn in_socket(&mut self, connection: Uuid) {
+        self.record.connection_id = Some(connection.to_string());
+        self.record.transport = Transport::Ws;
+        self.operation = Operation::Responses;
+    }
+
     /// Notes what is asked, as the body tells.
     pub(crate) fn asked(&mut self, ask: Option<&Ask>, bytes: u64) {
         self.record.request_bytes = bytes;
@@ -144,8 +151,22 @@ impl Account {
         self.read_as(shape);
     }
 
+    /// Notes that messages of a WebSocket answer. Its handshake's status is none of the exchange's:
+    /// that is 200, unless a message names another.
+    pub(crate) fn answered_in_socket(&mut self, handshake: &http::response::Parts) {
+        self.record.status = Some(200);
+        let extensions = handshake.headers.get(http::header::SEC_WEBSOCKET_EXTENSIONS);
+        let compressed = extensions.and_then(|extensions| extensions.to_str().ok());
+        let compressed = compressed.filter(|agreed| agreed.contains("permessage-deflate"));
+        self.record.content_encoding = compressed.map(|_| "permessage-deflate".to_owned());
+        let headers = stored_headers(&handshake.headers);
+        self.response = Some(ResponseHead { status: handshake.status.as_u16(), headers });
+        self.read_as(Shape::ResponsesMessages);
+    }
+
     fn read_as(&mut self, shape: Shape) {
-        self.ends_with_event = matches!(shape, Shape::ResponsesEvents | Shape::ChatEvents);
+        self.ends_with_event =
+            matches!(shape, Shape::ResponsesEvents | Shape::ResponsesMessages | Shape::ChatEvents);
         self.meter = Meter::new(shape);
     }
 
@@ -177,11 +198,13 @@ impl Account {
             self.attribute(None);
         }
         let reading = self.meter.reading();
+        self.record.status = reading.error_status.or(self.record.status);
         (self.record.outcome, self.record.source) = self.outcome(end, &reading);
         if let End::Refused(word) = end {
             self.record.refusal = Some(word.as_str().to_owned());
-            let told = self.record.status.unwrap_or(word.status().as_u16());
-            self.record.status = Some(told);
+            // Over HTTP the status may have been sent before; in a socket each message has its own.
+            let sent = self.record.status.filter(|_| self.record.transport != Transport::Ws);
+            self.record.status = Some(sent.unwrap_or(word.status().as_u16()));
         }
         self.record.request_bytes += self.uploaded.swap(0, Ordering::Relaxed);
         self.record.upstream_model.clone_from(&reading.upstream_model);
@@ -243,7 +266,8 @@ impl Account {
     /// Whether the upstream may have worked for this: it got the request and did not refuse it.
     fn may_have_cost(&self) -> bool {
         let answered = self.response.as_ref().map(|response| response.status);
-        self.forwarded && answered.is_none_or(|status| (200..300).contains(&status))
+        // 101: in a WebSocket, which answers to all that is asked in it.
+        self.forwarded && answered.is_none_or(|status| matches!(status, 101 | 200..300))
     }
 
     /// What it cost. Never a zero for what is not known.

@@ -12,12 +12,14 @@ use archive::spool::desk::Receipt;
 use bytes::Bytes;
 use http::response;
 use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
 use wire::meter::Shape;
 
 use super::Books;
 use super::account::{Account, End, Expected};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
+use crate::exchange::screen::message::ScreenedMessage;
 use crate::exchange::screen::{Buffered, Screened, ScreenedBody};
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
@@ -76,6 +78,17 @@ impl Recorder {
         }
     }
 
+    /// Notes that the exchange is one of several on a connection.
+    pub fn in_socket(&mut self, connection: Uuid) {
+        self.account.in_socket(connection);
+    }
+
+    /// Notes what is asked by a message of a WebSocket.
+    pub fn asked_in_socket(&mut self, message: &ScreenedMessage) {
+        self.account.asked(message.ask.as_ref(), message.text.bytes.len() as u64);
+        self.question = message.text.clone();
+    }
+
     /// Brings the opening to the spool: before the first byte goes upstream.
     pub async fn request(&mut self) -> Result<(), Refusal> {
         if self.open().await.is_ok() {
@@ -106,6 +119,23 @@ impl Recorder {
     /// Notes the head of the answer and how its body is to be read.
     pub fn answered(&mut self, head: &response::Parts, shape: Shape, transport: Transport) {
         self.account.answered(head, shape, transport);
+    }
+
+    /// Notes that messages of a WebSocket answer, whose handshake was answered so. Only the first
+    /// call counts.
+    pub fn answered_in_socket(&mut self, handshake: &response::Parts) {
+        if self.account.response.is_none() {
+            self.account.answered_in_socket(handshake);
+        }
+    }
+
+    /// Notes that a message has ended; tells whether the exchange ends with it.
+    pub fn message_ended(&mut self) -> bool {
+        if self.books.options.bodies == Bodies::Full {
+            // Messages are kept as lines.
+            self.answer.push(b'\n');
+        }
+        self.account.meter.end_message()
     }
 
     /// What the request asked its answer to be.
@@ -149,7 +179,7 @@ impl Recorder {
         self.account.forwarded = false;
     }
 
-    /// Whether its opening is written: then it must have an end.
+    /// Whether its opening frame is written: then it must have an end.
     pub fn is_opened(&self) -> bool {
         self.opened
     }
@@ -159,6 +189,13 @@ impl Recorder {
         if self.place.take().is_some() {
             self.books.metrics.forgotten();
             self.books.count_refused(Some(self.account.record.key_id.clone()), Word::Busy);
+        }
+    }
+
+    /// Leaves no record: what looked like an exchange was the handshake of a WebSocket.
+    pub fn is_no_exchange(mut self) {
+        if self.place.take().is_some() {
+            self.books.metrics.forgotten();
         }
     }
 

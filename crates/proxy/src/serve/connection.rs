@@ -1,120 +1,50 @@
-//! Listening sockets, and the connections that come in on them.
+//! The connections that come in on a listening socket.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::route::{Door, Site};
+use super::peer::{Peer, announced};
+use super::route::{Caller, Door, Site};
+use super::socket::{Listener, Stream};
 use super::stream::ClientStream;
+use super::terms::Terms;
+use super::tls;
 use crate::config::Config;
+use crate::exchange::socket::Handover;
 
-/// Connections of operators at once: their door must stay open when the clients' is full.
-const OPERATORS: usize = 64;
 /// How often a connection is looked at that has sent less than tells its version.
 const LOOK: Duration = Duration::from_millis(20);
 /// RFC 9113 §3.4: what a client that speaks HTTP/2 sends first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Sockets that are bound, before anybody is let in.
-pub struct Doors {
-    listeners: Vec<(TcpListener, Door)>,
-}
-
-/// Sockets that are open.
-pub struct Listening {
-    /// Where it listens for clients.
-    pub clients: Vec<SocketAddr>,
-    /// Where it listens for operators, if elsewhere.
-    pub operators: Vec<SocketAddr>,
-    connections: TaskTracker,
-    /// Fires first: nothing new, and what is open ends when its exchange does.
-    closing: CancellationToken,
-    /// Fires last: what is still open is cut.
-    cut: CancellationToken,
-}
-
-impl Doors {
-    /// Binds the addresses for clients and, where there are any, for operators.
-    pub async fn bind(clients: &[SocketAddr], operators: &[SocketAddr]) -> Result<Self> {
-        let everyone = if operators.is_empty() { Door::Everyone } else { Door::Clients };
-        let clients = clients.iter().map(|address| (*address, everyone));
-        let operators = operators.iter().map(|address| (*address, Door::Operators));
-        let mut listeners = Vec::new();
-        for (address, door) in clients.chain(operators) {
-            let listener = TcpListener::bind(address).await;
-            let hint = "is another program there? choose another with --listen";
-            let listener = listener.with_context(|| format!("listening on {address} ({hint})"))?;
-            listeners.push((listener, door));
-        }
-        Ok(Self { listeners })
-    }
-
-    /// Lets clients in.
-    pub fn open(self, site: &Arc<Site>, config: &Config) -> Listening {
-        let connections = TaskTracker::new();
-        let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
-        let rooms =
-            [config.limits.connections, OPERATORS].map(|room| Arc::new(Semaphore::new(room)));
-        let [clients_room, operators_room] = rooms;
-        let (mut clients, mut operators) = (Vec::new(), Vec::new());
-        for (listener, door) in self.listeners {
-            let (addresses, room) = match door {
-                Door::Operators => (&mut operators, &operators_room),
-                Door::Everyone | Door::Clients => (&mut clients, &clients_room),
-            };
-            addresses.extend(listener.local_addr());
-            let host = Host {
-                site: site.clone(),
-                door,
-                protocols: Protocols::new(config, &connections),
-                room: room.clone(),
-                connections: connections.clone(),
-                closing: closing.clone(),
-                cut: cut.clone(),
-            };
-            connections.spawn(host.welcome(listener));
-        }
-        Listening { clients, operators, connections, closing, cut }
-    }
-}
-
-impl Listening {
-    /// Closes the sockets, gives connections so long to end by themselves, then cuts them.
-    pub async fn close(self, patience: Duration, before_cut: impl FnOnce()) {
-        self.closing.cancel();
-        self.connections.close();
-        if tokio::time::timeout(patience, self.connections.wait()).await.is_err() {
-            before_cut();
-            self.cut.cancel();
-            self.connections.wait().await;
-        }
-    }
-}
-
 /// Stands at one socket.
-struct Host {
-    site: Arc<Site>,
-    door: Door,
-    protocols: Protocols,
-    room: Arc<Semaphore>,
-    connections: TaskTracker,
-    closing: CancellationToken,
-    cut: CancellationToken,
+pub struct Host {
+    /// Answers.
+    pub site: Arc<Site>,
+    /// Who comes in here.
+    pub door: Door,
+    /// How many at once.
+    pub room: Arc<Semaphore>,
+    /// All connections, and what runs for them.
+    pub connections: TaskTracker,
+    /// Fires first: nothing new, and what is open ends when its exchange does.
+    pub closing: CancellationToken,
+    /// Fires last: what is still open is cut.
+    pub cut: CancellationToken,
 }
 
 impl Host {
-    async fn welcome(self, listener: TcpListener) {
+    /// Lets in whoever comes, while there is room.
+    pub async fn welcome(self, listener: Listener) {
         let host = Arc::new(self);
         loop {
             // No room: new connections wait in the kernel's queue, which is bounded too.
@@ -125,9 +55,9 @@ impl Host {
             };
             match host.closing.run_until_cancelled(listener.accept()).await {
                 None => return,
-                Some(Ok((stream, _))) => {
-                    let _ = stream.set_nodelay(true);
-                    host.connections.spawn(host.clone().attend(stream, room));
+                Some(Ok((stream, from))) => {
+                    let peer = from.map_or(Peer::Machine, Peer::from);
+                    host.connections.spawn(host.clone().attend(stream, peer, room));
                 }
                 Some(Err(error)) => {
                     // Out of descriptors, most likely: give others time to close theirs.
@@ -138,26 +68,75 @@ impl Host {
         }
     }
 
+    /// The connection as HTTP can be spoken on it, and who is at its other end.
+    async fn prepare(
+        &self,
+        stream: Stream,
+        peer: Peer,
+        terms: &Terms,
+    ) -> std::io::Result<(Stream, Peer)> {
+        // Socket files and operators' doors are for this machine and what watches it: there is
+        // neither a PROXY header nor TLS.
+        let mut stream = match stream {
+            Stream::Tcp(stream) if self.door != Door::Operators => stream,
+            other => return Ok((other, peer)),
+        };
+        let strangers = &self.site.strangers;
+        let mut client = peer;
+        if peer.is_in(&terms.proxy_protocol) {
+            let announced = Box::pin(announced(&mut stream)).await;
+            let named = announced.inspect_err(|_| strangers.tell(peer, "no PROXY header"))?;
+            client = named.unwrap_or(peer);
+        }
+        let Some(tls) = &terms.tls else { return Ok((Stream::Tcp(stream), client)) };
+        let secured = Box::pin(tls::secure(stream, tls.clone())).await;
+        let refused = |error: &std::io::Error| {
+            if tls::is_refusal(error) {
+                strangers.tell(client, "client certificate");
+            }
+        };
+        Ok((secured.inspect_err(refused)?, client))
+    }
+
     /// Speaks HTTP until the connection ends, or the gateway does.
-    async fn converse(&self, stream: TcpStream) -> hyper::Result<()> {
-        let version = self.closing.run_until_cancelled(self.protocols.version(&stream));
+    async fn converse(&self, stream: Stream, peer: Peer, terms: Arc<Terms>) -> hyper::Result<()> {
+        let protocols = &terms.protocols;
+        let version = self.closing.run_until_cancelled(protocols.version(&stream));
         let Some(Some(version)) = version.await else { return Ok(()) };
+        let caller = Caller { door: self.door, peer };
+        let socket = Arc::new(OnceLock::new());
         let service = service_fn(|request| {
-            let (site, cut) = (self.site.clone(), self.cut.clone());
-            let answer = Box::pin(site.answer(self.door, request));
-            async move { cut.run_until_cancelled_owned(answer).await.ok_or("the gateway ends") }
+            let (site, cut, socket) = (self.site.clone(), self.cut.clone(), socket.clone());
+            let answer = Box::pin(site.answer(caller, request));
+            async move {
+                let answer = cut.run_until_cancelled_owned(answer).await;
+                let mut answer = answer.ok_or("the gateway ends")?;
+                if let Some(handover) = answer.extensions_mut().remove::<Handover>() {
+                    let _ = socket.set(handover);
+                }
+                Ok::<_, &str>(answer)
+            }
         });
-        let stream = TokioIo::new(ClientStream::new(stream, self.protocols.read_timeout));
+        let stream = TokioIo::new(ClientStream::new(stream, protocols.read_timeout));
         match version {
             Version::One => {
-                let connection = self.protocols.http1.serve_connection(stream, service);
-                self.attend_to(connection, http1::Connection::graceful_shutdown).await
+                let connection = protocols.http1.serve_connection(stream, service);
+                let connection = connection.with_upgrades();
+                drop(terms);
+                self.attend_to(connection, http1::UpgradeableConnection::graceful_shutdown).await?;
             }
             Version::Two => {
-                let connection = self.protocols.http2.serve_connection(stream, service);
-                self.attend_to(connection, http2::Connection::graceful_shutdown).await
+                let connection = protocols.http2.serve_connection(stream, service);
+                drop(terms);
+                self.attend_to(connection, http2::Connection::graceful_shutdown).await?;
             }
         }
+        if let Some(socket) = socket.get().and_then(Handover::take) {
+            self.site.metrics.socket_opened();
+            self.cut.run_until_cancelled(Box::pin(socket.run())).await;
+            self.site.metrics.socket_closed();
+        }
+        Ok(())
     }
 
     async fn attend_to<C: Future<Output = hyper::Result<()>>>(
@@ -173,22 +152,34 @@ impl Host {
         self.cut.run_until_cancelled(connection).await.unwrap_or(Ok(()))
     }
 
-    async fn attend(self: Arc<Self>, stream: TcpStream, _room: OwnedSemaphorePermit) {
+    async fn attend(self: Arc<Self>, stream: Stream, peer: Peer, _room: OwnedSemaphorePermit) {
         let metrics = self.site.metrics.clone();
         metrics.connected();
-        if let Err(error) = self.converse(stream).await {
+        let terms = self.site.terms();
+        match self.prepare(stream, peer, &terms).await {
+            Ok((stream, peer)) => self.listen_to(stream, peer, terms).await,
+            Err(error) => {
+                metrics.bad_connection();
+                tracing::debug!(%error, "a connection ended before its first request");
+            }
+        }
+        metrics.disconnected();
+    }
+
+    async fn listen_to(&self, stream: Stream, peer: Peer, terms: Arc<Terms>) {
+        if let Err(error) = self.converse(stream, peer, terms).await {
             // Clients that leave in the middle are no news; clients that send rubbish are counted.
             if error.is_parse() {
-                metrics.bad_connection();
+                self.site.metrics.bad_connection();
             }
             tracing::debug!(%error, "a connection ended early");
         }
-        metrics.disconnected();
     }
 }
 
 /// The two protocols that are spoken.
-struct Protocols {
+#[derive(Clone)]
+pub struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<Tracked>,
     /// For a connection to say something, and for the head of a request.
@@ -214,7 +205,8 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tracked {
 }
 
 impl Protocols {
-    fn new(config: &Config, connections: &TaskTracker) -> Self {
+    /// As this configuration wants them; streams of HTTP/2 are run in `connections`.
+    pub fn new(config: &Config, connections: &TaskTracker) -> Self {
         let head_timeout = config.client.head_timeout;
         let mut http1 = http1::Builder::new();
         http1
@@ -232,7 +224,12 @@ impl Protocols {
     }
 
     /// Looks at what the client sends first, without taking it. None: it says nothing, or goes.
-    async fn version(&self, stream: &TcpStream) -> Option<Version> {
+    async fn version(&self, stream: &Stream) -> Option<Version> {
+        if let Stream::Tls(secured) = stream {
+            // RFC 9113 §3.3: over TLS it was agreed in the handshake.
+            let two = secured.get_ref().1.alpn_protocol() == Some(b"h2");
+            return Some(if two { Version::Two } else { Version::One });
+        }
         let look = async {
             let mut first = [0; PREFACE.len()];
             loop {

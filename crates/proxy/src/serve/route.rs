@@ -1,21 +1,22 @@
 //! What an address on our own sockets is for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use uuid::Uuid;
+use tokio_util::task::TaskTracker;
 
+use super::peer::{Peer, Strangers};
+use super::terms::Terms;
 use crate::clock;
 use crate::exchange::arrived::ClientBody;
 use crate::exchange::endpoint::is_api;
+use crate::exchange::exchange;
 use crate::exchange::tap::Body;
-use crate::exchange::{Proxy, exchange};
 use crate::ledger::account::Arrival;
 use crate::metrics::Metrics;
 
@@ -35,32 +36,61 @@ pub enum Door {
     Operators,
 }
 
+/// Who asks on a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// Through which door they came.
+    pub door: Door,
+    /// From where.
+    pub peer: Peer,
+}
+
 /// Everything that can be asked here.
 pub struct Site {
-    /// The gateway itself.
-    pub proxy: Proxy,
+    terms: RwLock<Arc<Terms>>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
-    origins: Vec<String>,
+    /// All connections, and what runs for them.
+    pub connections: TaskTracker,
+    /// Who proved nothing.
+    pub strangers: Strangers,
     draining: AtomicBool,
 }
 
 impl Site {
-    /// A site that browsers may ask from these origins.
-    pub fn new(proxy: Proxy, metrics: Arc<Metrics>, origins: &[String]) -> Self {
-        Self { proxy, metrics, origins: origins.to_vec(), draining: AtomicBool::new(false) }
+    /// A site with these terms, until it is given others.
+    pub fn new(terms: Terms, metrics: Arc<Metrics>, connections: TaskTracker) -> Self {
+        let terms = RwLock::new(Arc::new(terms));
+        let (strangers, draining) = (Strangers::default(), AtomicBool::new(false));
+        Self { terms, metrics, connections, strangers, draining }
+    }
+
+    /// From now on other terms hold for whatever begins.
+    pub fn put(&self, terms: Terms) {
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    /// What holds for whatever begins now.
+    pub fn terms(&self) -> Arc<Terms> {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on it is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.proxy.ledger.take_no_more();
+        let lasting = &self.terms().proxy;
+        lasting.ledger.take_no_more();
+        lasting.manner.draining.cancel();
     }
 
     /// Answers one request.
-    pub async fn answer(self: Arc<Self>, door: Door, request: Request<Incoming>) -> Response<Body> {
-        let for_clients = door != Door::Operators;
-        let for_operators = door != Door::Clients;
+    pub async fn answer(
+        self: Arc<Self>,
+        caller: Caller,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let for_clients = caller.door != Door::Operators;
+        let for_operators = caller.door != Door::Clients;
         if !has_one_host(&request) {
             return error(StatusCode::BAD_REQUEST, "A request has exactly one Host header.");
         }
@@ -68,18 +98,19 @@ impl Site {
             "/healthz" if for_operators => text(StatusCode::OK, "alive\n"),
             "/readyz" if for_operators => self.readiness(),
             "/metrics" if for_operators => self.numbers(),
-            _ if for_clients && is_api(request.uri()) => self.api(request).await,
+            _ if for_clients && is_api(request.uri()) => self.api(caller.peer, request).await,
             _ => error(StatusCode::NOT_FOUND, NOTHING_HERE),
         }
     }
 
-    async fn api(&self, request: Request<Incoming>) -> Response<Body> {
-        let arrival = Arrival { id: Uuid::now_v7(), time: clock::now(), at: Instant::now() };
-        let origin = self.allowed_origin(request.headers());
+    async fn api(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        let terms = self.terms();
+        let arrival = terms.proxy.ledger.arrival();
+        let origin = allowed_origin(&terms.origins, request.headers());
         let mut answer = if is_preflight(&request) {
             preflight(request.headers(), origin.as_ref())
         } else {
-            self.exchange(arrival, request).await
+            self.exchange(&terms, peer, arrival, request).await
         };
         let headers = answer.headers_mut();
         if let Ok(id) = HeaderValue::try_from(arrival.id.to_string()) {
@@ -94,14 +125,24 @@ impl Site {
         answer
     }
 
-    async fn exchange(&self, arrival: Arrival, request: Request<Incoming>) -> Response<Body> {
+    async fn exchange(
+        &self,
+        terms: &Terms,
+        peer: Peer,
+        arrival: Arrival,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let (head, body) = request.into_parts();
         let (body, unread) = ClientBody::new(&head.headers, body);
-        match exchange(&self.proxy, arrival, Request::from_parts(head, body)).await {
+        let client = peer.client(&head.headers, &terms.trusted_proxies);
+        match exchange(&terms.proxy, arrival, Request::from_parts(head, body)).await {
             Ok(answer) => answer,
             Err(refusal) => {
+                if refusal.word().status() == StatusCode::UNAUTHORIZED {
+                    self.strangers.tell(client, refusal.word().as_str());
+                }
                 unread.discard().await;
-                let contact = self.proxy.manner.contact.as_deref();
+                let contact = terms.proxy.manner.contact.as_deref();
                 let mut answer = refusal.with_contact(contact).response().map(whole);
                 date(answer.headers_mut());
                 answer
@@ -114,27 +155,26 @@ impl Site {
         if self.draining.load(Ordering::Relaxed) {
             return text(service, "draining\n");
         }
-        if !self.proxy.ledger.is_writable() {
+        if !self.terms().proxy.ledger.is_writable() {
             return text(service, "no record can be written\n");
         }
         text(StatusCode::OK, "ready\n")
     }
 
     fn numbers(&self) -> Response<Body> {
-        let mut answer =
-            Response::new(whole(self.metrics.text(self.proxy.screen.buffered()).into()));
+        let buffered = self.terms().proxy.screen.buffered();
+        let mut answer = Response::new(whole(self.metrics.text(buffered).into()));
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         answer
     }
+}
 
-    /// The origin of a browser's request, if browsers may ask from there.
-    fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let origin = headers.get(header::ORIGIN)?;
-        let allowed =
-            self.origins.iter().any(|one| one == "*" || one.as_bytes() == origin.as_bytes());
-        allowed.then(|| origin.clone())
-    }
+/// The origin of a browser's request, if browsers may ask from there.
+fn allowed_origin(origins: &[String], headers: &HeaderMap) -> Option<HeaderValue> {
+    let origin = headers.get(header::ORIGIN)?;
+    let allowed = origins.iter().any(|one| one == "*" || one.as_bytes() == origin.as_bytes());
+    allowed.then(|| origin.clone())
 }
 
 /// Fetch standard, "CORS-preflight request".

@@ -10,15 +10,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use super::socket::Stream;
 
 /// How hyper's own answers end. Answers of ours have a body, those of the upstream more headers.
 const UNEXPLAINED: &[u8] = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A client's connection.
 pub struct ClientStream {
-    stream: TcpStream,
+    stream: Stream,
     /// How long a client may leave what was sent unread.
     patience: Duration,
     /// Runs while the client does not read.
@@ -29,7 +30,7 @@ pub struct ClientStream {
 
 impl ClientStream {
     /// A connection whose client may leave what was sent unread for so long.
-    pub fn new(stream: TcpStream, patience: Duration) -> Self {
+    pub fn new(stream: Stream, patience: Duration) -> Self {
         Self { stream, patience, unread: None, pending: Vec::new() }
     }
 

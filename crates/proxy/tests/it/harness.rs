@@ -1,10 +1,12 @@
 //! A test language: an upstream, a gateway, a client, each in a line.
 
+pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod codex;
 pub(crate) mod gateway;
 pub(crate) mod recording;
 pub(crate) mod sdk;
+pub(crate) mod socket;
 
 use std::time::{Duration, Instant};
 

@@ -59,6 +59,16 @@ impl Refusal {
         Some(reply)
     }
 
+    /// The error, if the script refuses.
+    pub(crate) fn refused(&self) -> Option<Problem> {
+        Some(self.problem(self.status?))
+    }
+
+    /// The seconds after which to try again, if the script says so.
+    pub(crate) fn retry_after(&self) -> Option<&str> {
+        self.retry_after.as_ref()?.to_str().ok()
+    }
+
     fn problem(&self, status: StatusCode) -> Problem {
         let (kind, code) = usual(status);
         let problem = Problem::new(status, self.words(status));

@@ -185,11 +185,3 @@ async fn http_2_is_served_without_tls() {
     let answer: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(answer["status"], "completed");
 }
-
-#[tokio::test]
-async fn a_websocket_is_sent_back_to_http() {
-    let simulator = start().await;
-    let asked = request("GET", "/v1/responses", "");
-    let asked = asked.replacen("\r\n", "\r\nupgrade: websocket\r\n", 1);
-    assert_eq!(send(&simulator, &asked).await.unwrap().status, 426);
-}

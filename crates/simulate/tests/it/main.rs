@@ -10,3 +10,7 @@ mod faults;
 mod harness;
 #[cfg(test)]
 mod shapes;
+#[cfg(test)]
+mod socket;
+#[cfg(test)]
+mod socket_client;

@@ -29,7 +29,8 @@ fn later_layers_win() {
     );
     assert!(layers.problems.is_empty(), "{:?}", layers.problems);
     let config = Config::build(&layers);
-    assert_eq!(config.listen, ["127.0.0.1:2".parse().unwrap(), "[::1]:3".parse().unwrap()]);
+    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["127.0.0.1:2", "[::1]:3"]);
     assert_eq!(config.max_body, 1 << 20);
     assert_eq!(config.upstream.url.to_string(), "http://a/v1");
 }
@@ -82,4 +83,16 @@ fn every_default_is_valid() {
     assert_eq!(config.data, Path::new("codex-proxy-data"));
     assert_eq!(config.limits.exchanges, 4096);
     assert!(!config.upstream.idle_timeout.is_zero());
+}
+
+#[test]
+fn places_to_listen_and_file_modes_say_what_is_allowed() {
+    let file = "listen = [\"unix: \", \"nowhere\"]\nsocket_mode = \"rw\"\ntrusted_proxies = [\"::1\", \"10.0.0.0/33\"]";
+    let expected = [
+        "codex-proxy.toml:1:1: listen `unix: ` names no socket: write unix:PATH",
+        "codex-proxy.toml:1:1: listen `nowhere` is no address: write HOST:PORT, as 127.0.0.1:8080, or unix:PATH",
+        "codex-proxy.toml:2:1: socket_mode `rw` is no mode: write octal digits, as 0600 or 0660",
+        "codex-proxy.toml:3:1: trusted_proxies `10.0.0.0/33` is no network: write 10.0.0.0/8, or an address",
+    ];
+    assert_eq!(problems(file, &[]), expected);
 }

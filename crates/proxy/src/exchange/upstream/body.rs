@@ -36,7 +36,7 @@ impl UpstreamBody {
     /// One piece as hyper gives it, which is one chunk of a chunked body.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         if let Some(link) = &mut self.link {
-            link.drive(cx);
+            let _ = link.drive(cx);
         }
         let piece = Pin::new(&mut self.incoming).poll_frame(cx);
         if let Poll::Ready(None) = piece {

@@ -8,17 +8,14 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::BoxError;
 use super::body::UpstreamBody;
@@ -67,7 +64,7 @@ type Origin = (Scheme, Authority);
 pub struct Link {
     sender: SendRequest<RequestBody>,
     /// Until it has ended.
-    connection: Option<http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, RequestBody>>,
+    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
     origin: Origin,
 }
 
@@ -115,7 +112,11 @@ impl Transport {
         let line = self.dialer.dial(to).await.map_err(Unanswered::Unreachable)?;
         let shaken = self.http1.handshake(line.into_inner()).await;
         let (sender, connection) = shaken.map_err(Unanswered::Broken)?;
-        Ok(Box::new(Link { sender, connection: Some(connection), origin }))
+        Ok(Box::new(Link {
+            sender,
+            connection: Some(Box::pin(connection.with_upgrades())),
+            origin,
+        }))
     }
 
     fn body_of(
@@ -148,25 +149,31 @@ impl Link {
     {
         let mut answer = pin!(self.sender.try_send_request(request));
         let answer = poll_fn(|cx| {
-            self.drive(cx);
+            let _ = self.drive(cx);
             answer.as_mut().poll(cx)
         });
         let answer = answer.await?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // From here on it is no HTTP: whoever asked for that gets it from the answer.
+            poll_fn(|cx| self.drive(cx)).await;
+        }
         Ok((answer, self))
     }
 
-    /// Reads and writes what can be read and written now.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        let Some(connection) = &mut self.connection else { return };
+    /// Reads and writes what can be read and written now; ready when the connection has ended.
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
         // An error reaches whoever waits for the answer or its body.
-        if Pin::new(connection).poll(cx).is_ready() {
+        let ended = connection.as_mut().poll(cx).map(|_| ());
+        if ended.is_ready() {
             self.connection = None;
         }
+        ended
     }
 
     /// Whether another exchange may begin.
     fn is_ready(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        let _ = self.drive(&mut Context::from_waker(Waker::noop()));
         self.connection.is_some() && self.sender.is_ready()
     }
 }

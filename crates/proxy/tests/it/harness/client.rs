@@ -4,15 +4,20 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A connection to a gateway.
 pub(crate) struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     /// What was read and not given out yet.
     left: Vec<u8>,
 }
+
+/// What bytes travel on.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// An answer, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +33,18 @@ pub(crate) struct Answer {
 
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        Self { stream, left: Vec::new() }
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Speaks over a connection of any kind.
+    pub(crate) fn over(stream: impl Wire + 'static) -> Self {
+        Self { stream: Box::new(stream), left: Vec::new() }
+    }
+
+    /// Reads just so many bytes; none where the connection ends before.
+    pub(crate) async fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
+        let is_whole = self.fill(length).await;
+        is_whole.then(|| self.left.drain(..length).collect())
     }
 
     /// Connects and sends a request of the Responses API; what comes back is the caller's to read.
@@ -44,6 +59,11 @@ impl Raw {
     /// Sends bytes as they are.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The same, to an end that may be gone.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
     }
 
     /// Reads one more piece; empty at the end of the connection.

@@ -17,6 +17,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_codex-proxy");
 pub(crate) struct Gateway {
     pub(crate) folder: TempDir,
     pub(crate) address: SocketAddr,
+    /// Where operators ask, if elsewhere: it is told on the line after.
+    pub(crate) operators: Option<SocketAddr>,
     process: Child,
     stderr: Option<JoinHandle<String>>,
 }
@@ -62,8 +64,27 @@ impl Gateway {
         settings: &[(&str, &str)],
         below: &[&str],
     ) -> Result<Self, (TempDir, String)> {
-        let mut words = below.to_vec();
-        words.extend([PROGRAM, "serve", "--listen", "127.0.0.1:0", "--upstream-url", upstream]);
+        let serve = [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--upstream-url", upstream];
+        Self::spawn(folder, &[below, &serve].concat(), settings)
+    }
+
+    /// Starts one in this folder that listens at more places than the usual one.
+    pub(crate) fn listening(
+        folder: TempDir,
+        upstream: &str,
+        settings: &[(&str, &str)],
+        more: &[&str],
+    ) -> Result<Self, (TempDir, String)> {
+        let serve = [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--upstream-url", upstream];
+        let listens: Vec<&str> = more.iter().flat_map(|at| ["--listen", at]).collect();
+        Self::spawn(folder, &[&serve[..], &listens].concat(), settings)
+    }
+
+    fn spawn(
+        folder: TempDir,
+        words: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<Self, (TempDir, String)> {
         let mut command = clean(words[0], folder.path());
         command.args(&words[1..]).env("OPENAI_API_KEY", ORGANISATION_KEY);
         command.envs(settings.iter().copied()).stdin(Stdio::null()).stderr(Stdio::piped());
@@ -72,18 +93,23 @@ impl Gateway {
         let (mut said, mut address) = (String::new(), None);
         while address.is_none() && lines.read_line(&mut said).unwrap() > 0 {
             let line = said.lines().last().unwrap();
-            address = line.split("listens on http://").nth(1).map(|text| text.parse().unwrap());
+            let url = line.split("listens on http").nth(1).and_then(|url| url.split("://").nth(1));
+            address = url.map(|text| text.parse().unwrap());
         }
         let Some(address) = address else {
             let _ = process.wait();
             return Err((folder, said));
         };
+        let _ = lines.read_line(&mut said).unwrap();
+        let next = said.lines().last().unwrap();
+        let operators = next.split("for operators http://").nth(1);
+        let operators = operators.map(|text| text.parse().unwrap());
         // Read on, so that the pipe never fills.
         let stderr = std::thread::spawn(move || {
             let _ = lines.read_to_string(&mut said);
             said
         });
-        Ok(Self { folder, address, process, stderr: Some(stderr) })
+        Ok(Self { folder, address, operators, process, stderr: Some(stderr) })
     }
 
     /// Runs another command beside it, on the same folder.
@@ -127,6 +153,16 @@ impl Gateway {
     /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Asks it to read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        signal(self.pid(), libc::SIGHUP);
+    }
+
+    /// Tells it to stop, and does not wait.
+    pub(crate) fn tell_to_stop(&self) {
+        signal(self.pid(), libc::SIGTERM);
     }
 
     /// Tells it to stop, waits, and gives the folder, whether it ended well, and what it said.

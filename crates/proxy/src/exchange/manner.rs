@@ -1,0 +1,31 @@
+//! How answers are brought to an end that the upstream does not give them.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::refusal::Refusal;
+
+/// How answers are tapped.
+#[derive(Debug)]
+pub struct Manner {
+    /// Longest silence of an upstream in the middle of an answer.
+    pub idle_timeout: Duration,
+    /// Whom a refusal tells the developer to ask.
+    pub contact: Option<String>,
+    /// Fires when the gateway begins to end: what waits for its client's next word is closed.
+    pub draining: CancellationToken,
+    /// Fires when the gateway ends and cuts what is still open.
+    pub closing: CancellationToken,
+}
+
+impl Manner {
+    /// Waits for what ends an exchange from our side: its key, or the gateway.
+    pub async fn interrupted(&self, key_ended: &CancellationToken) -> Refusal {
+        tokio::select! {
+            biased;
+            () = key_ended.cancelled() => Refusal::key_ended(),
+            () = self.closing.cancelled() => Refusal::busy("This proxy is stopping."),
+        }
+    }
+}

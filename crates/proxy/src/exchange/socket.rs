@@ -1,0 +1,273 @@
+//! A WebSocket between a client and the upstream. Frames pass unchanged and as they come; each
+//! `response.create` of the client is an exchange with a journey of its own.
+//!
+//! The handshake is no exchange: it asks nothing. One that the upstream refuses is, so that it is
+//! known who refused.
+
+mod answering;
+mod asking;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use http_body_util::Full;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wire::websocket::{Agreement, Follower};
+
+use super::arrived::ClientBody;
+use super::auth::Principal;
+use super::endpoint::{Endpoint, Operation};
+use super::limit::Permit;
+use super::manner::Manner;
+use super::refusal::{Refusal, Word};
+use super::tap::{Body, Tap};
+use super::upstream::{Answer, Upgrade};
+use super::{Proxy, refused};
+use crate::config::WebSocket;
+use crate::ledger::account::Arrival;
+use crate::ledger::recorder::Recorder;
+use answering::{Answering, State};
+use asking::{Asking, Message};
+
+/// Exchanges of one socket that may wait for their answers; Codex has one at a time.
+const WAITING: usize = 8;
+/// How long one side may leave the other's closing frame unanswered.
+const CLOSING: Duration = Duration::from_secs(5);
+/// How long a message of the upstream may take to end when the socket is to be closed from here.
+const BORDER: Duration = Duration::from_millis(500);
+/// After so long a socket that is to be closed from here is cut.
+const CUT: Duration = Duration::from_millis(700);
+/// How long a client may take to read what was sent before the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A socket whose handshake was answered: its connection goes on with it.
+pub struct Socket {
+    proxy: Arc<Proxy>,
+    principal: Principal,
+    endpoint: Endpoint,
+    /// The handshake as it was asked.
+    handshake: Request<()>,
+    /// The handshake as it was answered.
+    accepted: http::response::Parts,
+    id: Uuid,
+    client: OnUpgrade,
+    upstream: Upgraded,
+}
+
+/// Carries a socket from its handshake's answer to the connection.
+#[derive(Clone)]
+pub struct Handover(Arc<Mutex<Option<Socket>>>);
+
+impl Handover {
+    /// The socket; only the first who asks gets it.
+    pub fn take(&self) -> Option<Socket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// An exchange, or what is to be told instead; in the order in which it was asked.
+enum Asked {
+    Exchange(Box<Open>),
+    Refused(Refusal),
+    /// The socket ends: a code and a reason.
+    End(u16, &'static str),
+}
+
+/// An exchange that went upstream.
+struct Open {
+    recorder: Recorder,
+    _permit: Permit,
+}
+
+/// Why a direction has ended.
+enum Ended {
+    /// The client closed its connection, or broke it.
+    Client,
+    /// The upstream did.
+    Upstream,
+    /// All was said.
+    Here,
+}
+
+/// Whether a request asks for a WebSocket.
+pub fn is_asked<B>(request: &Request<B>) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE);
+    upgrade.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Asks the upstream for a socket, and gives its answer: 101 with a [`Handover`], or whatever else.
+pub async fn open(
+    proxy: &Arc<Proxy>,
+    principal: Principal,
+    endpoint: Endpoint,
+    arrival: Arrival,
+    mut request: Request<ClientBody>,
+) -> Result<Response<Body>, Refusal> {
+    if let Err(refusal) = is_spoken(proxy, &endpoint, &request) {
+        proxy.ledger.refused(Some(principal.key.id.clone()), refusal.word());
+        return Err(refusal);
+    }
+    let client = hyper::upgrade::on(&mut request);
+    let handshake = Request::from_parts(request.into_parts().0, ());
+    let mut recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
+    let (answer, permit) = match shake(proxy, &principal, &endpoint, &handshake).await {
+        Ok(shaken) => shaken,
+        Err(refusal) => return Err(refused(refusal, recorder).await),
+    };
+    let (accepted, upstream) = match answer {
+        Upgrade::Done(accepted, upstream) => (accepted, upstream),
+        Upgrade::Refused(response) => {
+            recorder.request().await?;
+            let answer = Answer { response, permit };
+            return Tap::on(answer, recorder, Operation::Other, proxy.manner.clone()).await;
+        }
+    };
+    recorder.is_no_exchange();
+    let mut response = Response::from_parts(accepted.clone(), Body::Whole(Full::default()));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let (id, proxy) = (arrival.id, proxy.clone());
+    let socket = Socket { proxy, principal, endpoint, handshake, accepted, id, client, upstream };
+    response.extensions_mut().insert(Handover(Arc::new(Mutex::new(Some(socket)))));
+    Ok(response)
+}
+
+async fn shake(
+    proxy: &Proxy,
+    principal: &Principal,
+    endpoint: &Endpoint,
+    handshake: &Request<()>,
+) -> Result<(Upgrade, Permit), Refusal> {
+    let slot = proxy.limits.enter(principal)?;
+    // Nothing is asked yet: which models a key may ask is decided exchange by exchange.
+    let permit = proxy.limits.admit(slot, Operation::Other, None)?;
+    let answer = proxy.upstream.upgrade(&permit, endpoint, handshake, &proxy.manner).await?;
+    Ok((answer, permit))
+}
+
+/// Codex falls back to HTTP silently on the status of this refusal.
+fn is_spoken<B>(proxy: &Proxy, endpoint: &Endpoint, request: &Request<B>) -> Result<(), Refusal> {
+    let off = |message: &str| Err(Refusal::new(Word::WebsocketOff, message));
+    if proxy.websocket == WebSocket::Off {
+        return off("WebSocket is not spoken here: use HTTP.");
+    }
+    if request.version() != Version::HTTP_11 || request.method() != Method::GET {
+        return off("A WebSocket begins with a GET of HTTP/1.1.");
+    }
+    if !endpoint.path.ends_with("/responses") {
+        return off("WebSocket is spoken on /v1/responses only: use HTTP.");
+    }
+    Ok(())
+}
+
+impl Socket {
+    /// Carries frames both ways until one side ends, the key does, or the gateway.
+    pub async fn run(self) {
+        // Without its connection there is nobody to carry for.
+        let Ok(client) = self.client.await else { return };
+        let (mut client_reads, client_writes) = tokio::io::split(TokioIo::new(client));
+        let (upstream_reads, mut upstream_writes) = tokio::io::split(TokioIo::new(self.upstream));
+        let extensions = self
+            .accepted
+            .headers
+            .get(header::SEC_WEBSOCKET_EXTENSIONS)
+            .and_then(|text| text.to_str().ok());
+        let agreed = extensions.map(Agreement::read).unwrap_or_default();
+        let (asked, waiting) = mpsc::channel(WAITING);
+        let closing = CancellationToken::new();
+        let key_ended = self.principal.live.ended.clone();
+        let manner = self.proxy.manner.clone();
+        let asking = Asking {
+            proxy: &self.proxy,
+            endpoint: &self.endpoint,
+            handshake: &self.handshake,
+            connection: self.id,
+            follower: Follower::new(agreed.client),
+            message: Message::None,
+            asked,
+            closing: closing.clone(),
+        };
+        let answering = Answering {
+            manner: &manner,
+            accepted: &self.accepted,
+            follower: Follower::new(agreed.server),
+            waiting,
+            queue: VecDeque::new(),
+            last: None,
+            closing: closing.clone(),
+            interrupted: Box::pin(manner.interrupted(&key_ended)),
+            draining: Box::pin(manner.draining.cancelled()),
+            state: State::Open,
+            timer: Box::pin(tokio::time::sleep(manner.idle_timeout)),
+            last_sign: Instant::now(),
+            writer: client_writes,
+        };
+        let ended = tokio::select! {
+            ended = Box::pin(answering.run(upstream_reads)) => ended,
+            ended = Box::pin(asking.run(&mut client_reads, &mut upstream_writes)) => ended,
+            () = late(&closing, &manner, &key_ended) => Ended::Client,
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, upstream_writes.shutdown()).await;
+        if !matches!(ended, Ended::Client) {
+            // Closing a socket with unread bytes resets it, and what was sent last is lost.
+            let _ = tokio::time::timeout(LAST_WORDS, read_out(client_reads)).await;
+        }
+    }
+}
+
+/// When a socket that is to end has not.
+async fn late(closing: &CancellationToken, manner: &Manner, key_ended: &CancellationToken) {
+    let unanswered = async {
+        closing.cancelled().await;
+        tokio::time::sleep(CLOSING).await;
+    };
+    let uncut = async {
+        manner.interrupted(key_ended).await;
+        tokio::time::sleep(CUT).await;
+    };
+    tokio::select! { () = unanswered => {}, () = uncut => {} }
+}
+
+async fn read_out(mut from: impl AsyncRead + Unpin) {
+    let mut unwanted = [0; 4096];
+    while from.read(&mut unwanted).await.is_ok_and(|length| length > 0) {}
+}
+
+/// Where bytes are read to: small while little comes, so that a quiet socket costs little.
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    const SMALL: usize = 1 << 10;
+    const LARGE: usize = 64 << 10;
+
+    fn new() -> Self {
+        Self(vec![0; Self::SMALL])
+    }
+
+    /// Reads what is there, and tells how much; nothing at the end.
+    async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
+        from.read(&mut self.0).await
+    }
+
+    /// The first bytes of what was read.
+    fn first(&self, length: usize) -> &[u8] {
+        self.0.get(..length).unwrap_or_default()
+    }
+
+    /// Grows after a read that filled it, and shrinks after one that did not half.
+    fn adapt(&mut self, length: usize) {
+        if length == self.0.len() && length < Self::LARGE {
+            self.0 = vec![0; length * 4];
+        } else if length < self.0.len() / 4 && self.0.len() > Self::SMALL {
+            self.0 = vec![0; Self::SMALL];
+        }
+    }
+}

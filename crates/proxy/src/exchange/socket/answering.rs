@@ -1,0 +1,272 @@
+//! From the upstream to the client. Frames pass as they come and are shown to the recorder of the
+//! exchange that they answer; only the end of a terminal message waits until the closing is in
+//! the spool. What this proxy has to say itself goes between messages.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+
+use http::response::Parts;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+use wire::websocket::{Follower, Opcode, close, text};
+
+use super::{Asked, BORDER, Buffer, Ended, Open, WAITING};
+use crate::exchange::manner::Manner;
+use crate::exchange::refusal::{Refusal, Word};
+use crate::ledger::account::End;
+use crate::ledger::recorder::Recorder;
+
+/// RFC 6455 §7.4.1, and the registry of RFC 6455 §11.7 for 1012.
+const POLICY: u16 = 1008;
+const INTERNAL: u16 = 1011;
+const RESTART: u16 = 1012;
+
+/// The upstream's side of a socket.
+pub(super) struct Answering<'a, W> {
+    pub(super) manner: &'a Manner,
+    /// The handshake's answer.
+    pub(super) accepted: &'a Parts,
+    pub(super) follower: Follower,
+    pub(super) waiting: mpsc::Receiver<Asked>,
+    /// What is under way, the one that is being answered first.
+    pub(super) queue: VecDeque<Asked>,
+    /// The exchange that ended last: what comes between two exchanges is kept with the first.
+    pub(super) last: Option<Recorder>,
+    pub(super) closing: CancellationToken,
+    // Both are waited for all the time, and so made once.
+    pub(super) interrupted: Waited<'a, Refusal>,
+    pub(super) draining: Waited<'a, ()>,
+    pub(super) state: State,
+    pub(super) timer: Pin<Box<Sleep>>,
+    pub(super) last_sign: Instant,
+    pub(super) writer: W,
+}
+
+/// What may happen once while a socket is open.
+pub(super) type Waited<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How the socket stands.
+pub(super) enum State {
+    Open,
+    /// It is closed as soon as nothing is under way.
+    Draining,
+    /// It is closed as soon as no message is.
+    Ending(Refusal),
+}
+
+/// What happens next.
+enum Next {
+    Asked(Asked),
+    Bytes(usize),
+    Drain,
+    Interrupted(Refusal),
+    Due,
+}
+
+impl<W: AsyncWrite + Unpin> Answering<'_, W> {
+    /// Reads until the upstream is gone, or the socket is closed from here.
+    pub(super) async fn run(mut self, from: impl AsyncRead + Unpin) -> Ended {
+        let ended = self.go_on(from).await.unwrap_or(Ended::Client);
+        let end = match ended {
+            Ended::Upstream => End::Broken,
+            Ended::Client | Ended::Here => End::Left,
+        };
+        self.end_all(end).await;
+        let _ = self.writer.shutdown().await;
+        ended
+    }
+
+    async fn go_on(&mut self, mut from: impl AsyncRead + Unpin) -> io::Result<Ended> {
+        let mut buffer = Buffer::new();
+        loop {
+            if self.follower.is_between_messages()
+                && let Some(ended) = self.between().await?
+            {
+                return Ok(ended);
+            }
+            match self.next(&mut from, &mut buffer).await? {
+                Next::Bytes(0) => return Ok(Ended::Upstream),
+                Next::Bytes(length) => {
+                    self.last_sign = Instant::now();
+                    self.pass(buffer.first(length)).await?;
+                    buffer.adapt(length);
+                }
+                Next::Asked(asked) => {
+                    self.last_sign = Instant::now();
+                    self.queue.push_back(asked);
+                }
+                Next::Drain => self.state = State::Draining,
+                Next::Interrupted(refusal) => self.end_with(refusal),
+                Next::Due => {
+                    if let State::Ending(refusal) = &self.state {
+                        let word = refusal.word();
+                        self.end_all(End::Refused(word)).await;
+                        return Ok(Ended::Here);
+                    }
+                    self.look_at_the_time();
+                }
+            }
+        }
+    }
+
+    async fn next(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        buffer: &mut Buffer,
+    ) -> io::Result<Next> {
+        let is_open = matches!(self.state, State::Open);
+        let is_ending = matches!(self.state, State::Ending(_));
+        let next = tokio::select! {
+            biased;
+            refusal = self.interrupted.as_mut(), if !is_ending => Next::Interrupted(refusal),
+            () = self.draining.as_mut(), if is_open => Next::Drain,
+            Some(asked) = self.waiting.recv(), if self.queue.len() < WAITING => Next::Asked(asked),
+            length = buffer.read(from) => Next::Bytes(length?),
+            () = self.timer.as_mut() => Next::Due,
+        };
+        Ok(next)
+    }
+
+    /// Says what is to be said between two messages, and tells if that was the end.
+    async fn between(&mut self) -> io::Result<Option<Ended>> {
+        if let State::Ending(refusal) = &self.state {
+            let refusal = refusal.clone();
+            return self.farewell(&refusal).await.map(Some);
+        }
+        while !matches!(self.queue.front(), None | Some(Asked::Exchange(_))) {
+            match self.queue.pop_front() {
+                Some(Asked::Refused(refusal)) => self.tell(&refusal).await?,
+                Some(Asked::End(code, reason)) => return self.close(code, reason).await.map(Some),
+                Some(Asked::Exchange(_)) | None => {}
+            }
+        }
+        let is_idle = self.queue.is_empty() && self.waiting.is_empty();
+        if is_idle && matches!(self.state, State::Draining) {
+            return self.close(RESTART, "This proxy is stopping.").await.map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Passes bytes on and shows them to the recorder.
+    async fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // What is answered here was put into the queue before it went upstream.
+        while let Ok(asked) = self.waiting.try_recv() {
+            self.queue.push_back(asked);
+        }
+        let (mut at, mut sent) = (0, 0);
+        while at < bytes.len() {
+            let Self { follower, queue, last, accepted, .. } = self;
+            let step = follower.step(bytes.get(at..).unwrap_or_default(), &mut |data| match (
+                queue.front_mut(),
+                &mut *last,
+            ) {
+                (Some(Asked::Exchange(open)), _) => open.see(accepted, data),
+                (_, Some(last)) => last.late(data),
+                (_, None) => {}
+            });
+            if step.ends_message() && self.ends_exchange() {
+                self.writer.write_all(bytes.get(sent..at).unwrap_or_default()).await?;
+                sent = at;
+                self.end_answered().await?;
+            }
+            if step.ended.is_some_and(|head| head.opcode == Opcode::Close) {
+                self.closing.cancel();
+            }
+            at += step.used;
+        }
+        self.writer.write_all(bytes.get(sent..).unwrap_or_default()).await?;
+        if let Some(Asked::Exchange(open)) = self.queue.front_mut() {
+            open.recorder.keep_up();
+        }
+        Ok(())
+    }
+
+    /// A message has ended; tells whether its exchange has.
+    fn ends_exchange(&mut self) -> bool {
+        match (self.queue.front_mut(), &mut self.last) {
+            (Some(Asked::Exchange(open)), _) => open.recorder.message_ended(),
+            (_, Some(last)) => {
+                last.late(b"\n");
+                false
+            }
+            (_, None) => false,
+        }
+    }
+
+    /// What the client takes for complete is recorded before.
+    async fn end_answered(&mut self) -> io::Result<()> {
+        let Some(Asked::Exchange(open)) = self.queue.pop_front() else { return Ok(()) };
+        let Open { mut recorder, .. } = *open;
+        let written = recorder.end(End::Answered).await.is_ok();
+        if !written && !recorder.proceeds_unwritten() {
+            return Err(io::Error::other("the record cannot be written"));
+        }
+        self.last = Some(recorder);
+        Ok(())
+    }
+
+    /// Ends the socket from here, as soon as the message under way is over.
+    fn end_with(&mut self, refusal: Refusal) {
+        self.state = State::Ending(refusal.with_contact(self.manner.contact.as_deref()));
+        self.timer.as_mut().reset(Instant::now() + BORDER);
+    }
+
+    /// The timer is not set anew with each piece, which would cost more than this look.
+    fn look_at_the_time(&mut self) {
+        let due = self.last_sign + self.manner.idle_timeout;
+        if self.queue.is_empty() {
+            self.timer.as_mut().reset(Instant::now() + self.manner.idle_timeout);
+        } else if Instant::now() < due {
+            self.timer.as_mut().reset(due);
+        } else {
+            let limit = humantime::format_duration(self.manner.idle_timeout);
+            let message = format!("The upstream has sent nothing for {limit}.");
+            self.end_with(Refusal::new(Word::UpstreamTimeout, message));
+        }
+    }
+
+    /// Ends what is under way, says why, and closes.
+    async fn farewell(&mut self, refusal: &Refusal) -> io::Result<Ended> {
+        let under_way = self.end_all(End::Refused(refusal.word())).await;
+        if under_way > 0 {
+            self.writer.write_all(&text(&refusal.socket_message())).await?;
+        }
+        match refusal.word() {
+            Word::KeyDisabled => self.close(POLICY, "This key was disabled or replaced.").await,
+            Word::Busy => self.close(RESTART, "This proxy is stopping.").await,
+            _ => self.close(INTERNAL, refusal.word().as_str()).await,
+        }
+    }
+
+    /// Ends all exchanges under way; how many there were.
+    async fn end_all(&mut self, end: End) -> usize {
+        let mut ended = 0;
+        while let Some(asked) = self.queue.pop_front() {
+            if let Asked::Exchange(mut open) = asked {
+                let _ = open.recorder.end(end).await;
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    async fn tell(&mut self, refusal: &Refusal) -> io::Result<()> {
+        let refusal = refusal.clone().with_contact(self.manner.contact.as_deref());
+        self.writer.write_all(&text(&refusal.socket_message())).await
+    }
+
+    async fn close(&mut self, code: u16, reason: &str) -> io::Result<Ended> {
+        self.writer.write_all(&close(code, reason)).await?;
+        Ok(Ended::Here)
+    }
+}
+
+impl Open {
+    fn see(&mut self, accepted: &Parts, data: &[u8]) {
+        self.recorder.answered_in_socket(accepted);
+        self.recorder.see(data);
+    }
+}

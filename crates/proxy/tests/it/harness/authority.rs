@@ -1,0 +1,108 @@
+//! A certificate authority of the test, and clients that trust it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Who signs certificates.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, as PEM.
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// How a client speaks TLS.
+#[derive(Default)]
+pub(crate) struct Manners<'a> {
+    /// What it shows of itself.
+    pub(crate) shows: Option<&'a Pair>,
+    /// Which protocols it offers, the best first.
+    pub(crate) offers: &'a [&'a str],
+    /// The only version it speaks, where it is an old one.
+    pub(crate) version: Option<&'static SupportedProtocolVersion>,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
+    }
+
+    /// A certificate for this machine's loopback address, with a name to tell it by.
+    pub(crate) fn sign(&self, name: &str) -> Pair {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Pair { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// Its own certificate, as PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Connects as a client that trusts this authority.
+    pub(crate) async fn connect(
+        &self,
+        address: SocketAddr,
+        manners: Manners<'_>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(address).await?;
+        self.secure(stream, manners).await
+    }
+
+    /// Speaks TLS on a connection that stands.
+    pub(crate) async fn secure(
+        &self,
+        stream: TcpStream,
+        manners: Manners<'_>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let versions = manners.version.map_or(rustls::ALL_VERSIONS.to_vec(), |one| vec![one]);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_protocol_versions(&versions).unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match manners.shows {
+            None => builder.with_no_client_auth(),
+            Some(pair) => builder.with_client_auth_cert(pair.chain(), pair.private()).unwrap(),
+        };
+        config.alpn_protocols = manners.offers.iter().map(|name| name.as_bytes().into()).collect();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+}
+
+impl Pair {
+    /// Puts both into a folder.
+    pub(crate) fn write(&self, folder: &Path) {
+        std::fs::write(folder.join("tls.pem"), &self.certificate).unwrap();
+        std::fs::write(folder.join("tls.key"), &self.key).unwrap();
+    }
+
+    /// The certificate as it is shown in a handshake.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let all = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
+        all.map(Result::unwrap).collect()
+    }
+
+    fn private(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
+    }
+}
