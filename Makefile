@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools bench
+.PHONY: demo test lint install-test-tools bench matrix
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -17,6 +17,11 @@ lint:
 install-test-tools:
 	sh scripts/install-test-tools.sh
 	sh crates/proxy/tests/clients/install.sh
+	sh crates/proxy/tests/matrix/autobahn.sh
+
+# Compares the real Codex CLI with and without the gateway, in all ways; writes docs/matrix.md.
+matrix: install-test-tools
+	sh crates/proxy/tests/matrix/run.sh
 
 # Measures against nginx on this machine; see docs/benchmarks.md.
 bench:

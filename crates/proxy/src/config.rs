@@ -2,10 +2,13 @@
 //!
 //! This is the only file that reads the environment.
 
+pub mod header;
 pub mod layer;
 pub mod listen;
 pub mod reference;
+pub mod secrets;
 pub mod setting;
+pub mod target;
 pub mod value;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +20,7 @@ use ipnet::IpNet;
 use layer::{Layers, Problem};
 use listen::Listen;
 use reference::SecretRef;
+use target::{AuthHeader, DEFAULT, MOST, Target};
 
 /// All settings, proven.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ pub struct Config {
     pub client: Client,
     /// The `OpenAI` side.
     pub upstream: Upstream,
+    /// Further upstreams.
+    pub upstreams: Vec<Target>,
     /// How much at once.
     pub limits: Limits,
     /// Address of the store.
@@ -108,10 +114,10 @@ pub struct Client {
 /// Where exchanges go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// Base address: `/v1` of ours is its path.
-    pub url: Uri,
-    /// The organisation's key.
-    pub key: SecretRef,
+    /// The one that takes what no other is for.
+    pub main: Target,
+    /// Where `/backend-api` goes.
+    pub chatgpt_url: Uri,
     /// For a connection to stand, TLS included.
     pub connect_timeout: Duration,
     /// From the request to the answer's head.
@@ -229,8 +235,24 @@ impl Config {
             let what = format!("admin_listen, {address}, is among the addresses of listen");
             problems.push(Problem { place: layers.place("admin_listen"), what });
         }
+        let secrets = self.targets().flat_map(Target::references).map(|(_, secret)| secret);
+        let from_stdin = secrets.chain([&self.secret]).filter(|one| **one == SecretRef::Stdin);
+        if from_stdin.count() > 1 {
+            let what = "stdin is named for more than one secret, and holds one".to_owned();
+            problems.push(Problem { place: layers.place("upstream.key"), what });
+        }
+        let keys = self.targets().map(|target| target.keys.len()).sum::<usize>();
+        if keys > MOST {
+            let what = format!("there are {keys} keys for upstreams; {MOST} at most can be used");
+            problems.push(Problem { place: layers.place("upstreams"), what });
+        }
         problems.extend(half_of_tls(layers));
         problems
+    }
+
+    /// All upstreams, that of `[upstream]` first.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        [&self.upstream.main].into_iter().chain(&self.upstreams)
     }
 
     /// Settings of these flags alone, over the defaults: for a program that must not depend on the
@@ -270,13 +292,8 @@ impl Config {
                 body_timeout: layers.duration("client.body_timeout"),
                 read_timeout: layers.duration("client.read_timeout"),
             },
-            upstream: Upstream {
-                url: layers.url("upstream.url"),
-                key: layers.reference("upstream.key").unwrap_or(SecretRef::Stdin),
-                connect_timeout: layers.duration("upstream.connect_timeout"),
-                first_byte_timeout: layers.duration("upstream.first_byte_timeout"),
-                idle_timeout: layers.duration("upstream.idle_timeout"),
-            },
+            upstream: upstream(layers),
+            upstreams: layers.upstreams("upstreams"),
             limits: Limits {
                 exchanges: layers.count("limits.exchanges"),
                 exchanges_per_key: layers.count("limits.exchanges_per_key"),
@@ -289,6 +306,24 @@ impl Config {
             prices: layers.optional_path("prices"),
             data,
         }
+    }
+}
+
+fn upstream(layers: &Layers) -> Upstream {
+    Upstream {
+        main: Target {
+            name: DEFAULT.to_owned(),
+            url: layers.url("upstream.url"),
+            keys: layers.references("upstream.key"),
+            auth: AuthHeader::named(&layers.text("upstream.auth")),
+            headers: layers.headers("upstream.headers"),
+            models: Vec::new(),
+            priority: 1,
+        },
+        chatgpt_url: layers.url("upstream.chatgpt_url"),
+        connect_timeout: layers.duration("upstream.connect_timeout"),
+        first_byte_timeout: layers.duration("upstream.first_byte_timeout"),
+        idle_timeout: layers.duration("upstream.idle_timeout"),
     }
 }
 

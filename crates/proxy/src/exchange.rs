@@ -74,7 +74,10 @@ pub async fn exchange(
     let mut recorder = proxy.ledger.open(&principal, &endpoint, &request, arrival)?;
     let operation = endpoint.operation;
     match carry(proxy, &principal, &endpoint, request, &mut recorder).await {
-        Ok(answer) => Tap::on(answer, recorder, operation, proxy.manner.clone()).await,
+        Ok(answer) => {
+            recorder.served(answer.served.name(), answer.served.doubt());
+            Tap::on(answer, recorder, operation, proxy.manner.clone()).await
+        }
         Err(refusal) => Err(refused(refusal, recorder).await),
     }
 }
@@ -92,7 +95,8 @@ async fn carry(
     // spool before the first byte leaves.
     let mut screened = proxy.screen.inspect(endpoint, request).await?;
     recorder.asked(&mut screened);
-    let permit = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref())?;
+    let admitted = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref());
+    let permit = admitted.map_err(|refusal| screened.explain(refusal))?;
     recorder.request().await?;
     proxy.upstream.forward(permit, screened, &proxy.manner).await
 }

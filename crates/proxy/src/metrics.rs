@@ -24,6 +24,8 @@ pub struct Metrics {
     sockets: Gauge,
     buffered: Gauge,
     bad_connections: Counter,
+    unread: Counter,
+    served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
 }
 
@@ -41,6 +43,11 @@ struct OutcomeLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WordLabel {
     word: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabel {
+    upstream: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +70,8 @@ impl Default for Metrics {
             sockets: Gauge::default(),
             buffered: Gauge::default(),
             bad_connections: Counter::default(),
+            unread: Counter::default(),
+            served: Family::default(),
             reloads: Family::default(),
         };
         metrics.register();
@@ -90,6 +99,10 @@ impl Metrics {
         to.register("buffered_bytes", "Memory that request bodies hold", self.buffered.clone());
         let bad = self.bad_connections.clone();
         to.register("connections_bad", "Connections ended for what they sent", bad);
+        let unread = self.unread.clone();
+        let served = self.served.clone();
+        to.register("upstream_exchanges", "Exchanges answered, by upstream and key", served);
+        to.register("requests_unread", "Request bodies that could not be decoded", unread);
         let reloads = self.reloads.clone();
         to.register("reloads", "What was read again under way, and whether it was taken", reloads);
     }
@@ -150,6 +163,15 @@ impl Metrics {
 
     pub(crate) fn disconnected(&self) {
         self.connections.dec();
+    }
+
+    pub(crate) fn served(&self, upstream: &str) {
+        let label = UpstreamLabel { upstream: upstream.to_owned() };
+        self.served.get_or_create(&label).inc();
+    }
+
+    pub(crate) fn unread(&self) {
+        self.unread.inc();
     }
 
     pub(crate) fn reloaded(&self, what: &'static str, outcome: &'static str) {

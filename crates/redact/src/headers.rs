@@ -8,12 +8,13 @@ use crate::own_key;
 ///
 /// RFC 9110 §11 (`authorization`, `proxy-authorization`), RFC 6265 (cookies), Azure `OpenAI`
 /// (`api-key`), and the names by which other gateways take a key.
-const CREDENTIALS: [&str; 10] = [
+const CREDENTIALS: [&str; 11] = [
     "authorization",
     "proxy-authorization",
     "cookie",
     "set-cookie",
     "api-key",
+    "ocp-apim-subscription-key",
     "x-api-key",
     "x-goog-api-key",
     "x-auth-token",

@@ -86,8 +86,11 @@ fn seal(ids: &Ids) -> String {
 
 /// Tool calls until a tool has answered, then text.
 fn output(ask: &Ask<'_>, content: &Content, ids: &Ids) -> Vec<Item> {
+    if ask.compacts {
+        return vec![Item::Compaction { id: ids.id("cmp_", 2), encrypted: seal(ids) }];
+    }
     if ask.tool_output.is_some() || content.calls.is_empty() {
-        let deltas = speak::deltas(ask, content, ids.asked);
+        let deltas = speak::deltas(ask, content);
         return vec![Item::Message { id: ids.id("msg_", 2), deltas }];
     }
     let numbered = (3..).step_by(2).zip(&content.calls);

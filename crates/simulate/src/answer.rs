@@ -62,7 +62,7 @@ pub(crate) async fn answer(
     let state = state.as_ref();
     let (head, body) = request.into_parts();
     let route = Route::of(&head.method, head.uri.path());
-    let body = match body::receive(route, body).await {
+    let body = match body::receive(route, &head.headers, body).await {
         Ok(body) => body,
         Err(Failure::Dropped) => return Err(Dropped),
         Err(Failure::Refused(problem)) => return Ok(Reply::problem(&problem).into_response()),
@@ -109,6 +109,7 @@ impl Call<'_> {
             Route::Models => Ok(catalogue::models(self.head.uri.query())),
             Route::Model(id) => catalogue::model(id),
             Route::Files => Ok(self.file()),
+            Route::Backend(backend) => Ok(backend.answer(&self.head.headers)),
             Route::Head => Ok(Object::new().done()),
             Route::Response(id) => {
                 let made = self.state.made(id).ok_or_else(|| Problem::no_response(id))?;

@@ -28,6 +28,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) prompt: String,
     /// The last tool output, if one stands after the last user message.
     pub(crate) tool_output: Option<String>,
+    /// Whether it asks to make the conversation small.
+    pub(crate) compacts: bool,
     /// The tools that may be called.
     pub(crate) tools: Vec<Tool>,
     /// The reasoning effort, unless it is `none`.
@@ -76,9 +78,11 @@ impl<'a> Ask<'a> {
         let tools = fields.value("tools");
         let asked = weigh(&fields, dialect, &input, &tools);
         let (prompt, tool_output) = last_words(&input);
+        let last = input.as_array().and_then(|items| items.last());
+        let compacts = last.is_some_and(|item| word(item, "type") == "compaction_trigger");
         let effort = effort(&fields, dialect);
         let tools = toolbox(&tools, &input);
-        Ok(Self { fields, model, prompt, tool_output, tools, effort, asked })
+        Ok(Self { fields, model, prompt, tool_output, compacts, tools, effort, asked })
     }
 
     /// Goes on with a conversation: what was said before need not be said again.

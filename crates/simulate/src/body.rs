@@ -1,6 +1,9 @@
-//! Reading a request's body.
+//! Reading a request's body, whatever its content coding.
+
+use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -8,9 +11,9 @@ use crate::{answer::Failure, problem::Problem, route::Route};
 
 /// A body, read to its end.
 pub(crate) struct Received {
-    /// Its bytes; of an uploaded file only the first.
+    /// Its bytes without a content coding; of an uploaded file only the first.
     pub(crate) bytes: Bytes,
-    /// How long it was.
+    /// How long it was as it came.
     pub(crate) length: u64,
 }
 
@@ -20,7 +23,11 @@ const LIMIT: u64 = 256 << 20;
 const FILE_START: u64 = 4096;
 
 /// Reads a body. A file may be of any length, since it is not kept.
-pub(crate) async fn receive(route: Route<'_>, mut body: Incoming) -> Result<Received, Failure> {
+pub(crate) async fn receive(
+    route: Route<'_>,
+    headers: &HeaderMap,
+    mut body: Incoming,
+) -> Result<Received, Failure> {
     let (kept, limit) = if route == Route::Files { (FILE_START, u64::MAX) } else { (LIMIT, LIMIT) };
     let (mut bytes, mut length) = (BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
@@ -33,5 +40,39 @@ pub(crate) async fn receive(route: Route<'_>, mut body: Incoming) -> Result<Rece
             bytes.extend_from_slice(&data);
         }
     }
-    Ok(Received { bytes: bytes.freeze(), length })
+    let mut bytes = bytes.freeze();
+    if route != Route::Files {
+        for value in headers.get_all(header::CONTENT_ENCODING).iter().rev() {
+            let codings = value.to_str().unwrap_or_default().split(',');
+            for coding in codings.rev() {
+                bytes = decoded(&coding.trim().to_ascii_lowercase(), bytes)?;
+            }
+        }
+    }
+    Ok(Received { bytes, length })
+}
+
+/// A body without one of its codings.
+fn decoded(coding: &str, bytes: Bytes) -> Result<Bytes, Problem> {
+    let body = bytes.as_ref();
+    let reader: Box<dyn Read + '_> = match coding {
+        "identity" | "" => return Ok(bytes),
+        "gzip" => Box::new(flate2::read::MultiGzDecoder::new(body)),
+        "deflate" => Box::new(flate2::read::ZlibDecoder::new(body)),
+        "br" => Box::new(brotli_decompressor::Decompressor::new(body, 4096)),
+        "zstd" => match zstd::stream::read::Decoder::new(body) {
+            Ok(decoder) => Box::new(decoder),
+            Err(_) => return Err(undecodable(coding)),
+        },
+        _ => return Err(undecodable(coding)),
+    };
+    let mut text = Vec::new();
+    let read = reader.take(LIMIT).read_to_end(&mut text);
+    read.map_err(|_| undecodable(coding))?;
+    Ok(text.into())
+}
+
+fn undecodable(coding: &str) -> Problem {
+    let message = format!("The content encoding {coding:?} of the body could not be decoded.");
+    Problem::new(StatusCode::BAD_REQUEST, message).code("invalid_content_encoding")
 }

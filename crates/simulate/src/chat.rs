@@ -108,7 +108,7 @@ fn first_delta() -> Json {
 fn deltas(turn: &Turn) -> Vec<Json> {
     let texts = turn.items.iter().filter_map(|item| match item {
         Item::Message { deltas, .. } => Some(deltas),
-        Item::Reasoning { .. } | Item::Call(_) => None,
+        Item::Reasoning { .. } | Item::Call(_) | Item::Compaction { .. } => None,
     });
     let mut deltas: Vec<Json> =
         texts.flatten().map(|delta| Object::new().with("content", delta).done()).collect();
@@ -155,7 +155,7 @@ fn message(turn: &Turn) -> Json {
 fn text(turn: &Turn) -> String {
     let texts = turn.items.iter().map(|item| match item {
         Item::Message { deltas, .. } => deltas.concat(),
-        Item::Reasoning { .. } | Item::Call(_) => String::new(),
+        Item::Reasoning { .. } | Item::Call(_) | Item::Compaction { .. } => String::new(),
     });
     texts.collect()
 }

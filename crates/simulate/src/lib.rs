@@ -38,6 +38,7 @@
 mod act;
 mod answer;
 mod ask;
+mod backend;
 mod bill;
 mod body;
 mod catalogue;

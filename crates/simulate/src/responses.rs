@@ -137,6 +137,7 @@ pub(crate) fn item(item: &Item, status: &str) -> Json {
             message(id, status, &Json::list([text_part(&deltas.concat())]))
         }
         Item::Call(call) => tool_call(call, status, &call.input),
+        Item::Compaction { id, encrypted } => compaction(id, encrypted),
     }
 }
 
@@ -148,6 +149,7 @@ pub(crate) fn empty_item(item: &Item) -> Json {
         }
         Item::Message { id, .. } => message(id, "in_progress", &Json::list([])),
         Item::Call(call) => tool_call(call, "in_progress", ""),
+        Item::Compaction { id, encrypted } => compaction(id, encrypted),
     }
 }
 
@@ -173,6 +175,14 @@ fn reasoning(id: &str, summary: &Json, encrypted: Option<&str>) -> Json {
         None => object,
     };
     object.json("summary", summary).done()
+}
+
+fn compaction(id: &str, encrypted: &str) -> Json {
+    Object::new()
+        .with("id", id)
+        .with("type", "compaction")
+        .with("encrypted_content", encrypted)
+        .done()
 }
 
 fn message(id: &str, status: &str, content: &Json) -> Json {

@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use crate::backend::Backend;
+
 /// An operation. All but the simulator's own may stand below any prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
@@ -23,6 +25,8 @@ pub(crate) enum Route<'a> {
     Socket,
     /// `HEAD` of anything known
     Head,
+    /// Look-ups of the backend of ChatGPT
+    Backend(Backend),
     /// The simulator's own
     Own(Own),
     /// Anything else
@@ -51,6 +55,9 @@ impl<'a> Route<'a> {
             ("POST", "/simulate/reset") => return Self::Own(Own::Reset),
             ("POST", "/simulate/socket") => return Self::Own(Own::Socket),
             _ => {}
+        }
+        if let Some(backend) = Backend::of(method, path) {
+            return Self::Backend(backend);
         }
         let mut segments = path.rsplit('/').filter(|segment| !segment.is_empty());
         let last = segments.next().unwrap_or_default();

@@ -58,7 +58,7 @@ impl Seed {
 /// The ids of one exchange: made from what was asked and how many asked before.
 #[derive(Clone, Copy)]
 pub(crate) struct Ids {
-    /// What the request's bytes hash to; texts come from it, so that they do not count requests.
+    /// What the request's bytes hash to.
     pub(crate) asked: Seed,
     /// How many requests came before.
     pub(crate) counter: u64,

@@ -14,7 +14,9 @@ const WORDS: [&str; 16] = [
 const HUGE_DELTA: usize = 16 << 10;
 
 /// The answer, in deltas.
-pub(crate) fn deltas(ask: &Ask<'_>, content: &Content, seed: Seed) -> Vec<String> {
+pub(crate) fn deltas(ask: &Ask<'_>, content: &Content) -> Vec<String> {
+    // Of the prompt alone: a client puts ids and times of its own into each request.
+    let seed = Seed::of(ask.prompt.as_bytes());
     match &content.speech {
         Some(Speech::Say(text)) => few_words(text),
         Some(Speech::Words(count)) => few_words(&words(*count, seed)),

@@ -40,6 +40,13 @@ pub(crate) enum Item {
     },
     /// A tool call.
     Call(ToolCall),
+    /// The conversation so far, made small.
+    Compaction {
+        /// `cmp_…`
+        id: String,
+        /// What only the API can read.
+        encrypted: String,
+    },
 }
 
 /// A tool call.
@@ -96,7 +103,7 @@ impl Turn {
     pub(crate) fn calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.items.iter().filter_map(|item| match item {
             Item::Call(call) => Some(call),
-            Item::Reasoning { .. } | Item::Message { .. } => None,
+            Item::Reasoning { .. } | Item::Message { .. } | Item::Compaction { .. } => None,
         })
     }
 }
@@ -106,6 +113,7 @@ impl Item {
     pub(crate) fn text_bytes(&self) -> u64 {
         let length = match self {
             Self::Reasoning { .. } => 0,
+            Self::Compaction { encrypted, .. } => encrypted.len(),
             Self::Message { deltas, .. } => deltas.iter().map(String::len).sum(),
             Self::Call(call) => call.name.len() + call.input.len(),
         };

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::form::Form;
 use crate::pick::{Member, Picker, Value, inside, string, text};
 
 /// What a request asks for, read from its JSON body.
@@ -100,6 +101,13 @@ impl Ask {
             ControlFlow::Continue(())
         });
         picker.read_whole_object().then_some(ask)
+    }
+
+    /// Reads a multipart form, as images and recordings are sent in; nothing if it is none.
+    pub fn read_form(content_type: &str, body: &[u8]) -> Option<Self> {
+        let form = Form::new(content_type, body)?;
+        let stream = form.text("stream").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        Some(Self { model: form.text("model"), stream, ..Self::default() })
     }
 
     fn take(&mut self, place: Place, value: Value<'_>) {

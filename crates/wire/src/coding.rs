@@ -1,5 +1,7 @@
 //! Content codings (RFC 9110 §8.4.1): a decoded copy of a body that passes coded.
 
+pub mod whole;
+
 use std::io::Write;
 
 use brotli_decompressor::DecompressorWriter;

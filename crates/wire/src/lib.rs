@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod attribution;
 pub mod coding;
+pub mod form;
 pub mod meter;
 mod pick;
 pub mod price;

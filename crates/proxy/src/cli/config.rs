@@ -9,6 +9,7 @@ use super::Common;
 use super::output::line;
 use crate::config::layer::Layers;
 use crate::config::setting::{Kind, schema};
+use crate::config::target::Target;
 use crate::config::{Config, Flags, Wrong};
 use crate::serve::{prices, tls};
 
@@ -55,7 +56,7 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
 fn check_secrets(config: &Config) -> Result<()> {
     let mut problems = Vec::new();
     // The secret is made on first need: that it is not there yet is no problem.
-    for (name, reference) in [("upstream.key", &config.upstream.key)] {
+    for (name, reference) in config.targets().flat_map(Target::references) {
         match reference.resolve() {
             Ok(_) => writeln!(std::io::stderr(), "{name}: {reference} is there")?,
             Err(error) => problems.push(format!("{name}: {error:#}")),
@@ -94,6 +95,14 @@ fn value(kind: Kind, texts: &[String]) -> String {
     let quoted: Vec<String> =
         texts.iter().map(|text| format!("\"{}\"", hidden(kind, text))).collect();
     match kind {
+        Kind::Upstreams => format!("[{}]", texts.join(", ")),
+        Kind::Headers => {
+            let pair = |text: &String| {
+                let (name, value) = text.split_once('=').unwrap_or((text, ""));
+                format!("{:?} = {:?}", name.trim(), value.trim())
+            };
+            format!("{{ {} }}", texts.iter().map(pair).collect::<Vec<_>>().join(", "))
+        }
         _ if kind.is_list() => format!("[{}]", quoted.join(", ")),
         Kind::Count => texts.concat(),
         _ => quoted.concat(),

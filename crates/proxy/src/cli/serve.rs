@@ -73,7 +73,10 @@ fn greeting(gateway: &Gateway, config: &Config) -> String {
     for address in gateway.operators_addresses() {
         lines.push(format!("  for operators {}", url("http", address)));
     }
-    lines.push(format!("  forwards to   {}", config.upstream.url));
+    lines.push(format!("  forwards to   {}", config.upstream.main.url));
+    for upstream in &config.upstreams {
+        lines.push(format!("           and  {} ({})", upstream.url, upstream.name));
+    }
     lines.push(format!("  data folder   {}", config.data.display()));
     let size = |bytes| bytesize::ByteSize::b(bytes).display().iec();
     lines.push(format!(

@@ -1,11 +1,13 @@
 //! Lays file, environment and flags over the defaults, and keeps where each value came from.
 
+mod tables;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use ipnet::IpNet;
 use toml_edit::{Document, Item, TableLike};
 
@@ -13,6 +15,7 @@ use super::Flags;
 use super::listen::Listen;
 use super::reference::SecretRef;
 use super::setting::{Kind, SETTINGS, find, variable};
+use super::target::{self, Entry, HeaderText, Target};
 use super::value::{Value, parse};
 
 /// Names that configure where configuration is, and so are no settings.
@@ -124,9 +127,13 @@ impl Layers {
     /// A text from a variable or a flag: lists are separated by commas, an empty text unsets.
     fn set_text(&mut self, path: &str, text: &str, place: &str) {
         let Some(setting) = find(path) else { return };
-        let list = setting.kind.is_list();
-        let pieces = text.split(',').map(str::trim).filter(|piece| !piece.is_empty());
-        let texts = if list { pieces.map(str::to_owned).collect() } else { vec![text.to_owned()] };
+        if setting.kind == Kind::Upstreams && !text.is_empty() {
+            return self.set_upstreams(place, tables::from_json(text, place), Path::new(""));
+        }
+        let texts = match tables::pieces(setting.kind, text) {
+            Ok(texts) => texts,
+            Err(what) => return self.problem(place, format!("{path} {what}")),
+        };
         if texts.iter().all(String::is_empty) && setting.default.is_empty() {
             self.values.remove(setting.path);
             return;
@@ -145,6 +152,21 @@ impl Layers {
                     self.problem(place, format!("{path} {what}"));
                 }
             }
+        }
+    }
+
+    fn set_upstreams(&mut self, place: &str, entries: Option<Vec<Entry>>, base: &Path) {
+        let path = "upstreams";
+        let Some(entries) = entries else {
+            return self.problem(place, format!("{path} takes {}", Kind::Upstreams.allowed()));
+        };
+        match target::read(&entries, base) {
+            Ok(targets) => {
+                let texts = targets.iter().map(tables::shown).collect();
+                let value = Value::Upstreams(targets);
+                self.values.insert(path, Given { value, texts, place: place.to_owned() });
+            }
+            Err(problems) => self.problems.extend(problems),
         }
     }
 
@@ -178,9 +200,15 @@ impl Layers {
             let place = file.place(span);
             let is_table = SETTINGS.iter().any(|s| s.path.starts_with(&format!("{path}.")));
             match (find(&path), item.as_table_like()) {
+                (Some(setting), _) if setting.kind == Kind::Upstreams => {
+                    let entries = tables::from_toml(file, item, &place);
+                    self.set_upstreams(&place, entries, file.base);
+                }
                 (Some(setting), _) => match texts(item, setting.kind) {
                     Some(texts) => self.set(setting.path, texts, &place, file.base),
-                    None => self.problem(&place, format!("{path} takes {}", allowed(setting.kind))),
+                    None => {
+                        self.problem(&place, format!("{path} takes {}", setting.kind.allowed()));
+                    }
                 },
                 (None, Some(below)) if is_table => self.read_table(file, &path, below),
                 (None, None) if is_table => {
@@ -272,6 +300,27 @@ impl Layers {
         self.optional_path(path).unwrap_or_default()
     }
 
+    pub(super) fn references(&self, path: &str) -> Vec<SecretRef> {
+        match self.value(path) {
+            Some(Value::References(references)) => references.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn headers(&self, path: &str) -> Vec<(HeaderName, HeaderText)> {
+        match self.value(path) {
+            Some(Value::Headers(headers)) => headers.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn upstreams(&self, path: &str) -> Vec<Target> {
+        match self.value(path) {
+            Some(Value::Upstreams(targets)) => targets.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn reference(&self, path: &str) -> Option<SecretRef> {
         match self.value(path) {
             Some(Value::Reference(reference)) => Some(reference.clone()),
@@ -307,18 +356,12 @@ fn texts(item: &Item, kind: Kind) -> Option<Vec<String>> {
         toml_edit::Value::Integer(value) if number => Some(value.value().to_string()),
         _ => None,
     };
+    if kind == Kind::Headers {
+        return tables::pairs(item);
+    }
     match item.as_value()? {
         toml_edit::Value::Array(array) if kind.is_list() => array.iter().map(one).collect(),
         value => Some(vec![one(value)?]),
-    }
-}
-
-fn allowed(kind: Kind) -> &'static str {
-    match (kind.is_list(), kind.takes()) {
-        (true, _) => "a list of texts",
-        (false, (true, true)) => "a number or a text",
-        (false, (true, false)) => "a number",
-        (false, _) => "a text",
     }
 }
 

@@ -31,6 +31,12 @@ pub enum Kind {
     Path,
     /// Where a secret stands, never the secret.
     Reference,
+    /// Several of them, at least one.
+    References,
+    /// Headers: `NAME=VALUE`, several.
+    Headers,
+    /// Upstreams: tables with the members of [`ENTRY`].
+    Upstreams,
     /// An engine's address: `SCHEME:REST`.
     Engine(&'static [&'static str]),
     /// One of these words.
@@ -47,8 +53,23 @@ impl Kind {
                 | Self::Endpoints
                 | Self::Listen
                 | Self::Addresses
+                | Self::References
+                | Self::Headers
+                | Self::Upstreams
                 | Self::Networks
         )
+    }
+
+    /// What a file may write for it.
+    pub fn allowed(self) -> &'static str {
+        match (self, self.is_list(), self.takes()) {
+            (Self::Headers, ..) => "a table of texts",
+            (Self::Upstreams, ..) => "a list of tables: write [[upstreams]]",
+            (_, true, _) => "a list of texts",
+            (_, false, (true, true)) => "a number or a text",
+            (_, false, (true, false)) => "a number",
+            (_, false, _) => "a text",
+        }
     }
 
     /// Whether a file may write it as a number, as a text.
@@ -74,7 +95,7 @@ pub struct Setting {
     pub doc: &'static str,
 }
 
-const fn setting(
+pub(super) const fn setting(
     path: &'static str,
     kind: Kind,
     default: &'static str,
@@ -85,9 +106,10 @@ const fn setting(
 
 use serde_json::{Map, Value, json};
 
+use super::target::{AuthHeader, ENTRY};
 use Kind::{
-    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Listen, Mode, Networks, Origins,
-    Path, Reference, Text, Texts, Url,
+    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Headers, Listen, Mode, Networks,
+    Origins, Path, Reference, References, Text, Texts, Upstreams, Url,
 };
 
 /// All settings, in the order in which they are shown.
@@ -108,6 +130,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("drain_timeout", Duration, "20s", "how long open exchanges may go on after the order to stop"),
     setting("secret", Reference, "", "what key hashes are made with; unset: secret.key in the data folder"),
     setting("spool", Path, "", "folder on local disk that feeds the archive; unset: spool in the data folder"),
+    setting("upstreams", Upstreams, "", "further upstreams and keys, see docs/upstreams.md"),
     setting("prices", Path, "", "a price table instead of the built-in one"),
     setting("tls.certificate", Path, "", "PEM file with the certificate that clients are shown, and its chain; unset: no TLS"),
     setting("tls.key", Path, "", "PEM file with the certificate's private key"),
@@ -117,7 +140,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("client.body_timeout", Duration, "1m", "longest wait between two pieces of a request's body"),
     setting("client.read_timeout", Duration, "5m", "longest wait for a client that does not read what was sent"),
     setting("upstream.url", Url, "https://api.openai.com/v1", "base address of the OpenAI API"),
-    setting("upstream.key", Reference, "env:OPENAI_API_KEY", "the organisation's OpenAI key"),
+    setting("upstream.key", References, "env:OPENAI_API_KEY", "the organisation's OpenAI key, or several"),
+    setting("upstream.auth", Choice(AuthHeader::WORDS), "bearer", "the header in which the key goes"),
+    setting("upstream.headers", Headers, "", "further headers, as OpenAI-Project; they go with the organisation's key"),
+    setting("upstream.chatgpt_url", Url, "https://chatgpt.com/backend-api", "where /backend-api goes, with the caller's own credential"),
     setting("upstream.connect_timeout", Duration, "10s", "longest wait for a connection, TLS included"),
     setting("upstream.first_byte_timeout", Duration, "15m", "longest wait for the answer's head"),
     setting("upstream.idle_timeout", Duration, "10m", "longest wait between two pieces of an answer"),
@@ -194,7 +220,20 @@ fn property(setting: &Setting) -> Value {
         Choice(words) => drop(property.insert("enum".to_owned(), json!(words))),
         Count => property.extend([entry("type", "integer"), ("minimum".to_owned(), json!(1))]),
         Bytes => drop(property.insert("type".to_owned(), json!(["string", "integer"]))),
-        Texts | Addresses | Endpoints | Listen | Networks | Origins => {
+        Headers => {
+            property.extend([entry("type", "object")]);
+            property.insert("additionalProperties".to_owned(), json!({ "type": "string" }));
+        }
+        Upstreams => {
+            let members = ENTRY.iter().map(|one| (one.path.to_owned(), self::property(one)));
+            let mut items = object(&members.collect());
+            if let Some(items) = items.as_object_mut() {
+                items.insert("required".to_owned(), json!(["name", "url", "key"]));
+            }
+            property.extend([entry("type", "array")]);
+            property.insert("items".to_owned(), items);
+        }
+        Texts | Addresses | Endpoints | Listen | Networks | Origins | References => {
             property.insert("type".to_owned(), json!(["array", "string"]));
             property.insert("items".to_owned(), json!({ "type": "string" }));
         }
@@ -237,5 +276,11 @@ mod tests {
         let url = &schema["properties"]["upstream"]["properties"]["url"];
         assert_eq!(url["default"], "https://api.openai.com/v1");
         assert_eq!(schema["properties"]["listen"]["default"], "127.0.0.1:8080");
+        let upstream = &schema["properties"]["upstreams"]["items"];
+        assert_eq!(
+            upstream["properties"]["auth"]["enum"],
+            serde_json::json!(["bearer", "api-key"])
+        );
+        assert_eq!(upstream["properties"]["headers"]["additionalProperties"]["type"], "string");
     }
 }

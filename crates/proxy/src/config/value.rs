@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use ipnet::IpNet;
 
+use super::header;
 use super::listen::{self, Listen};
 use super::reference::SecretRef;
 use super::setting::Kind;
+use super::target::{HeaderText, Target};
 
 /// A proven value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,12 @@ pub enum Value {
     Path(PathBuf),
     /// For [`Kind::Reference`].
     Reference(SecretRef),
+    /// For [`Kind::References`].
+    References(Vec<SecretRef>),
+    /// For [`Kind::Headers`].
+    Headers(Vec<(HeaderName, HeaderText)>),
+    /// For [`Kind::Upstreams`].
+    Upstreams(Vec<Target>),
 }
 
 /// Reads a value; each error says what is allowed. Relative paths are taken from `base`.
@@ -44,6 +52,10 @@ pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, Vec<Str
             .map(Value::Addresses),
         Kind::Addresses => each(texts, |text| listen::parse(text, base)).map(Value::Addresses),
         Kind::Networks => each(texts, network).map(Value::Networks),
+        Kind::References => some(texts)
+            .and_then(|()| each(texts, |text| reference(text, base)))
+            .map(Value::References),
+        Kind::Headers => each(texts, |text| header::read(text, base)).map(Value::Headers),
         _ => match texts {
             [text] => one(kind, text, base).map_err(|what| vec![what]),
             _ => Err(vec!["takes one value, not a list".to_owned()]),
@@ -69,6 +81,9 @@ fn one(kind: Kind, text: &str, base: &Path) -> Result<Value, String> {
         | Kind::Origins
         | Kind::Endpoints
         | Kind::Listen
+        | Kind::References
+        | Kind::Headers
+        | Kind::Upstreams
         | Kind::Networks
         | Kind::Addresses => plain(text).map(Value::Text),
     }

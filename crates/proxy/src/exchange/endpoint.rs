@@ -10,10 +10,21 @@ use super::refusal::{Refusal, Word};
 pub struct Endpoint {
     /// Which operation.
     pub operation: Operation,
-    /// Path below `/v1`, beginning with a slash, without the query.
+    /// Which interface it belongs to.
+    pub surface: Surface,
+    /// Path below that interface's base, beginning with a slash, without the query.
     pub path: String,
     /// Method and path as records name it.
     pub name: String,
+}
+
+/// What stands upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// The API: `/v1`.
+    Api,
+    /// The backend of ChatGPT, which people reach with their own login: `/backend-api`.
+    ChatGpt,
 }
 
 /// The operations that are told apart.
@@ -25,7 +36,7 @@ pub enum Operation {
     ChatCompletions,
     /// Any other `POST`: it may cost
     Work,
-    /// Anything else: it looks up, lists or deletes
+    /// Anything else: it looks up, lists, cancels or deletes
     Other,
 }
 
@@ -49,8 +60,8 @@ impl Endpoints {
 
     /// What this request asks, if it is open.
     pub fn resolve<B>(&self, request: &Request<B>) -> Result<Endpoint, Refusal> {
-        let path = below_v1(request.uri()).unwrap_or_default();
-        let (method, name) = (request.method(), format!("/v1{path}"));
+        let (surface, path) = below(request.uri()).unwrap_or((Surface::Api, ""));
+        let (method, name) = (request.method(), format!("{}{path}", surface.base()));
         if !is_plain(path) {
             let message = format!("The address {name} is not in its plain form.");
             return Err(Refusal::new(Word::NotAllowed, message));
@@ -62,28 +73,58 @@ impl Endpoints {
             let message = format!("The endpoint {method} {name} is closed on this proxy.");
             return Err(Refusal::new(Word::NotAllowed, message));
         }
-        let operation = match (method.as_str(), path) {
-            ("POST", "/responses") => Operation::Responses,
-            ("POST", "/chat/completions") => Operation::ChatCompletions,
-            ("POST", _) => Operation::Work,
-            _ => Operation::Other,
-        };
+        let operation = surface.operation(method, path);
         let name = format!("{method} {name}");
-        Ok(Endpoint { operation, path: path.to_owned(), name })
+        Ok(Endpoint { operation, surface, path: path.to_owned(), name })
     }
 }
 
-/// Whether this address belongs to the `OpenAI` API.
+impl Surface {
+    fn base(self) -> &'static str {
+        match self {
+            Self::Api => "/v1",
+            Self::ChatGpt => "/backend-api",
+        }
+    }
+
+    fn operation(self, method: &Method, path: &str) -> Operation {
+        // Below /codex stands what the API has too; the rest looks up, counts and sets.
+        let path = match self {
+            Self::Api => Some(path),
+            Self::ChatGpt => path.strip_prefix("/codex"),
+        };
+        match (method.as_str(), path) {
+            ("POST", Some("/responses")) => Operation::Responses,
+            ("POST", Some("/chat/completions")) => Operation::ChatCompletions,
+            ("POST", Some("/analytics-events/events")) => Operation::Other,
+            ("POST", Some(path)) if is_cancelling(path) => Operation::Other,
+            ("POST", Some(_)) => Operation::Work,
+            _ => Operation::Other,
+        }
+    }
+}
+
+/// `/responses/{id}/cancel`: it asks no model, and may be asked by whoever may look it up.
+fn is_cancelling(path: &str) -> bool {
+    let id = path.strip_prefix("/responses/").and_then(|rest| rest.strip_suffix("/cancel"));
+    id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
+}
+
+/// Whether this address belongs to the `OpenAI` API, or to the backend of ChatGPT.
 pub fn is_api(uri: &Uri) -> bool {
-    below_v1(uri).is_some()
+    below(uri).is_some()
 }
 
-fn below_v1(uri: &Uri) -> Option<&str> {
+fn below(uri: &Uri) -> Option<(Surface, &str)> {
     let path = uri.path();
-    match path.strip_prefix("/v1") {
-        Some(below) if below.starts_with('/') => Some(below),
-        _ => SHORT.iter().any(|short| is_at_or_below(path, short)).then_some(path),
+    for surface in [Surface::Api, Surface::ChatGpt] {
+        if let Some(below) = path.strip_prefix(surface.base()).filter(|rest| rest.starts_with('/'))
+        {
+            return Some((surface, below));
+        }
     }
+    let is_short = SHORT.iter().any(|short| is_at_or_below(path, short));
+    is_short.then_some((Surface::Api, path))
 }
 
 /// Whether a path means what it looks like: no empty or dotted segments, and nothing percent-encoded
@@ -138,7 +179,20 @@ mod tests {
             check(all, "POST", "/v1/embeddings"),
             is(Operation::Work, "POST /v1/embeddings")
         );
+        assert_eq!(
+            check(all, "POST", "/v1/responses/r_1/cancel"),
+            is(Operation::Other, "POST /v1/responses/r_1/cancel")
+        );
         assert_eq!(check(all, "HEAD", "/v1/models"), is(Operation::Other, "HEAD /v1/models"));
+        assert_eq!(
+            check(all, "POST", "/backend-api/codex/responses"),
+            is(Operation::Responses, "POST /backend-api/codex/responses")
+        );
+        assert_eq!(
+            check(all, "POST", "/backend-api/wham/tasks"),
+            is(Operation::Other, "POST /backend-api/wham/tasks")
+        );
+        assert_eq!(check(all, "POST", "/backend-api"), Err("not_allowed"));
         assert_eq!(check(all, "POST", "/v2/x"), Err("not_allowed"));
         assert_eq!(check(all, "POST", "/v1"), Err("not_allowed"));
     }

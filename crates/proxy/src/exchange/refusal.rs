@@ -135,6 +135,13 @@ impl Refusal {
         Self::new(Word::KeyDisabled, message)
     }
 
+    /// Adds a sentence.
+    #[must_use]
+    pub fn and(mut self, sentence: &str) -> Self {
+        self.message = format!("{} {sentence}", self.message);
+        self
+    }
+
     /// Tells after how many seconds to come again.
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Self {

@@ -1,7 +1,8 @@
 //! Reads what is asked, within bounds.
 //!
 //! Secrets are not looked for yet; the proof that a request came through here is what `forward`
-//! takes already.
+//! takes already. They will be looked for in what [`Reading`] gives; a body that is changed there
+//! is coded again as it came before it goes on.
 
 pub mod message;
 
@@ -15,15 +16,22 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::ask::Ask;
+use wire::coding::whole::{Decoding, Undecodable};
 
 use super::arrived::ClientBody;
-use super::endpoint::{Endpoint, Operation};
+use super::endpoint::{Endpoint, Operation, Surface};
 use super::refusal::{Refusal, Word};
 use crate::ledger::recorder::Copier;
 
 /// Memory for bodies is given out in pieces of this many bytes, as they arrive: a length that is
 /// only announced holds nothing.
 const GRAIN: usize = 64 << 10;
+
+/// Fields, each with a head of its own (RFC 7578).
+const FORM: &str = "multipart/form-data";
+
+/// Others have their turn after so many decoded bytes.
+const TURN: usize = 1 << 20;
 
 /// Inspects requests before they leave.
 #[derive(Clone)]
@@ -37,7 +45,9 @@ pub struct Screen {
 /// A request that was inspected. Made only here.
 #[derive(Debug)]
 pub struct Screened {
-    /// Path below `/v1`.
+    /// Which upstream interface is asked.
+    pub surface: Surface,
+    /// Path below its base.
     pub path: String,
     /// Method, address, headers as the client sent them.
     pub head: Parts,
@@ -45,11 +55,24 @@ pub struct Screened {
     pub body: ScreenedBody,
     /// What is asked, where it can be told.
     pub ask: Option<Ask>,
+    /// How the body was read.
+    pub reading: Reading,
     _made_here: Proof,
 }
 
 #[derive(Debug)]
 struct Proof;
+
+/// How the body of a request was read, which passes as it came in any case.
+#[derive(Debug)]
+pub enum Reading {
+    /// As it is: it has no content coding, or streams by.
+    Plain,
+    /// In a copy without its content coding.
+    Decoded(Buffered),
+    /// Not at all.
+    Unread(Undecodable),
+}
 
 /// The body of an inspected request.
 #[derive(Debug)]
@@ -73,6 +96,34 @@ pub struct Buffered {
     /// The bytes.
     pub bytes: Bytes,
     _memory: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Screened {
+    /// Says why the body could not be read, to whom it matters.
+    pub fn explain(&self, refusal: Refusal) -> Refusal {
+        match &self.reading {
+            Reading::Unread(why) if refusal.word() == Word::UnreadableBody => {
+                refusal.and(&format!("The body cannot be decoded: {why}."))
+            }
+            _ => refusal,
+        }
+    }
+}
+
+impl ScreenedBody {
+    /// What is to be sent; of a body that streams by nothing is left for another time.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        match self {
+            Self::Whole(body) => Self::Whole(body.clone()),
+            Self::Streamed { .. } => std::mem::replace(self, Self::Whole(Buffered::default())),
+        }
+    }
+
+    /// Whether it may be sent again.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
 }
 
 impl Screen {
@@ -100,19 +151,66 @@ impl Screen {
         endpoint: &Endpoint,
         request: Request<ClientBody>,
     ) -> Result<Screened, Refusal> {
-        let path = endpoint.path.clone();
+        let (surface, path) = (endpoint.surface, endpoint.path.clone());
         let (head, body) = request.into_parts();
+        only_chunked(&head.headers)?;
         if body.size_hint().lower() > self.max_body {
             return Err(self.too_large());
         }
         if !is_read_whole(endpoint, &head.headers) {
-            let body = ScreenedBody::Streamed { body, limit: self.max_body, copier: None };
-            return Ok(Screened { path, head, body, ask: None, _made_here: Proof });
+            let body = if body.is_end_stream() {
+                ScreenedBody::Whole(Buffered::default())
+            } else {
+                ScreenedBody::Streamed { body, limit: self.max_body, copier: None }
+            };
+            let reading = Reading::Plain;
+            return Ok(Screened {
+                surface,
+                path,
+                head,
+                body,
+                ask: None,
+                reading,
+                _made_here: Proof,
+            });
         }
         let body = self.read(body).await?;
-        // A body that is no JSON goes on as it is: the upstream answers what is wrong with it.
-        let ask = Ask::read(&body.bytes);
-        Ok(Screened { path, head, body: ScreenedBody::Whole(body), ask, _made_here: Proof })
+        let reading = self.decode(&head.headers, &body).await?;
+        // A body that is no JSON, or coded in a way that is not known, goes on as it is: the
+        // upstream answers what is wrong with it.
+        let kind = content_type(&head.headers);
+        let ask = match &reading {
+            Reading::Plain => asked(kind, &body.bytes),
+            Reading::Decoded(copy) => asked(kind, &copy.bytes),
+            Reading::Unread(_) => None,
+        };
+        let body = ScreenedBody::Whole(body);
+        Ok(Screened { surface, path, head, body, ask, reading, _made_here: Proof })
+    }
+
+    /// A copy without the content coding, within the limits of a body that came without.
+    async fn decode(&self, headers: &HeaderMap, body: &Buffered) -> Result<Reading, Refusal> {
+        let codings = listed(headers);
+        let mut decoding = match Decoding::new(&codings, &body.bytes, self.max_body) {
+            Ok(Some(decoding)) => decoding,
+            Ok(None) => return Ok(Reading::Plain),
+            Err(undecodable) => return Ok(Reading::Unread(undecodable)),
+        };
+        let (mut copy, mut memory, mut turn) = (Vec::new(), None, TURN);
+        loop {
+            match decoding.step(&mut copy) {
+                Ok(0) => break,
+                Ok(_) => self.reserve(&mut memory, copy.len().div_ceil(GRAIN))?,
+                Err(Undecodable::TooLarge(limit)) => return Err(decodes_too_large(limit)),
+                Err(undecodable) => return Ok(Reading::Unread(undecodable)),
+            }
+            if copy.len() >= turn {
+                turn = copy.len() + TURN;
+                tokio::task::yield_now().await;
+            }
+        }
+        let memory = memory.map(Arc::new);
+        Ok(Reading::Decoded(Buffered { bytes: copy.into(), _memory: memory }))
     }
 
     async fn read(&self, mut body: ClientBody) -> Result<Buffered, Refusal> {
@@ -169,12 +267,62 @@ impl Screen {
     }
 }
 
+/// The values of all `content-encoding` headers as one list (RFC 9110 §5.3).
+fn listed(headers: &HeaderMap) -> String {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    values.collect::<Vec<_>>().join(",")
+}
+
+/// A transfer coding ends here (RFC 9112 §7): one beside `chunked` would be lost with what it says
+/// about the body.
+fn only_chunked(headers: &HeaderMap) -> Result<(), Refusal> {
+    let values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let codings = values.join(", ");
+    if codings.is_empty() || codings.trim().eq_ignore_ascii_case("chunked") {
+        return Ok(());
+    }
+    let message = format!(
+        "The request's body has the transfer coding `{codings}`: send it `chunked` alone, with what is compressed told in content-encoding."
+    );
+    Err(Refusal::new(Word::UnreadableBody, message))
+}
+
+fn decodes_too_large(limit: u64) -> Refusal {
+    let limit = bytesize::ByteSize::b(limit).display().iec();
+    let message = format!(
+        "The request's body decodes to more than {limit}: too much for this proxy, or for a body of its length."
+    );
+    Refusal::new(Word::BodyTooLarge, message)
+}
+
 /// Bodies that say which model is asked are read whole; uploads are not.
 fn is_read_whole(endpoint: &Endpoint, headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_json = content_type.is_some_and(|text| text.to_ascii_lowercase().contains("json"));
+    let kind = content_type(headers).to_ascii_lowercase();
     match endpoint.operation {
         Operation::Responses | Operation::ChatCompletions => true,
-        Operation::Work | Operation::Other => is_json,
+        Operation::Work => {
+            kind.contains("json") || (kind.starts_with(FORM) && names_model(endpoint))
+        }
+        Operation::Other => kind.contains("json"),
     }
+}
+
+/// Whether forms that are sent there have a field for the model: images, recordings, films. Files
+/// have none, and are large.
+fn names_model(endpoint: &Endpoint) -> bool {
+    ["/images/", "/audio/", "/videos"].iter().any(|below| endpoint.path.starts_with(below))
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE);
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn asked(content_type: &str, body: &[u8]) -> Option<Ask> {
+    if content_type.to_ascii_lowercase().starts_with(FORM) {
+        return Ask::read_form(content_type, body);
+    }
+    Ask::read(body)
 }

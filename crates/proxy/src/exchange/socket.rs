@@ -29,7 +29,7 @@ use super::limit::Permit;
 use super::manner::Manner;
 use super::refusal::{Refusal, Word};
 use super::tap::{Body, Tap};
-use super::upstream::{Answer, Upgrade};
+use super::upstream::{Answer, Served, Upgrade};
 use super::{Proxy, refused};
 use crate::config::WebSocket;
 use crate::ledger::account::Arrival;
@@ -58,6 +58,7 @@ pub struct Socket {
     /// The handshake as it was answered.
     accepted: http::response::Parts,
     id: Uuid,
+    served: Served,
     client: OnUpgrade,
     upstream: Upgraded,
 }
@@ -111,7 +112,7 @@ pub async fn open(
     arrival: Arrival,
     mut request: Request<ClientBody>,
 ) -> Result<Response<Body>, Refusal> {
-    if let Err(refusal) = is_spoken(proxy, &endpoint, &request) {
+    if let Err(refusal) = is_spoken(proxy, &principal, &endpoint, &request) {
         proxy.ledger.refused(Some(principal.key.id.clone()), refusal.word());
         return Err(refusal);
     }
@@ -122,11 +123,12 @@ pub async fn open(
         Ok(shaken) => shaken,
         Err(refusal) => return Err(refused(refusal, recorder).await),
     };
-    let (accepted, upstream) = match answer {
-        Upgrade::Done(accepted, upstream) => (accepted, upstream),
-        Upgrade::Refused(response) => {
+    let (accepted, upstream, served) = match answer {
+        Upgrade::Done(accepted, upstream, served) => (accepted, upstream, served),
+        Upgrade::Refused(response, served) => {
             recorder.request().await?;
-            let answer = Answer { response, permit };
+            recorder.served(served.name(), served.doubt());
+            let answer = Answer { response, permit, served };
             return Tap::on(answer, recorder, Operation::Other, proxy.manner.clone()).await;
         }
     };
@@ -135,7 +137,8 @@ pub async fn open(
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     let (id, proxy) = (arrival.id, proxy.clone());
-    let socket = Socket { proxy, principal, endpoint, handshake, accepted, id, client, upstream };
+    let socket =
+        Socket { proxy, principal, endpoint, handshake, accepted, id, served, client, upstream };
     response.extensions_mut().insert(Handover(Arc::new(Mutex::new(Some(socket)))));
     Ok(response)
 }
@@ -154,7 +157,12 @@ async fn shake(
 }
 
 /// Codex falls back to HTTP silently on the status of this refusal.
-fn is_spoken<B>(proxy: &Proxy, endpoint: &Endpoint, request: &Request<B>) -> Result<(), Refusal> {
+fn is_spoken<B>(
+    proxy: &Proxy,
+    principal: &Principal,
+    endpoint: &Endpoint,
+    request: &Request<B>,
+) -> Result<(), Refusal> {
     let off = |message: &str| Err(Refusal::new(Word::WebsocketOff, message));
     if proxy.websocket == WebSocket::Off {
         return off("WebSocket is not spoken here: use HTTP.");
@@ -164,6 +172,11 @@ fn is_spoken<B>(proxy: &Proxy, endpoint: &Endpoint, request: &Request<B>) -> Res
     }
     if !endpoint.path.ends_with("/responses") {
         return off("WebSocket is spoken on /v1/responses only: use HTTP.");
+    }
+    if !proxy.upstream.takes_sockets(principal, endpoint) {
+        return off(
+            "Models have upstreams of their own here, and a WebSocket is opened before its model is known: use HTTP.",
+        );
     }
     Ok(())
 }
@@ -190,6 +203,7 @@ impl Socket {
             endpoint: &self.endpoint,
             handshake: &self.handshake,
             connection: self.id,
+            served: &self.served,
             follower: Follower::new(agreed.client),
             message: Message::None,
             asked,

@@ -1,28 +1,37 @@
-//! The way to the upstream: connections, time limits, and the headers that change on the way.
+//! The way to the upstream: connections and time limits.
 
 pub mod body;
+pub mod credential;
 pub mod dial;
+pub mod headers;
+pub mod health;
+pub mod route;
 pub mod transport;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode, Uri, Version};
+use anyhow::Result;
+use http::uri::Scheme;
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::upgrade::Upgraded;
-use redact::secret::Secret;
 
-use super::auth::{Credential, Principal};
+use super::auth::Principal;
 use super::endpoint::Endpoint;
 use super::limit::Permit;
 use super::manner::Manner;
-use super::refusal::{Refusal, Word};
+use super::refusal::{Reach, Refusal, Word};
 use super::screen::{Buffered, Screened, ScreenedBody};
 use super::sent::{BodyError, RequestBody, body};
-use crate::config;
+use crate::config::Config;
+use crate::config::secrets::Secrets;
+use crate::config::target::Target;
+use crate::ledger::account::Doubt;
 use body::UpstreamBody;
+use credential::Way;
 use dial::Dialer;
+use headers::incoming;
+use route::{Routes, Tried, Wanted};
 use transport::{Transport, Unanswered};
 
 /// What any body error is turned into.
@@ -34,53 +43,62 @@ pub struct Answer {
     pub response: Response<UpstreamBody>,
     /// Held until the exchange has ended.
     pub permit: Permit,
+    /// Who answered.
+    pub served: Served,
+}
+
+/// Which way an exchange went.
+#[derive(Clone)]
+pub struct Served {
+    way: Arc<Way>,
+    doubtful: bool,
+    several: bool,
+}
+
+impl Served {
+    /// What the way is called, where there are several.
+    pub fn name(&self) -> Option<&str> {
+        self.several.then_some(self.way.name.as_str())
+    }
+
+    /// Whom to tell the code of the answer's error, where it may have to do with the credential.
+    pub fn doubt(&self) -> Option<Doubt> {
+        let way = self.doubtful.then(|| self.way.clone())?;
+        Some(Box::new(move |code| way.refused(code, Instant::now())))
+    }
 }
 
 /// What the upstream said to a handshake.
 pub enum Upgrade {
-    /// The head of its answer, and the connection that is a WebSocket now.
-    Done(http::response::Parts, Upgraded),
+    /// The head of its answer, the connection that is a WebSocket now, and to whom.
+    Done(http::response::Parts, Upgraded, Served),
     /// Any other answer.
-    Refused(Response<UpstreamBody>),
+    Refused(Response<UpstreamBody>, Served),
 }
 
-/// The upstream and the organisation's credential for it.
+/// The upstreams and the ways to them.
 pub struct Upstream {
     transport: Transport,
-    scheme: Scheme,
-    authority: Authority,
-    host: HeaderValue,
-    base_path: String,
-    base_query: Option<String>,
-    authorization: HeaderValue,
+    routes: Routes,
     first_byte_timeout: Duration,
 }
 
 impl Upstream {
-    /// Prepares the pool; nothing is connected yet.
-    pub fn new(settings: &config::Upstream, key: &Secret<String>) -> Result<Self> {
-        let url = settings.url.clone().into_parts();
-        let scheme = url.scheme.unwrap_or(Scheme::HTTPS);
-        let authority = url.authority.context("the upstream's address has no host")?;
-        let base = url.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))
-            .context("the upstream's key cannot stand in a header")?;
-        authorization.set_sensitive(true);
+    /// Prepares the ways and the pool; nothing is connected yet.
+    pub fn new(config: &Config, secrets: &Secrets) -> Result<Self> {
+        let is_https = |target: &Target| target.url.scheme() == Some(&Scheme::HTTPS);
+        let scheme = if config.targets().any(is_https) { Scheme::HTTPS } else { Scheme::HTTP };
         Ok(Self {
-            transport: Transport::new(Dialer::new(settings.connect_timeout, &scheme)?),
-            scheme,
-            host: HeaderValue::try_from(authority.as_str())?,
-            authority,
-            base_path: base.path().trim_end_matches('/').to_owned(),
-            base_query: base.query().map(str::to_owned),
-            authorization,
-            first_byte_timeout: settings.first_byte_timeout,
+            transport: Transport::new(Dialer::new(config.upstream.connect_timeout, &scheme)?),
+            routes: Routes::new(config, secrets)?,
+            first_byte_timeout: config.upstream.first_byte_timeout,
         })
     }
 
     /// Sends an admitted and inspected request; gives up when the key ends or the time is over.
     ///
-    /// Never a retry once a byte may have arrived.
+    /// Never a retry once a byte may have arrived: another way is tried only where no connection
+    /// came about, or a kept one was closed before anything was written.
     pub async fn forward(
         &self,
         permit: Permit,
@@ -88,9 +106,25 @@ impl Upstream {
         manner: &Manner,
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
-        let request = self.request(principal, screened)?;
-        let response = self.answer(request, principal, manner).await?;
-        Ok(Answer { response: without_hop_by_hop(response), permit })
+        let Screened { surface, path, head, body, ask, .. } = screened;
+        let wanted = Wanted::new(principal, surface, &head.headers, ask.as_ref());
+        let sent = Sent {
+            method: &head.method,
+            path: &path,
+            query: head.uri.query(),
+            headers: &head.headers,
+            extensions: &head.extensions,
+            dress: |_| {},
+        };
+        let (response, served) = self.send(principal, &wanted, (sent, body), manner).await?;
+        Ok(Answer { response: incoming(response), permit, served })
+    }
+
+    /// Whether a WebSocket can be opened before its model is known: not where models have
+    /// upstreams of their own.
+    pub fn takes_sockets(&self, principal: &Principal, endpoint: &Endpoint) -> bool {
+        let nothing = HeaderMap::new();
+        !self.routes.need_model(&Wanted::new(principal, endpoint.surface, &nothing, None))
     }
 
     /// Asks for a WebSocket; gives up when the key ends or the time is over.
@@ -102,20 +136,61 @@ impl Upstream {
         manner: &Manner,
     ) -> Result<Upgrade, Refusal> {
         let principal = permit.principal();
-        let mut request = Request::new(body(ScreenedBody::Whole(Buffered::default())));
-        *request.uri_mut() = self.uri(&endpoint.path, handshake.uri().query())?;
-        *request.headers_mut() = self.headers(handshake.headers(), principal.credential);
-        *request.extensions_mut() = handshake.extensions().clone();
-        ask_for_socket(request.headers_mut());
-        let mut response = self.answer(request, principal, manner).await?;
+        let wanted = Wanted::new(principal, endpoint.surface, handshake.headers(), None);
+        let sent = Sent {
+            method: handshake.method(),
+            path: &endpoint.path,
+            query: handshake.uri().query(),
+            headers: handshake.headers(),
+            extensions: handshake.extensions(),
+            dress: ask_for_socket,
+        };
+        let nothing = ScreenedBody::Whole(Buffered::default());
+        let (mut response, mut served) =
+            self.send(principal, &wanted, (sent, nothing), manner).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Upgrade::Refused(without_hop_by_hop(response)));
+            return Ok(Upgrade::Refused(incoming(response), served));
         }
         let connection = hyper::upgrade::on(&mut response).await.map_err(|error| {
             let message = format!("The upstream's connection did not become a WebSocket: {error}.");
             Refusal::new(Word::UpstreamUnreachable, message)
         })?;
-        Ok(Upgrade::Done(without_hop_by_hop(response).into_parts().0, connection))
+        // What a message answers has no status of its own: its code may always tell.
+        served.doubtful = true;
+        Ok(Upgrade::Done(incoming(response).into_parts().0, connection, served))
+    }
+
+    /// Sends a request on the best way, or on the next where no connection comes about.
+    async fn send(
+        &self,
+        principal: &Principal,
+        wanted: &Wanted<'_>,
+        (sent, mut content): (Sent<'_>, ScreenedBody),
+        manner: &Manner,
+    ) -> Result<(Response<UpstreamBody>, Served), Refusal> {
+        let mut tried = Tried::default();
+        let repeatable = content.is_whole();
+        let mut unreached = None;
+        while let Some(way) = self.routes.best(wanted, &mut tried, Instant::now())? {
+            let request = sent.on(&way, content.take())?;
+            match self.answer(request, principal, manner).await {
+                Ok(response) => {
+                    let doubtful = way.answered(response.status(), Instant::now());
+                    let several = self.routes.are_several();
+                    return Ok((response, Served { way, doubtful, several }));
+                }
+                Err(refusal) if refusal.reach() == Reach::Here => {
+                    way.unreachable(Instant::now());
+                    self.routes.skip_site(&way, &mut tried);
+                    unreached = Some(refusal);
+                    if !repeatable {
+                        break;
+                    }
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(unreached.unwrap_or_else(no_way))
     }
 
     /// Lets go of kept connections that are of no use any more.
@@ -142,63 +217,40 @@ impl Upstream {
         }
     }
 
-    fn request(
-        &self,
-        principal: &Principal,
-        screened: Screened,
-    ) -> Result<Request<RequestBody>, Refusal> {
-        let uri = self.uri(&screened.path, screened.head.uri.query())?;
-        let headers = self.headers(&screened.head.headers, principal.credential);
-        let mut request = Request::new(body(screened.body));
-        *request.method_mut() = screened.head.method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        // The spelling of header names travels in here.
-        *request.extensions_mut() = screened.head.extensions;
-        Ok(request)
-    }
-
-    /// The base address's path with ours behind it, and both queries.
-    fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
-        let mut target = format!("{}{path}", self.base_path);
-        let queries = [self.base_query.as_deref(), query];
-        for (index, query) in queries.into_iter().flatten().enumerate() {
-            target.push(if index == 0 { '?' } else { '&' });
-            target.push_str(query);
-        }
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
-        uri.path_and_query(target).build().map_err(|_| {
-            Refusal::new(Word::UnreadableBody, "The request's address cannot be passed on.")
-        })
-    }
-
-    /// The client's headers in their order, but for those that must change.
-    fn headers(&self, client: &HeaderMap, credential: Credential) -> HeaderMap {
-        let connection = listed_in_connection(client);
-        let mut headers = HeaderMap::with_capacity(client.len() + 1);
-        for (name, value) in client {
-            if is_hop_by_hop(name, &connection) || is_ours(name) {
-                continue;
-            }
-            if name == header::HOST {
-                headers.append(name, self.host.clone());
-            } else if name == header::AUTHORIZATION && credential == Credential::Organisation {
-                headers.insert(name, self.authorization.clone());
-            } else {
-                headers.append(name, value.clone());
-            }
-        }
-        if credential == Credential::Organisation {
-            headers.entry(header::AUTHORIZATION).or_insert_with(|| self.authorization.clone());
-        }
-        headers
-    }
-
     fn too_slow(&self) -> Refusal {
         let limit = humantime::format_duration(self.first_byte_timeout);
         let message = format!("The upstream did not answer within {limit}.");
         Refusal::new(Word::UpstreamTimeout, message)
     }
+}
+
+/// A request as it is sent, whichever way it goes.
+struct Sent<'r> {
+    method: &'r Method,
+    path: &'r str,
+    query: Option<&'r str>,
+    headers: &'r HeaderMap,
+    /// The spelling of header names travels in here.
+    extensions: &'r Extensions,
+    /// Adds what belongs to the connection.
+    dress: fn(&mut HeaderMap),
+}
+
+impl Sent<'_> {
+    fn on(&self, way: &Way, content: ScreenedBody) -> Result<Request<RequestBody>, Refusal> {
+        let (uri, mut headers) = way.head(self.path, self.query, self.headers)?;
+        (self.dress)(&mut headers);
+        let mut request = Request::new(body(content));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        *request.extensions_mut() = self.extensions.clone();
+        Ok(request)
+    }
+}
+
+fn no_way() -> Refusal {
+    Refusal::new(Word::UpstreamUnreachable, "No upstream is configured for this.").before_upstream()
 }
 
 /// Whose fault it is that there is no answer.
@@ -259,51 +311,4 @@ fn sentence(error: &dyn std::error::Error) -> String {
 fn causes(error: &Unanswered) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     let first = std::error::Error::source(error);
     std::iter::successors(first, |error| error.source())
-}
-
-/// RFC 9110 §7.6.1: what a connection says about itself ends with it.
-fn is_hop_by_hop(name: &HeaderName, connection: &[HeaderName]) -> bool {
-    const FIXED: [HeaderName; 4] =
-        [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE];
-    FIXED.contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-        || connection.contains(name)
-}
-
-/// What only an answer of ours may say.
-fn is_our_word(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-codex-proxy-")
-}
-
-/// What is meant for this proxy, or must not leave the house.
-fn is_ours(name: &HeaderName) -> bool {
-    *name == header::PROXY_AUTHORIZATION
-        || *name == header::COOKIE
-        || matches!(name.as_str(), "api-key")
-        || is_our_word(name)
-}
-
-fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = values.flat_map(|value| value.split(','));
-    // What the end-to-end parts need cannot be listed away (RFC 9110 §7.6.1, last paragraph).
-    names
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::HOST)
-        .collect()
-}
-
-fn without_hop_by_hop(mut response: Response<UpstreamBody>) -> Response<UpstreamBody> {
-    // Which version the upstream speaks ends with its connection too.
-    *response.version_mut() = Version::HTTP_11;
-    let connection = listed_in_connection(response.headers());
-    let ends_here = |name: &HeaderName| is_hop_by_hop(name, &connection) || is_our_word(name);
-    if response.headers().keys().any(ends_here) {
-        let all = response.headers().iter();
-        let kept = all.filter(|(name, _)| !ends_here(name));
-        let kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-        // Rebuilt, not removed from: removal would change the order of those that stay.
-        *response.headers_mut() = kept;
-    }
-    response
 }

@@ -1,11 +1,13 @@
 //! What is known of one exchange, and the record that it makes.
 
+mod blank;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use archive::frame::{RequestHead, ResponseHead};
-use archive::record::{Altered, Outcome, Record, Source, Transport, UsageKind};
+use archive::record::{Outcome, Record, Source, Transport, UsageKind};
 use archive::segment::day_of;
 use http::{HeaderMap, Request};
 use jiff::Timestamp;
@@ -22,6 +24,7 @@ use wire::usage::Usage;
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
+use blank::blank;
 
 /// When a request came, and the name its exchange got.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +61,9 @@ pub enum Expected {
     Whole,
 }
 
+/// Who wants to know the code of an answer's error.
+pub type Doubt = Box<dyn FnOnce(&str) + Send>;
+
 /// What is known of one exchange so far.
 pub(crate) struct Account {
     pub(crate) expected: Expected,
@@ -69,6 +75,10 @@ pub(crate) struct Account {
     decoder: Option<Decoder>,
     /// The answer is a stream that is whole only with its last event.
     ends_with_event: bool,
+    /// How long the request's body is without its content coding, where it has one.
+    decoded_bytes: Option<u64>,
+    /// Who wants to know the code of the answer's error.
+    pub(crate) doubt: Option<Doubt>,
     /// Bytes of a streamed request body that have passed.
     pub(crate) uploaded: Arc<AtomicU64>,
     /// The request may have reached the upstream.
@@ -92,6 +102,7 @@ impl Account {
         record.user.clone_from(&principal.key.user);
         record.team.clone_from(&principal.key.team);
         record.endpoint.clone_from(&endpoint.name);
+        record.content_encoding = coding(request.headers()).map(str::to_owned);
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let head = RequestHead {
             method: request.method().to_string(),
@@ -105,6 +116,8 @@ impl Account {
             meter: Meter::new(Shape::Opaque),
             decoder: None,
             ends_with_event: false,
+            decoded_bytes: None,
+            doubt: None,
             uploaded: Arc::default(),
             forwarded: false,
             expected: Expected::Whole,
@@ -133,6 +146,11 @@ impl Account {
         self.attribute(ask);
     }
 
+    /// Notes how long the request's body is without its content coding.
+    pub(crate) fn decoded(&mut self, bytes: u64) {
+        self.decoded_bytes = Some(bytes);
+    }
+
     /// Notes the head of the answer.
     pub(crate) fn answered(
         &mut self,
@@ -142,10 +160,10 @@ impl Account {
     ) {
         self.record.status = Some(head.status.as_u16());
         self.record.transport = transport;
-        let coding = head.headers.get(http::header::CONTENT_ENCODING);
-        let coding = coding.and_then(|coding| coding.to_str().ok());
-        self.decoder = coding.and_then(Decoder::new);
-        self.record.content_encoding = coding.map(str::to_owned);
+        if let Some(coding) = coding(&head.headers) {
+            self.decoder = Decoder::new(coding);
+            self.record.content_encoding = Some(coding.to_owned());
+        }
         let headers = stored_headers(&head.headers);
         self.response = Some(ResponseHead { status: head.status.as_u16(), headers });
         self.read_as(shape);
@@ -198,6 +216,9 @@ impl Account {
             self.attribute(None);
         }
         let reading = self.meter.reading();
+        if let (Some(doubt), Some(code)) = (self.doubt.take(), &reading.error_code) {
+            doubt(code);
+        }
         self.record.status = reading.error_status.or(self.record.status);
         (self.record.outcome, self.record.source) = self.outcome(end, &reading);
         if let End::Refused(word) = end {
@@ -249,7 +270,8 @@ impl Account {
             // The upstream that says it failed and names no usage bills nothing.
             None if has_failed(reading) => (Usage::default(), UsageKind::None),
             None if self.may_have_cost() && self.is_model_call() => {
-                let estimate = Usage::estimate(self.record.request_bytes, reading.text_bytes);
+                let asked = self.decoded_bytes.unwrap_or(self.record.request_bytes);
+                let estimate = Usage::estimate(asked, reading.text_bytes);
                 (estimate, UsageKind::Estimated)
             }
             None => (Usage::default(), UsageKind::None),
@@ -305,6 +327,8 @@ impl Account {
         let mut said = Attribution::read(&header, ask.unwrap_or(&nothing));
         if ask.is_none() {
             said.request_kind = RequestKind::Other;
+        } else if self.record.endpoint.ends_with("/responses/compact") {
+            said.request_kind = RequestKind::Compaction;
         }
         let record = &mut self.record;
         said.request_kind.as_str().clone_into(&mut record.request_kind);
@@ -327,55 +351,9 @@ fn has_failed(reading: &Reading) -> bool {
         || (reading.error_code.is_some() && reading.usage.is_none())
 }
 
-/// A record of which only its name, time and node are known: it reads as if we had broken off now.
-fn blank(arrival: Arrival, node: &str) -> Record {
-    Record {
-        id: arrival.id.to_string(),
-        time: arrival.time,
-        key_id: String::new(),
-        user: String::new(),
-        team: None,
-        endpoint: String::new(),
-        transport: Transport::Http,
-        request_kind: String::new(),
-        model: None,
-        upstream_model: None,
-        service_tier: None,
-        status: None,
-        outcome: Outcome::Failed,
-        source: Source::Proxy,
-        refusal: None,
-        altered: Altered::None,
-        input_tokens: 0,
-        cached_input_tokens: 0,
-        cache_write_tokens: 0,
-        output_tokens: 0,
-        reasoning_tokens: 0,
-        total_tokens: 0,
-        usage: UsageKind::None,
-        cost_usd: None,
-        priced: false,
-        took_ms: 0,
-        first_byte_ms: None,
-        request_bytes: 0,
-        response_bytes: 0,
-        content_encoding: None,
-        session_id: None,
-        thread_id: None,
-        turn_id: None,
-        parent_thread_id: None,
-        response_id: None,
-        previous_response_id: None,
-        connection_id: None,
-        subagent: None,
-        repo: None,
-        commit: None,
-        client: None,
-        client_version: None,
-        tags: std::collections::BTreeMap::new(),
-        findings: Vec::new(),
-        node: node.to_owned(),
-    }
+/// The content coding that these headers name.
+fn coding(headers: &HeaderMap) -> Option<&str> {
+    headers.get(http::header::CONTENT_ENCODING)?.to_str().ok()
 }
 
 /// Headers as they may be stored: no credentials, no cookies.

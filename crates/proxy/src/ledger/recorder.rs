@@ -16,11 +16,11 @@ use uuid::Uuid;
 use wire::meter::Shape;
 
 use super::Books;
-use super::account::{Account, End, Expected};
+use super::account::{Account, Doubt, End, Expected};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::message::ScreenedMessage;
-use crate::exchange::screen::{Buffered, Screened, ScreenedBody};
+use crate::exchange::screen::{Buffered, Reading, Screened, ScreenedBody};
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -69,7 +69,19 @@ impl Recorder {
         match &mut screened.body {
             ScreenedBody::Whole(body) => {
                 self.account.asked(ask, body.bytes.len() as u64);
-                self.question = body.clone();
+                // What is kept can be read; what passes is as it came.
+                self.question = match std::mem::replace(&mut screened.reading, Reading::Plain) {
+                    Reading::Decoded(copy) => {
+                        self.account.decoded(copy.bytes.len() as u64);
+                        copy
+                    }
+                    Reading::Plain => body.clone(),
+                    unread @ Reading::Unread(_) => {
+                        self.books.metrics.unread();
+                        screened.reading = unread;
+                        body.clone()
+                    }
+                };
             }
             ScreenedBody::Streamed { copier, .. } => {
                 self.account.asked(ask, 0);
@@ -105,7 +117,7 @@ impl Recorder {
         Ok(())
     }
 
-    async fn open(&self) -> Result<(), Unwritable> {
+    async fn open(&mut self) -> Result<(), Unwritable> {
         let mut draft = Draft::default();
         self.push_opening(&mut draft);
         let written = self.books.desk.append(&draft)?.await;
@@ -119,6 +131,15 @@ impl Recorder {
     /// Notes the head of the answer and how its body is to be read.
     pub fn answered(&mut self, head: &response::Parts, shape: Shape, transport: Transport) {
         self.account.answered(head, shape, transport);
+    }
+
+    /// Notes which of several ways it went, and whom to tell the code of the answer's error.
+    pub fn served(&mut self, name: Option<&str>, doubt: Option<Doubt>) {
+        if let Some(name) = name {
+            self.books.metrics.served(name);
+            self.account.record.tags.insert("upstream".to_owned(), name.to_owned());
+        }
+        self.account.doubt = doubt;
     }
 
     /// Notes that messages of a WebSocket answer, whose handshake was answered so. Only the first

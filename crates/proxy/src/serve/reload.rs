@@ -15,6 +15,7 @@ use super::tls;
 use crate::config::layer::Layers;
 use crate::config::reference::SecretRef;
 use crate::config::setting::FIXED;
+use crate::config::target::Target;
 use crate::config::{Config, Origin, Tls, Wrong};
 
 /// How often files are looked at. What has changed is taken when it is the same at the next look:
@@ -43,8 +44,10 @@ impl Watch {
             tracing::warn!("{warning}");
         }
         files.add(config.prices.clone());
-        if let SecretRef::File(key) = &config.upstream.key {
-            files.add(Some(key.clone()));
+        for (_, reference) in config.targets().flat_map(Target::references) {
+            if let SecretRef::File(secret) = reference {
+                files.add(Some(secret.clone()));
+            }
         }
         let tls = config.tls.clone();
         let certificates = Files::new(tls.iter().flat_map(files_of).collect());

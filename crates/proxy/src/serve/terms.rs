@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use ipnet::IpNet;
-use redact::secret::Secret;
 use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,7 +12,8 @@ use wire::price::PriceTable;
 
 use super::connection::Protocols;
 use super::{prices, tls};
-use crate::config::reference::SecretRef;
+use crate::config::secrets::Secrets;
+use crate::config::target::Target;
 use crate::config::{self, Config};
 use crate::exchange::Proxy;
 use crate::exchange::auth::Auth;
@@ -41,14 +41,15 @@ pub struct Terms {
     pub protocols: Protocols,
     /// How long open exchanges may go on after the order to stop.
     pub drain_timeout: Duration,
-    way: Way,
+    reach: Reach,
 }
 
-/// The way to the upstream, as it was configured: one that stays the same keeps its connections.
+/// The upstreams, as they were configured: those that stay the same keep their connections, and
+/// what is known of how they do.
 #[derive(Clone)]
-struct Way {
-    settings: config::Upstream,
-    key: Secret<String>,
+struct Reach {
+    settings: (config::Upstream, Vec<Target>),
+    secrets: Secrets,
     upstream: Arc<Upstream>,
 }
 
@@ -73,7 +74,7 @@ pub struct Read {
     tls: Option<Arc<ServerConfig>>,
     /// What things cost.
     pub prices: PriceTable,
-    way: Way,
+    reach: Reach,
 }
 
 impl Read {
@@ -82,7 +83,7 @@ impl Read {
         Ok(Self {
             tls: config.tls.as_ref().map(tls::read).transpose()?,
             prices: prices(config.prices.as_deref())?,
-            way: way(&config.upstream, before.map(|terms| &terms.way))?,
+            reach: reach(config, before.map(|terms| &terms.reach))?,
         })
     }
 }
@@ -90,13 +91,13 @@ impl Read {
 impl Terms {
     /// Makes terms of a configuration and what was read of it.
     pub fn new(config: &Config, read: Read, lasting: &Lasting) -> Self {
-        let Read { tls, prices, way } = read;
+        let Read { tls, prices, reach } = read;
         let proxy = Proxy {
             endpoints: Endpoints::new(&config.endpoints),
             auth: lasting.auth.clone(),
             limits: Limits::new(config.limits.exchanges_per_key),
             screen: lasting.screen.with(config.max_body, config.client.body_timeout),
-            upstream: way.upstream.clone(),
+            upstream: reach.upstream.clone(),
             ledger: lasting.ledger.with(prices, config.archive.bodies, config.archive.when_full),
             manner: Arc::new(Manner {
                 idle_timeout: config.upstream.idle_timeout,
@@ -114,7 +115,7 @@ impl Terms {
             tls,
             protocols: Protocols::new(config, &lasting.connections),
             drain_timeout: config.drain_timeout,
-            way,
+            reach,
         }
     }
 
@@ -125,21 +126,16 @@ impl Terms {
     }
 }
 
-/// The way to the upstream; the one before, where nothing about it has changed.
-fn way(settings: &config::Upstream, before: Option<&Way>) -> Result<Way> {
-    let key = match (&settings.key, before) {
-        // What was read from stdin can be read only once.
-        (SecretRef::Stdin, Some(before)) if before.settings.key == SecretRef::Stdin => {
-            before.key.clone()
-        }
-        (SecretRef::Stdin, Some(_)) => bail!("upstream.key: stdin is read only at the start"),
-        (reference, _) => reference.resolve().context("the setting upstream.key")?,
-    };
+/// The upstreams; those before, where nothing about them has changed.
+fn reach(config: &Config, before: Option<&Reach>) -> Result<Reach> {
+    let secrets = Secrets::fetch(config, before.map(|before| &before.secrets))?;
+    let settings = (config.upstream.clone(), config.upstreams.clone());
     if let Some(before) = before
-        && (&before.settings, before.key.expose()) == (settings, key.expose())
+        && before.settings == settings
+        && before.secrets == secrets
     {
         return Ok(before.clone());
     }
-    let upstream = Arc::new(Upstream::new(settings, &key)?);
-    Ok(Way { settings: settings.clone(), key, upstream })
+    let upstream = Arc::new(Upstream::new(config, &secrets)?);
+    Ok(Reach { settings, secrets, upstream })
 }

@@ -1,9 +1,11 @@
 //! A test language: an upstream, a gateway, a client, each in a line.
 
 pub(crate) mod authority;
+pub(crate) mod autobahn;
 pub(crate) mod client;
 pub(crate) mod codex;
 pub(crate) mod gateway;
+pub(crate) mod matrix;
 pub(crate) mod recording;
 pub(crate) mod sdk;
 pub(crate) mod socket;

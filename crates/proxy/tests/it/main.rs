@@ -11,17 +11,24 @@
 )]
 
 mod harness;
+mod story_autobahn;
 mod story_bad_input;
 mod story_codex;
+mod story_coding;
 mod story_crash;
+mod story_endpoints;
 mod story_exchange;
 mod story_full;
+mod story_http2;
 mod story_keys;
 mod story_listen;
+mod story_login;
+mod story_matrix;
 mod story_peer;
 mod story_reload;
 mod story_sdk;
 mod story_socket;
 mod story_tls;
+mod story_upstreams;
 mod story_wire;
 mod tidy;

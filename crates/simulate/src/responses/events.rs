@@ -43,7 +43,7 @@ impl Tape {
             Item::Reasoning { id, summary, .. } if !summary.is_empty() => {
                 self.summary(&Place { id, index, part: "summary_index" }, summary);
             }
-            Item::Reasoning { .. } => {}
+            Item::Reasoning { .. } | Item::Compaction { .. } => {}
             Item::Message { id, deltas } => {
                 self.message(&Place { id, index, part: "content_index" }, deltas);
             }

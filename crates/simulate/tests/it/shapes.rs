@@ -115,6 +115,17 @@ async fn several_tools_are_called_in_one_answer() {
 }
 
 #[tokio::test]
+async fn a_conversation_is_made_small_where_that_is_asked() {
+    let simulator = start().await;
+    let user = json!({"role": "user", "content": "hello"});
+    let body = json!({"model": "m", "input": [user, {"type": "compaction_trigger"}]});
+    let output = post(&simulator, "/v1/responses", &body).await.json()["output"].clone();
+    let kinds: Vec<_> = output.as_array().unwrap().iter().map(|item| &item["type"]).collect();
+    assert_eq!(kinds, ["compaction"]);
+    assert_eq!(output[0]["encrypted_content"].as_str().unwrap().len(), 400);
+}
+
+#[tokio::test]
 async fn the_same_requests_get_the_same_bytes() {
     let mut told = Vec::new();
     for _ in 0..2 {

@@ -32,7 +32,7 @@ fn later_layers_win() {
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["127.0.0.1:2", "[::1]:3"]);
     assert_eq!(config.max_body, 1 << 20);
-    assert_eq!(config.upstream.url.to_string(), "http://a/v1");
+    assert_eq!(config.upstream.main.url.to_string(), "http://a/v1");
 }
 
 #[test]
@@ -83,6 +83,80 @@ fn every_default_is_valid() {
     assert_eq!(config.data, Path::new("codex-proxy-data"));
     assert_eq!(config.limits.exchanges, 4096);
     assert!(!config.upstream.idle_timeout.is_zero());
+}
+
+const UPSTREAMS: &str = "[upstream]\nkey = [\"env:ONE\", \"env:TWO\"]\n\
+    headers = { OpenAI-Project = \"proj_1\", X-Gate-Token = \"env:GATE\" }\n\
+    [[upstreams]]\nname = \"azure\"\nurl = \"https://a.example.com/openai?api-version=1\"\n\
+    key = \"env:AZURE\"\nauth = \"api-key\"\nmodels = [\"gpt-4*\"]\npriority = 2\n\
+    [upstreams.headers]\nX-Region = \"north\"\n\
+    [[upstreams]]\nname = \"spare\"\nurl = \"http://b.example.com\"\nkey = [\"env:SPARE\"]\n";
+
+#[test]
+fn upstreams_are_read_from_a_file_and_from_a_variable() {
+    let layers = read(UPSTREAMS, &[]);
+    assert_eq!(layers.problems, []);
+    let config = Config::build(&layers);
+    let shown: Vec<String> = config.upstreams.iter().map(super::tables::shown).collect();
+    assert_eq!(
+        shown,
+        [
+            "{ name = \"azure\", url = \"https://a.example.com/openai?api-version=1\", key = [\"env:AZURE\"], auth = \"api-key\", headers = { x-region = \"north\" }, models = [\"gpt-4*\"], priority = 2 }",
+            "{ name = \"spare\", url = \"http://b.example.com/\", key = [\"env:SPARE\"], priority = 1 }",
+        ]
+    );
+    assert_eq!(config.upstream.main.keys.len(), 2);
+    assert_eq!(config.upstream.main.headers.len(), 2);
+
+    let json = r#"[{"name":"azure","url":"https://a.example.com/openai?api-version=1","key":"env:AZURE",
+        "auth":"api-key","models":["gpt-4*"],"priority":2,"headers":{"X-Region":"north"}},
+        {"name":"spare","url":"http://b.example.com","key":["env:SPARE"]}]"#;
+    let headers = r#"{"OpenAI-Project":"proj_1","X-Gate-Token":"env:GATE"}"#;
+    let environment = [
+        ("CODEX_PROXY_UPSTREAMS", json),
+        ("CODEX_PROXY_UPSTREAM_KEY", "env:ONE, env:TWO"),
+        ("CODEX_PROXY_UPSTREAM_HEADERS", headers),
+    ];
+    let layers = read("", &environment);
+    assert_eq!(layers.problems, []);
+    let from_variables = Config::build(&layers);
+    assert_eq!(from_variables.upstreams, config.upstreams);
+    assert_eq!(from_variables.upstream.main, Config::build(&layers).upstream.main);
+    let pairs = [("CODEX_PROXY_UPSTREAM_HEADERS", "OpenAI-Project=proj_1,X-Gate-Token=env:GATE")];
+    assert_eq!(
+        Config::build(&read("", &pairs)).upstream.main.headers,
+        config.upstream.main.headers
+    );
+}
+
+#[test]
+fn everything_wrong_with_upstreams_is_listed() {
+    let file = "[upstream]\nauth = \"basic\"\nheaders = [\"a\"]\n\
+        [[upstreams]]\nname = \"a\"\nurl = \"ftp://x\"\nkey = \"sk-literal\"\nmodles = [\"x\"]\n\
+        [[upstreams]]\nname = \"b\"\nheaders = { Authorization = \"env:A\", X-Key = \"s3cr3t\" }\n\
+        [[upstreams]]\nname = \"default\"\nurl = \"http://x\"\nkey = \"env:A\"\n";
+    assert_eq!(
+        problems(file, &[("CODEX_PROXY_UPSTREAM_HEADERS", "{\"a\":1}")]),
+        [
+            "codex-proxy.toml:2:1: upstream.auth `basic` is not one of bearer, api-key",
+            "codex-proxy.toml:3:1: upstream.headers takes a table of texts",
+            "codex-proxy.toml:6:1: upstreams.url `ftp://x` is no address: write http://HOST/PATH or https://HOST/PATH",
+            "codex-proxy.toml:7:1: upstreams.key is a reference to a secret, never the secret: write env:NAME, file:PATH or stdin",
+            "codex-proxy.toml:8:1: an upstream has no modles: it has name, url, key, auth, headers, models, priority",
+            "codex-proxy.toml:11:1: upstreams.headers authorization cannot be set: the credential is told with `key` and `auth`",
+            "codex-proxy.toml:11:1: upstreams.headers x-key holds a secret: write env:NAME or file:PATH as its value",
+            "codex-proxy.toml:9:1: an entry of upstreams needs url",
+            "codex-proxy.toml:9:1: an entry of upstreams needs key",
+            "codex-proxy.toml:12:1: upstreams name `default` is that of [upstream]: choose another",
+            "CODEX_PROXY_UPSTREAM_HEADERS: upstream.headers is no JSON object of texts",
+        ]
+    );
+    let list = "CODEX_PROXY_UPSTREAMS: upstreams takes a list of tables: write [[upstreams]]";
+    assert_eq!(problems("", &[("CODEX_PROXY_UPSTREAMS", "{}")]), [list]);
+    let keys = vec!["env:A"; 65].join(",");
+    let layers = read("", &[("CODEX_PROXY_UPSTREAM_KEY", keys.as_str())]);
+    let many = Config::build(&layers).contradictions(&layers);
+    assert_eq!(many[0].what, "there are 65 keys for upstreams; 64 at most can be used");
 }
 
 #[test]

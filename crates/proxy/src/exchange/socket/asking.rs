@@ -17,6 +17,7 @@ use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::limit::Permit;
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::message::{Collected, ScreenedMessage};
+use crate::exchange::upstream::Served;
 use crate::exchange::{Proxy, authenticate, refused};
 use crate::ledger::recorder::Recorder;
 
@@ -26,6 +27,7 @@ pub(super) struct Asking<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) handshake: &'a Request<()>,
     pub(super) connection: Uuid,
+    pub(super) served: &'a Served,
     pub(super) follower: Follower,
     pub(super) message: Message,
     pub(super) asked: mpsc::Sender<Asked>,
@@ -201,6 +203,7 @@ impl Asking<'_> {
         let slot = self.proxy.limits.enter(principal)?;
         let message = message?;
         recorder.asked_in_socket(&message);
+        recorder.served(self.served.name(), self.served.doubt());
         if !self.follower.is_readable() {
             let message = "This message's compression cannot be read.";
             return Err(Refusal::new(Word::UnreadableBody, message));

@@ -28,7 +28,7 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Connects to addresses of this scheme; TLS must have come about within the limit too.
+    /// Connects to addresses of this scheme or plain ones; TLS must come about within the limit too.
     pub fn new(limit: Duration, scheme: &Scheme) -> Result<Self> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -54,21 +54,17 @@ impl Dialer {
     }
 }
 
-/// The system's certificate authorities; none where the upstream is plain, since a small machine
-/// may have none.
+/// The system's certificate authorities; a small machine with plain upstreams may have none.
 fn tls(scheme: &Scheme) -> Result<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions()?;
     let mut roots = rustls::RootCertStore::empty();
-    if *scheme == Scheme::HTTPS {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        ensure!(
-            !roots.is_empty(),
-            "the system has no certificate authorities: install the package ca-certificates"
-        );
-    }
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    ensure!(
+        *scheme != Scheme::HTTPS || !roots.is_empty(),
+        "the system has no certificate authorities: install the package ca-certificates"
+    );
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 

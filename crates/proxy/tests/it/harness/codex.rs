@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::sdk::{Finished, finish, installed};
+use super::sdk::{Finished, finish, finish_within, installed};
 
 /// The name of the repository that the developer works in.
 pub(crate) const REPOSITORY: &str = "lighthouse";
@@ -38,10 +39,75 @@ impl Codex {
         self.git(&["rev-parse", "HEAD"]).trim().to_owned()
     }
 
+    /// The developer's home folder.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The files that the developer has made.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.repository()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    /// Writes Codex's configuration, and its login file if there is one.
+    pub(crate) fn configure(&self, configuration: &str, login: Option<&str>) {
+        let folder = self.home.path().join("codex");
+        std::fs::write(folder.join("config.toml"), configuration).unwrap();
+        login.inspect(|login| std::fs::write(folder.join("auth.json"), login).unwrap());
+    }
+
+    /// Runs a version of Codex as it is configured; nothing if it takes too long.
+    pub(crate) async fn run(
+        &self,
+        program: &Path,
+        key: &str,
+        arguments: &[String],
+        cap: Duration,
+    ) -> Option<Finished> {
+        let mut command = self.clean(program);
+        command.args(arguments).env("CODEX_HOME", self.home.path().join("codex"));
+        command.env("CODEX_PROXY_KEY", key).env("CODEX_API_KEY", key);
+        // Codex looks for updates and skills on the net; nobody answers there.
+        command.env("HTTPS_PROXY", "http://127.0.0.1:9");
+        finish_within(command, cap).await
+    }
+
     /// Runs `codex exec` against a base address, with a key.
     pub(crate) async fn exec(&self, url: &str, key: &str, arguments: &[&str]) -> Finished {
+        let settings = format!("base_url = \"{url}\"\nenv_key = \"CODEX_PROXY_KEY\"");
+        self.run(&configuration("", &settings), key, arguments).await
+    }
+
+    /// Runs `codex exec` as a person who is logged in with ChatGPT: the login is what goes to the
+    /// base address, with the key beside it. Other calls of the login go to `backend`.
+    pub(crate) async fn exec_logged_in(
+        &self,
+        url: &str,
+        key: &str,
+        backend: &str,
+        arguments: &[&str],
+    ) -> Finished {
+        let login = serde_json::json!({
+            "auth_mode": "chatgpt", "OPENAI_API_KEY": null, "last_refresh": "2026-11-01T00:00:00Z",
+            "tokens": { "id_token": LOGIN, "access_token": LOGIN, "refresh_token": "refresh-1",
+                "account_id": ACCOUNT },
+        });
+        std::fs::write(self.home.path().join("codex/auth.json"), login.to_string()).unwrap();
+        let settings = format!(
+            "base_url = \"{url}\"\nrequires_openai_auth = true\n\
+             env_http_headers = {{ \"x-codex-proxy-key\" = \"CODEX_PROXY_KEY\" }}"
+        );
+        let elsewhere = format!("chatgpt_base_url = \"{backend}\"");
+        self.run(&configuration(&elsewhere, &settings), key, arguments).await
+    }
+
+    async fn run(&self, configuration: &str, key: &str, arguments: &[&str]) -> Finished {
         let home = self.home.path();
-        std::fs::write(home.join("codex/config.toml"), configuration(url)).unwrap();
+        std::fs::write(home.join("codex/config.toml"), configuration).unwrap();
         let mut command = self.clean(&installed("node_modules/.bin/codex"));
         command.arg("exec").args(arguments);
         command.env("CODEX_HOME", home.join("codex")).env("CODEX_PROXY_KEY", key);
@@ -84,15 +150,24 @@ impl Finished {
     }
 }
 
+/// The workspace of the person who is logged in.
+pub(crate) const ACCOUNT: &str = "11111111-2222-3333-4444-555555555555";
+
+/// What a login shows: a JWT without a signature, with these claims, until the year 2100:
+/// `{"https://api.openai.com/auth":{"chatgpt_account_id":ACCOUNT,"chatgpt_plan_type":"plus",
+/// "chatgpt_user_id":"user-1"},"email":"ada@example.com","exp":4102444800}`.
+pub(crate) const LOGIN: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJodHRwczovL2FwaS5vcGVuYWkuY29tL2F1dGgiOnsiY2hhdGdwdF9hY2NvdW50X2lkIjoiMTExMTExMTEtMjIyMi0zMzMzLTQ0NDQtNTU1NTU1NTU1NTU1IiwiY2hhdGdwdF9wbGFuX3R5cGUiOiJwbHVzIiwiY2hhdGdwdF91c2VyX2lkIjoidXNlci0xIn0sImVtYWlsIjoiYWRhQGV4YW1wbGUuY29tIiwiZXhwIjo0MTAyNDQ0ODAwfQ.c2ln";
+
 /// Codex's configuration. Few retries, so that errors are told soon; and no sandbox, because
 /// where these tests run there may be none.
-fn configuration(url: &str) -> String {
+fn configuration(top: &str, provider: &str) -> String {
     format!(
         r#"model = "gpt-5.5"
 model_provider = "codexproxy"
 approval_policy = "never"
 sandbox_mode = "danger-full-access"
 check_for_update_on_startup = false
+{top}
 
 [analytics]
 enabled = false
@@ -102,8 +177,7 @@ metrics_exporter = "none"
 
 [model_providers.codexproxy]
 name = "codex-proxy"
-base_url = "{url}"
-env_key = "CODEX_PROXY_KEY"
+{provider}
 wire_api = "responses"
 request_max_retries = 1
 stream_max_retries = 1

@@ -57,29 +57,43 @@ pub(crate) fn installed(path: &str) -> PathBuf {
     clients.join(path)
 }
 
+/// A file among the older versions of Codex, which only the whole matrix runs.
+pub(crate) fn older(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients-older").join(path);
+    assert!(path.exists(), "{} is not there: run `make matrix`", path.display());
+    path
+}
+
 /// A small program of these tests.
 pub(crate) fn script(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(file)
 }
 
 /// Runs a program to its end, while upstreams of the test go on answering.
-pub(crate) async fn finish(mut command: Command) -> Finished {
+pub(crate) async fn finish(command: Command) -> Finished {
+    let program = command.get_program().to_owned();
+    let finished = finish_within(command, CAP).await;
+    finished.unwrap_or_else(|| panic!("{} did not end within {CAP:?}", program.display()))
+}
+
+/// The same; nothing if it took too long and was killed.
+pub(crate) async fn finish_within(mut command: Command, cap: Duration) -> Option<Finished> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let child = command.spawn().unwrap();
     let group = child.id();
     let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
-    let Ok(ended) = tokio::time::timeout(CAP, ended).await else {
+    let Ok(ended) = tokio::time::timeout(cap, ended).await else {
         // The whole group: what the program started holds its pipes as well.
-        let killed = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
-        let program = command.get_program().display();
-        panic!("{program} did not end within {CAP:?}; killed: {killed:?}");
+        let group = format!("-{group}");
+        Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status().unwrap();
+        return None;
     };
     let output = ended.unwrap().unwrap();
-    Finished {
+    Some(Finished {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
         code: output.status.code(),
-    }
+    })
 }
 
 /// What is on the upstream's bill and in a record alike.
