@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures codex-proxy against nginx and no proxy at all, in one run. See docs/benchmarks.md.
+"""Measures codex-proxy against nginx, HAProxy and no proxy at all, in one run. See docs/benchmarks.md.
 
 Example: cargo build --release -p codex-proxy && python3 bench/bench.py --write docs/benchmarks.md
 """
@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import report
-from cases import DELAY, IDLE, IDLE_AFTER, WORK, Case, write_bodies
-from contenders import OTHER_CORE, Direct, Nginx, Ours, on_core
+from cases import DELAY, IDLE, IDLE_AFTER, LIVE, LIVE_AFTER, WORK, Case, write_bodies
+from contenders import OTHER_CORE, Direct, Haproxy, Nginx, Ours, on_core
 
 HERE = Path(__file__).resolve().parent
 
@@ -29,9 +29,10 @@ def main():
         bench = Bench(Path(folder), options)
         try:
             rounds = [bench.round(number) for number in range(options.rounds)]
+            live = bench.live()
         finally:
             bench.close()
-    text = report.markdown(rounds, versions(options.binary))
+    text = report.markdown(rounds, live, versions(options.binary))
     print(text)
     if options.write:
         report.write(options.write, text)
@@ -52,7 +53,7 @@ def parse():
 
 
 def require():
-    missing = [package for program, package in (("nginx", "nginx-light"), ("cc", "gcc")) if not shutil.which(program)]
+    missing = [package for program, package in (("nginx", "nginx-light"), ("haproxy", "haproxy"), ("cc", "gcc")) if not shutil.which(program)]
     if missing:
         sys.exit(f"bench: install {' and '.join(missing)} first, as in: apt-get install {' '.join(missing)}")
     if len(os.sched_getaffinity(0)) < 2:
@@ -78,7 +79,7 @@ class Bench:
 
     def round(self, number: int) -> dict:
         """Each contender once, every round another first; by case and contender what was measured."""
-        contenders = [Direct(), Nginx(), Ours(self.options.binary)]
+        contenders = [Direct(), Nginx(), Haproxy(), Ours(self.options.binary)]
         first = number % len(contenders)
         figures = {}
         for contender in contenders[first:] + contenders[:first]:
@@ -87,6 +88,27 @@ class Bench:
             contender.start(folder, self.upstream_port)
             try:
                 figures |= self.measure_all(contender)
+            finally:
+                contender.stop()
+            if isinstance(contender, Ours):
+                contender.check_records(self.sent)
+            shutil.rmtree(folder, ignore_errors=True)
+        return figures
+
+    def live(self) -> dict:
+        """Resident kilobytes of each proxy with a great many streams open, all of which must end."""
+        if not re.search(self.options.case, LIVE.name):
+            return {}
+        case, figures = LIVE.shortened() if self.options.quick else LIVE, {}
+        for contender in (Nginx(), Haproxy(), Ours(self.options.binary)):
+            say(f"{case.connections} live streams: {contender.name}")
+            folder = self.folder / f"live-{contender.name}"
+            contender.start(folder, self.upstream_port, case.connections + 500)
+            try:
+                self.sent, streams = 0, self.start_load(contender, case)
+                time.sleep(LIVE_AFTER)
+                figures[contender.name] = contender.memory_kb()
+                self.finish_load(contender, case, streams)
             finally:
                 contender.stop()
             if isinstance(contender, Ours):
@@ -154,7 +176,8 @@ class Bench:
 def versions(binary: Path) -> dict:
     nginx = subprocess.run(["nginx", "-v"], stderr=subprocess.PIPE, text=True).stderr
     ours = subprocess.run([binary, "--version"], stdout=subprocess.PIPE, text=True).stdout
-    return {"codex-proxy": ours.split()[-1], "nginx": nginx.strip().split("/")[-1]}
+    haproxy = subprocess.run(["haproxy", "-v"], stdout=subprocess.PIPE, text=True).stdout
+    return {"codex-proxy": ours.split()[-1], "nginx": nginx.strip().split("/")[-1], "HAProxy": haproxy.split()[2]}
 
 
 def say(text: str):

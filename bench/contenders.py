@@ -14,20 +14,41 @@ START_TIMEOUT = 10
 
 NGINX_CONF = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log error;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 20000; }}
 http {{
   access_log off; keepalive_requests 1000000000; client_max_body_size 0;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   upstream api {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}
+  map $http_upgrade $connection_header {{ default upgrade; "" ""; }}
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port} backlog=4096;
     location / {{
-      proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_pass http://api; proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_header;
       proxy_buffering off; proxy_request_buffering off;
     }}
   }}
 }}
+"""
+
+HAPROXY_CONF = """
+global
+  nbthread 1
+  maxconn 9600
+defaults
+  mode http
+  option http-no-delay
+  http-reuse always
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  timeout tunnel 60s
+frontend load
+  bind 127.0.0.1:{port} backlog 4096
+  default_backend api
+backend api
+  server upstream 127.0.0.1:{upstream}
 """
 
 
@@ -42,7 +63,7 @@ class Direct:
 
     name, headers, process = "direct", [], None
 
-    def start(self, _folder: Path, upstream_port: int):
+    def start(self, _folder: Path, upstream_port: int, _room: int = 0):
         self.port = upstream_port
 
     def stop(self):
@@ -88,7 +109,7 @@ class Nginx(Server):
 
     name = "nginx"
 
-    def start(self, folder: Path, upstream_port: int):
+    def start(self, folder: Path, upstream_port: int, _room: int = 0):
         folder.mkdir()
         self.port = free_port()
         conf = folder / "nginx.conf"
@@ -97,6 +118,20 @@ class Nginx(Server):
         command = ["nginx", "-p", folder, "-c", conf, "-e", folder / "error.log"]
         self.process = subprocess.Popen(command, preexec_fn=on_core(PROXY_CORE))
         wait_for(lambda: len(self.pids()) == 2, "nginx")
+
+
+class Haproxy(Server):
+    """HAProxy that passes everything on at once and keeps nothing."""
+
+    name = "haproxy"
+
+    def start(self, folder: Path, upstream_port: int, _room: int = 0):
+        folder.mkdir()
+        self.port = free_port()
+        conf = folder / "haproxy.cfg"
+        conf.write_text(HAPROXY_CONF.format(upstream=upstream_port, port=self.port))
+        self.process = subprocess.Popen(["haproxy", "-db", "-f", conf], preexec_fn=on_core(PROXY_CORE))
+        wait_for(lambda: listens(self.port), "haproxy")
 
 
 class Ours(Server):
@@ -109,7 +144,8 @@ class Ours(Server):
     def __init__(self, binary: Path):
         self.binary = binary
 
-    def start(self, folder: Path, upstream_port: int):
+    def start(self, folder: Path, upstream_port: int, room: int = 0):
+        """With default settings, or with room for so many exchanges of one key."""
         folder.mkdir()
         self.data = folder / "data"
         key = self.run("key", "create", "--user", "bench@example.com").strip()
@@ -118,9 +154,9 @@ class Ours(Server):
                    "--upstream-url", f"http://127.0.0.1:{upstream_port}/v1"]
         said = folder / "serve.log"
         self.process = subprocess.Popen(command, stderr=said.open("w"), preexec_fn=on_core(PROXY_CORE),
-                                        env=clean_environment())
-        listens = wait_for(lambda: re.search(r"listens on http://127.0.0.1:(\d+)", said.read_text()), said.read_text)
-        self.port = int(listens[1])
+                                        env=clean_environment(room))
+        said_so = wait_for(lambda: re.search(r"listens on http://127.0.0.1:(\d+)", said.read_text()), said.read_text)
+        self.port = int(said_so[1])
 
     def processor_ns(self) -> dict:
         archive, store = self.threads_ns(self.archive_threads), self.threads_ns(self.store_threads)
@@ -146,10 +182,11 @@ class Ours(Server):
             raise SystemExit(f"bench: {exchanges} exchanges left {len(records)} records, {len(whole)} of them complete")
 
 
-def clean_environment() -> dict:
+def clean_environment(room: int = 0) -> dict:
     """Without settings of whoever runs this."""
+    names = ("CODEX_PROXY_LIMITS_EXCHANGES", "CODEX_PROXY_LIMITS_EXCHANGES_PER_KEY") if room else ()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CODEX_PROXY_")}
-    return kept | {"OPENAI_API_KEY": "sk-bench"}
+    return kept | {"OPENAI_API_KEY": "sk-bench"} | {name: str(room) for name in names}
 
 
 def process_ns(pid: int) -> int:
@@ -161,6 +198,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_for(condition, who):

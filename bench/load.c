@@ -2,6 +2,7 @@
  *
  *   load PORT TARGET BODY CONNECTIONS COUNT RATE [HEADER]...
  *
+ * A TARGET behind `ws:` is asked over WebSockets, a message an exchange.
  * RATE is exchanges a second, whether answers come or not (an exchange counts from when it was due);
  * 0: each connection sends the next as soon as the last is answered. Each run of 16 `@` in the body
  * is filled with digits never sent before. Prints one JSON object; times are in microseconds. */
@@ -9,7 +10,9 @@
 
 enum { MARK_BYTES = 16, HEAD_BYTES = 8192, READ_BYTES = 262144, CHUNK_END_BYTES = 2 };
 
-enum state { HEAD, BODY, CHUNK_SIZE, CHUNK, CHUNK_END, LAST_CHUNK_END };
+enum { OPENING_BYTES = 28 };
+
+enum state { HEAD, BODY, CHUNK_SIZE, CHUNK, CHUNK_END, LAST_CHUNK_END, FRAME_HEAD, FRAME };
 
 struct connection {
     int socket;
@@ -30,6 +33,8 @@ struct samples { uint64_t *ns; size_t count, room; };
 static int epoll, timer;
 static struct connection *connections;
 static char *request;
+static char handshake[HEAD_BYTES];
+static bool over_sockets;
 static size_t request_length, mark_count, *marks;
 static long count, begun, ended;
 static double rate;
@@ -77,7 +82,7 @@ static void begin(struct connection *c, uint64_t due) {
     c->busy = true;
     c->due = due;
     c->sent = 0;
-    c->state = HEAD;
+    c->state = over_sockets ? FRAME_HEAD : HEAD;
     c->head_length = 0;
     begun++;
     send_on(c);
@@ -129,6 +134,31 @@ static void read_head(struct connection *c) {
     if (!stated && !strcasestr(c->head, "\ntransfer-encoding: chunked")) die("an answer without a length");
 }
 
+/* A server's frame: two bytes, and the length where they cannot hold it. */
+static void take_frame_head(struct connection *c, char byte) {
+    c->head[c->head_length++] = byte;
+    size_t code = c->head_length < 2 ? 0 : (size_t)c->head[1] & 127;
+    size_t extended = code == 127 ? 8 : code == 126 ? 2 : 0;
+    if (c->head_length < 2 || c->head_length < 2 + extended) return;
+    if ((c->head[0] & 15) != 1) errno = 0, die("a frame that is no text");
+    c->left = extended ? 0 : code;
+    for (size_t i = 0; i < extended; i++) c->left = c->left << 8 | (unsigned char)c->head[2 + i];
+    c->state = FRAME;
+    c->head_length = 0;
+}
+
+/* Takes a piece of a message; the one whose beginning says so is the last. */
+static void take_frame(struct connection *c, const char *bytes, size_t length) {
+    for (size_t i = 0; i < length && c->head_length < OPENING_BYTES; i++) c->head[c->head_length++] = bytes[i];
+    take_body(c, bytes, length);
+    c->left -= length;
+    if (c->left) return;
+    bool last = c->head_length == OPENING_BYTES && !memcmp(c->head, "{\"type\":\"response.completed\"", OPENING_BYTES);
+    c->state = FRAME_HEAD;
+    c->head_length = 0;
+    if (last) end(c);
+}
+
 /* Takes one step in the framing; tells how many bytes it used. */
 static size_t step(struct connection *c, const char *bytes, size_t length) {
     size_t used = length < c->left ? length : c->left;
@@ -154,6 +184,12 @@ static size_t step(struct connection *c, const char *bytes, size_t length) {
     case CHUNK_END:
         c->left -= used;
         if (!c->left) c->state = CHUNK_SIZE;
+        return used;
+    case FRAME_HEAD:
+        take_frame_head(c, byte);
+        return 1;
+    case FRAME:
+        take_frame(c, bytes, used);
         return used;
     case BODY:
         take_body(c, bytes, used);
@@ -193,16 +229,41 @@ static char *read_file(const char *path, size_t *length) {
     return text;
 }
 
+static size_t put_headers(char *text, size_t length, int header_count, char **headers) {
+    for (int i = 0; i < header_count; i++)
+        length += (size_t)snprintf(text + length, HEAD_BYTES - length, "%s\r\n", headers[i]);
+    return length + (size_t)sprintf(text + length, "\r\n");
+}
+
+/* A masked frame; the mask is nothing, so that the payload stands there as it is. */
+static size_t put_frame_head(char *text, size_t body_length) {
+    memset(text, 0, 14);
+    text[0] = (char)0x81;
+    text[1] = (char)0xff;
+    for (size_t i = 0; i < 8; i++) text[9 - i] = (char)(body_length >> (8 * i));
+    return 14;
+}
+
+static size_t make_head(char **arguments, size_t body_length, int header_count, char **headers) {
+    if (over_sockets) {
+        int length = sprintf(handshake, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: Upgrade\r\n"
+                             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " SOCKET_KEY "\r\n",
+                             arguments[2] + 3, arguments[1]);
+        put_headers(handshake, (size_t)length, header_count, headers);
+        return put_frame_head(request, body_length);
+    }
+    int length = sprintf(request, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nContent-Type: application/json\r\n"
+                              "Content-Length: %zu\r\n", arguments[2], arguments[1], body_length);
+    return put_headers(request, (size_t)length, header_count, headers);
+}
+
 static void make_request(char **arguments, int header_count, char **headers) {
-    size_t body_length, length = 0;
+    size_t body_length;
     char *body = read_file(arguments[3], &body_length);
     request = malloc(HEAD_BYTES + body_length);
     if (!request) die("no memory");
-    length += (size_t)sprintf(request, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nContent-Type: application/json\r\n"
-                              "Content-Length: %zu\r\n", arguments[2], arguments[1], body_length);
-    for (int i = 0; i < header_count; i++)
-        length += (size_t)snprintf(request + length, HEAD_BYTES - length, "%s\r\n", headers[i]);
-    length += (size_t)sprintf(request + length, "\r\n");
+    over_sockets = !strncmp(arguments[2], "ws:", 3);
+    size_t length = make_head(arguments, body_length, header_count, headers);
     memcpy(request + length, body, body_length);
     request_length = length + body_length;
     marks = calloc(request_length / MARK_BYTES + 1, sizeof *marks);
@@ -214,6 +275,17 @@ static void make_request(char **arguments, int header_count, char **headers) {
     free(body);
 }
 
+/* Shakes hands before anything is measured. */
+static void open_socket(int socket) {
+    char head[HEAD_BYTES] = "";
+    size_t length = 0;
+    if (write(socket, handshake, strlen(handshake)) < 0) die("shaking hands");
+    while (length < HEAD_BYTES - 1 && !strstr(head, "\r\n\r\n")) {
+        if (read(socket, head + length++, 1) != 1) die("shaking hands, after %s", head);
+    }
+    if (strncmp(head, "HTTP/1.1 101", 12) != 0) errno = 0, die("not answered with 101:\n%s", head);
+}
+
 static void connect_all(int port, int connection_count) {
     struct sockaddr_in address = loopback(port);
     connections = calloc((size_t)connection_count, sizeof *connections);
@@ -221,6 +293,7 @@ static void connect_all(int port, int connection_count) {
         struct connection *c = &connections[i];
         c->socket = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(c->socket, (struct sockaddr *)&address, sizeof address) < 0) die("connecting to port %d", port);
+        if (over_sockets) open_socket(c->socket);
         tune(c->socket);
         watch(epoll, c->socket, EPOLLIN | EPOLLOUT, (uint64_t)i);
         c->request = malloc(request_length);
@@ -245,6 +318,7 @@ static void print_samples(const char *name, struct samples *samples) {
 
 int main(int argc, char **argv) {
     if (argc < 7) errno = 0, die("usage: load PORT TARGET BODY CONNECTIONS COUNT RATE [HEADER]...");
+    take_all_files();
     int connection_count = atoi(argv[4]);
     count = atol(argv[5]);
     rate = atof(argv[6]);

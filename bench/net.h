@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -19,6 +20,10 @@
 /* An event's delta begins with this, followed by when it was sent: so many digits of nanoseconds. */
 #define STAMP_MARK '@'
 #define STAMP_DIGITS 20
+
+/* The one handshake of the bench: the sample of RFC 6455, section 1.3. */
+#define SOCKET_KEY "dGhlIHNhbXBsZSBub25jZQ=="
+#define SOCKET_ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 __attribute__((noreturn, format(printf, 1, 2)))
 static inline void die(const char *format, ...) {
@@ -44,6 +49,14 @@ static inline struct timespec timespec_of(uint64_t ns) {
 static inline struct sockaddr_in loopback(int port) {
     return (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port),
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+}
+
+/* As many open files as the system allows. */
+static inline void take_all_files(void) {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0) die("asking for the limit of open files");
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0) die("setting the limit of open files");
 }
 
 /* Makes a socket non-blocking and its small writes immediate. */

@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from statistics import median
 
-from cases import DELAY, WORK
+from cases import DELAY, LIVE, WORK
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
-def markdown(rounds: list[dict], versions: dict) -> str:
-    tables = [part(rounds) for part in (work, delay, memory)]
+def markdown(rounds: list[dict], live: dict, versions: dict) -> str:
+    tables = [work(rounds), delay(rounds), memory(rounds, live)]
     return "\n\n".join([machine(len(rounds), versions), *("\n".join(lines) for lines in tables if len(lines) > 2)])
 
 
@@ -23,7 +23,7 @@ def machine(rounds: int, versions: dict) -> str:
 
 
 def work(rounds: list[dict]) -> list[str]:
-    lines = table("processor time, µs", "nginx", "codex-proxy serving", "× nginx", "aim", "+ archive's threads",
+    lines = table("processor time, µs", "nginx", "HAProxy", "codex-proxy serving", "× nginx", "aim", "+ archive's threads",
                   "+ store's", "whole process, × nginx")
     for case in selected(WORK, rounds):
         def cost(who, part):
@@ -36,13 +36,13 @@ def work(rounds: list[dict]) -> list[str]:
         nginx, serving = cost("nginx", "all"), cost("codex-proxy", "serving")
         archive, store = cost("codex-proxy", "archive"), cost("codex-proxy", "store")
         aim = f"≤ {case.goal}" if case.goal else ""
-        lines.append(row(case.name, micros(nginx), micros(serving), f"**{ratio('serving'):.2f}**", aim, micros(archive),
+        lines.append(row(case.name, micros(nginx), micros(cost("haproxy", "all")), micros(serving), f"**{ratio('serving'):.2f}**", aim, micros(archive),
                          micros(store), f"{ratio('all'):.2f}"))
     return lines
 
 
 def delay(rounds: list[dict]) -> list[str]:
-    lines = table("delay, µs: p50 / p99", "direct", "nginx adds", "codex-proxy adds")
+    lines = table("delay, µs: p50 / p99", "direct", "nginx adds", "HAProxy adds", "codex-proxy adds")
     for case in selected(DELAY, rounds):
         def pair(who, less=None):
             def value(figures, part):
@@ -50,17 +50,20 @@ def delay(rounds: list[dict]) -> list[str]:
 
             return " / ".join(f"{median(value(figures, part) for figures in rounds):,.0f}" for part in ("p50", "p99"))
 
-        lines.append(row(case.name, pair("direct"), pair("nginx", "direct"), pair("codex-proxy", "direct")))
+        lines.append(row(case.name, pair("direct"), pair("nginx", "direct"), pair("haproxy", "direct"), pair("codex-proxy", "direct")))
     return lines
 
 
-def memory(rounds: list[dict]) -> list[str]:
+def memory(rounds: list[dict], live: dict) -> list[str]:
     def kilobytes(who, when):
         return f"{median(figures['memory', who][when] for figures in rounds):,.0f}"
 
-    lines = table("resident memory, KB", "nginx", "codex-proxy")
+    proxies = ("nginx", "haproxy", "codex-proxy")
+    lines = table("resident memory, KB", "nginx", "HAProxy", "codex-proxy")
     for when in ("at start", "more for each idle stream", "after the round"):
-        lines.append(row(when, kilobytes("nginx", when), kilobytes("codex-proxy", when)))
+        lines.append(row(when, *(kilobytes(who, when) for who in proxies)))
+    if live:
+        lines.append(row(f"with {LIVE.connections:,} live streams", *(f"{live[who]:,}" for who in proxies)))
     return lines
 
 

@@ -1,22 +1,26 @@
-/* The bench's upstream: answers each POST as its query says, and costs as little as it can.
+/* The bench's upstream: answers each POST, and each message of a WebSocket that a GET has opened, as
+ * its query says, and costs as little as it can.
  *
  *   answer=json                  a JSON document of about 1 KB
  *   answer=burst&events=N        N events as fast as they are taken, many chunks to a write
  *   answer=writes&events=N       the same, each chunk a write of its own
  *   answer=paced&events=N&gap=G  an event every G microseconds
  *
- * Each event is a chunk of its own. Prints its port and serves until its standard input ends. */
+ * Each event is a chunk or a frame of its own. Prints its port and serves until its standard input ends. */
 #include "net.h"
 
-enum { HEAD_BYTES = 16384, READ_BYTES = 262144, MOST_CONNECTIONS = 4096 };
+enum { HEAD_BYTES = 16384, READ_BYTES = 262144, MOST_CONNECTIONS = 16384 };
 /* Gathered writes are as long as a TLS record: so a real answer arrives. */
 enum { GATHER = 16384, LONGEST_UNIT = 4096 };
+
+/* A client's frame: two bytes, eight of length, four of mask. */
+enum { FRAME_HEAD_BYTES = 14 };
 
 enum answer { JSON, BURST, WRITES, PACED };
 
 struct connection {
     int socket, timer;
-    bool answering;
+    bool answering, is_socket;
     enum answer answer;
     long units, unit;       /* the head, the events, the end; which comes next */
     size_t body_left;       /* of the request */
@@ -44,16 +48,19 @@ static const char JSON_BODY[] =
 
 static const char SSE_HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
+static const char SOCKET_HEAD[] =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Accept: " SOCKET_ACCEPT "\r\n\r\n";
 static const char CREATED[] =
-    "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":"
+    "{\"type\":\"response.created\",\"sequence_number\":0,\"response\":"
     "{\"id\":\"resp_0123456789abcdef\",\"object\":\"response\",\"status\":\"in_progress\",\"model\":"
-    "\"gpt-5.1-codex\"}}\n\n";
+    "\"gpt-5.1-codex\"}}";
 static const char COMPLETED[] =
-    "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":1,\"response\":"
+    "{\"type\":\"response.completed\",\"sequence_number\":1,\"response\":"
     "{\"id\":\"resp_0123456789abcdef\",\"object\":\"response\",\"status\":\"completed\",\"model\":"
     "\"gpt-5.1-codex\",\"output\":[],\"usage\":{\"input_tokens\":512,\"input_tokens_details\":"
     "{\"cached_tokens\":128},\"output_tokens\":96,\"output_tokens_details\":{\"reasoning_tokens\":16},"
-    "\"total_tokens\":608}}}\n\n";
+    "\"total_tokens\":608}}}";
 
 static void append(struct connection *c, const char *text, size_t length) {
     if (c->end + length > sizeof c->out) die("an answer's piece is too long");
@@ -68,14 +75,29 @@ static void append_chunk(struct connection *c, const char *text, size_t length) 
     append(c, "\r\n", 2);
 }
 
-static void append_delta(struct connection *c) {
+/* A frame of a server: text, whole, not masked. */
+static void append_frame(struct connection *c, const char *text, size_t length) {
+    unsigned char head[4] = { 0x81, (unsigned char)length, (unsigned char)(length >> 8), (unsigned char)length };
+    if (length > 125) head[1] = 126;
+    append(c, (char *)head, length > 125 ? 4 : 2);
+    append(c, text, length);
+}
+
+static void append_event(struct connection *c, const char *name, const char *data, size_t length) {
     char event[LONGEST_UNIT];
+    if (c->is_socket) return append_frame(c, data, length);
+    int whole = snprintf(event, sizeof event, "event: %s\ndata: %.*s\n\n", name, (int)length, data);
+    append_chunk(c, event, (size_t)whole);
+}
+
+static void append_delta(struct connection *c) {
+    char event[LONGEST_UNIT / 2];
     int length = snprintf(event, sizeof event,
-        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\","
+        "{\"type\":\"response.output_text.delta\","
         "\"sequence_number\":%ld,\"item_id\":\"msg_0123456789abcdef0123456789abcdef\",\"output_index\":0,"
-        "\"content_index\":0,\"delta\":\"%c%0*llu\",\"logprobs\":[],\"obfuscation\":\"Zk3uQ9x1\"}\n\n",
+        "\"content_index\":0,\"delta\":\"%c%0*llu\",\"logprobs\":[],\"obfuscation\":\"Zk3uQ9x1\"}",
         c->unit, STAMP_MARK, STAMP_DIGITS, (unsigned long long)now_ns());
-    append_chunk(c, event, (size_t)length);
+    append_event(c, "response.output_text.delta", event, (size_t)length);
 }
 
 static void append_json(struct connection *c) {
@@ -93,13 +115,13 @@ static void append_unit(struct connection *c) {
     if (c->answer == JSON) {
         append_json(c);
     } else if (unit == 0) {
-        append(c, SSE_HEAD, sizeof SSE_HEAD - 1);
-        append_chunk(c, CREATED, sizeof CREATED - 1);
+        if (!c->is_socket) append(c, SSE_HEAD, sizeof SSE_HEAD - 1);
+        append_event(c, "response.created", CREATED, sizeof CREATED - 1);
     } else if (unit < c->units - 1) {
         append_delta(c);
     } else {
-        append_chunk(c, COMPLETED, sizeof COMPLETED - 1);
-        append(c, "0\r\n\r\n", 5);
+        append_event(c, "response.completed", COMPLETED, sizeof COMPLETED - 1);
+        if (!c->is_socket) append(c, "0\r\n\r\n", 5);
     }
 }
 
@@ -141,6 +163,16 @@ static long number(const char *query, const char *name, long otherwise) {
     return found ? atol(found + strlen(name)) : otherwise;
 }
 
+/* Opens a WebSocket; its messages are answered as the query of its handshake says. */
+static void open_socket(struct connection *c) {
+    if (!strstr(c->head, SOCKET_KEY)) die("a handshake came with another key than the load's");
+    append(c, SOCKET_HEAD, sizeof SOCKET_HEAD - 1);
+    c->head[strcspn(c->head, "\r")] = 0;
+    c->is_socket = true;
+    c->head_length = 0;
+    if (!flush(c)) die("a handshake's answer was not taken at once");
+}
+
 static void answer(struct connection *c) {
     c->head[strcspn(c->head, "\r")] = 0;
     c->answer = strstr(c->head, "answer=burst") ? BURST
@@ -169,12 +201,39 @@ static void take_head(struct connection *c, const char *bytes, size_t length) {
         return;
     }
     *end = 0;
+    if (strcasestr(c->head, "\nupgrade: websocket")) return open_socket(c);
     const char *stated = strcasestr(c->head, "\ncontent-length:");
     c->body_left = stated ? strtoul(stated + 16, NULL, 10) : 0;
     if (!stated) die("a request came without content-length");
 }
 
+/* Takes bytes of a client's frame; its head is gathered behind the query, which stays. */
+static void take_frame(struct connection *c, const char *bytes, size_t length) {
+    unsigned char *head = (unsigned char *)c->head + HEAD_BYTES - FRAME_HEAD_BYTES;
+    while (length > 0) {
+        size_t used = length < c->body_left ? length : c->body_left;
+        if (!c->body_left) {
+            head[c->head_length++] = (unsigned char)*bytes;
+            used = 1;
+            size_t extended = c->head_length < 2 ? 0 : (head[1] & 127) == 127 ? 8 : (head[1] & 127) == 126 ? 2 : 0;
+            if (c->head_length >= 2 && c->head_length == 6 + extended) {
+                c->head_length = 0;
+                c->body_left = extended ? 0 : head[1] & 127;
+                for (size_t i = 0; i < extended; i++) c->body_left = c->body_left << 8 | head[2 + i];
+                if (!c->body_left) die("an empty frame came");
+            }
+        } else if (!(c->body_left -= used)) {
+            if ((head[0] & 15) != 1) die("a frame came that is no text");
+            if (c->answering) die("a message came before the answer to the last had ended");
+            answer(c);
+        }
+        bytes += used;
+        length -= used;
+    }
+}
+
 static void take(struct connection *c, const char *bytes, size_t length) {
+    if (c->is_socket) return take_frame(c, bytes, length);
     if (c->answering) die("a request came before the answer to the last had ended");
     if (!c->body_left) {
         size_t before = c->head_length;
@@ -247,6 +306,7 @@ static int listen_somewhere(void) {
 }
 
 int main(void) {
+    take_all_files();
     const uint64_t door = UINT64_MAX, input = UINT64_MAX - 1;
     epoll = epoll_create1(0);
     int listener = listen_somewhere();

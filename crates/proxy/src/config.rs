@@ -379,6 +379,12 @@ fn tls(layers: &Layers) -> Option<Tls> {
     })
 }
 
+/// The names of sockets that were passed to this process, in their order (`sd_listen_fds(3)`).
+pub fn passed_socket_names() -> Vec<String> {
+    let names = environment("LISTEN_FDNAMES").unwrap_or_default();
+    names.split(':').map(str::to_owned).collect()
+}
+
 /// The value of an environment variable that a secret reference names.
 fn environment(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]

@@ -1,6 +1,9 @@
 //! Counters for operators, as Prometheus reads them.
 
+pub mod totals;
+
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use archive::record::{Outcome, Record};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +12,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use totals::Totals;
 
 /// All counters of one process.
 pub struct Metrics {
@@ -27,6 +32,8 @@ pub struct Metrics {
     unread: Counter,
     served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
+    /// What processes before this one have counted.
+    inherited: Mutex<Totals>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,6 +80,7 @@ impl Default for Metrics {
             unread: Counter::default(),
             served: Family::default(),
             reloads: Family::default(),
+            inherited: Mutex::default(),
         };
         metrics.register();
         metrics
@@ -110,10 +118,31 @@ impl Metrics {
     /// The text that Prometheus reads; so much memory is held by request bodies now.
     pub fn text(&self, buffered: usize) -> String {
         self.buffered.set(i64::try_from(buffered).unwrap_or(i64::MAX));
+        totals::add(&self.own(), &self.inherited())
+    }
+
+    /// Every counter, with what was inherited.
+    pub fn totals(&self) -> Totals {
+        totals::read(&totals::add(&self.own(), &self.inherited()))
+    }
+
+    /// Goes on from what another process has counted.
+    pub fn inherit(&self, totals: Totals) {
+        let mut inherited = self.inherited();
+        for (series, value) in totals {
+            *inherited.entry(series).or_default() += value;
+        }
+    }
+
+    fn own(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    fn inherited(&self) -> MutexGuard<'_, Totals> {
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn opened(&self) {

@@ -1,5 +1,6 @@
 //! The team gateway: builds all parts, listens, and brings everything to a good end.
 
+pub mod activation;
 pub mod connection;
 pub mod doors;
 pub mod peer;
@@ -7,6 +8,7 @@ pub mod reload;
 pub mod route;
 pub mod socket;
 pub mod stream;
+pub mod takeover;
 pub mod terms;
 pub mod tls;
 
@@ -32,9 +34,10 @@ use crate::exchange::screen::Screen;
 use crate::ledger::{Ledger, Options};
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
-use doors::{Doors, Listening};
+use doors::{Doors, Inherited, Listening};
 use reload::{Reader, Watch};
 use route::Site;
+use takeover::{Local, Predecessor, Successor};
 use terms::{Lasting, Read, Terms};
 
 /// How often open exchanges learn of switched-off keys: well within the promised second.
@@ -47,6 +50,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 /// For clients to hear that their exchange was cut off.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// For a predecessor to end after a process that is itself about to end.
+const PREDECESSOR: Duration = Duration::from_mins(1);
 /// A journal of the spool is sealed at this size.
 const SEAL_BYTES: u64 = 16 << 20;
 
@@ -57,7 +62,17 @@ pub struct Gateway {
     listening: Listening,
     store: Arc<dyn Store>,
     background: Background,
-    _lock: File,
+    lock: File,
+    local: Option<Local>,
+}
+
+/// What a process is given at its start.
+#[derive(Default)]
+pub struct Given {
+    /// Listening sockets.
+    pub sockets: Vec<Inherited>,
+    /// The lock of the data folder, held.
+    pub lock: Option<File>,
 }
 
 /// The tasks beside the connections.
@@ -69,16 +84,16 @@ struct Background {
 }
 
 impl Gateway {
-    /// Builds everything and listens.
-    pub async fn start(config: &Config) -> Result<Self> {
+    /// Builds everything and listens, with what was given as far as it is wanted.
+    pub async fn start(config: &Config, given: Given) -> Result<Self> {
         // What can be wrong without touching anything comes first.
         let read = Read::new(config, None)?;
         make_data_folder(&config.data)?;
-        let lock = lock(&config.data)?;
+        let lock = given.lock.map_or_else(|| lock(&config.data), Ok)?;
         let store = store(config).await?;
         let derived = Derived::from(&config.secret)?;
         let auth = Arc::new(Auth::new(store.clone(), derived).await?);
-        let doors = Doors::bind(config).await?;
+        let doors = Doors::bind(config, given.sockets).await?;
         let metrics = Arc::new(Metrics::default());
         let (ledger, spool, publisher) = ledger(config, &read.prices, metrics.clone()).await?;
         let screen = Screen::new(config.max_body, config.max_buffered, config.client.body_timeout);
@@ -91,8 +106,71 @@ impl Gateway {
         let background = Background { tasks, stop, spool, publisher };
         let lasting = Arc::new(lasting);
         background.start(&lasting, &site, &store);
-        let listening = doors.open(&site, config);
-        Ok(Self { site, lasting, listening, store, background, _lock: lock })
+        let listening = doors.open(&site, config)?;
+        let local = None;
+        Ok(Self { site, lasting, listening, store, background, lock, local })
+    }
+
+    /// Takes the place of a predecessor: from now on it lets nobody in.
+    pub async fn succeed(&self, mut predecessor: Predecessor) -> Result<()> {
+        let metrics = self.site.metrics.clone();
+        metrics.inherit(predecessor.ready().await?);
+        let stop = self.background.stop.clone();
+        self.background.tasks.spawn(async move {
+            let mut ended = std::pin::pin!(predecessor.ended());
+            let counts = match stop.run_until_cancelled(ended.as_mut()).await {
+                Some(counts) => counts,
+                // This one ends too: whoever comes after it wants to know all the same.
+                None => {
+                    tokio::time::timeout(PREDECESSOR, ended).await.unwrap_or_else(|e| Err(e.into()))
+                }
+            };
+            match counts {
+                Ok(counts) => metrics.inherit(counts),
+                Err(error) => {
+                    tracing::warn!(
+                        "what the process before this one counted last is lost: {error:#}"
+                    );
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// From now on another process may take over.
+    pub fn open_local(&mut self, data: &Path) {
+        match Local::open(data) {
+            Ok(local) => self.local = Some(local),
+            Err(error) => tracing::warn!(%error, "no other process can take over from this one"),
+        }
+    }
+
+    /// Waits until another process has taken over.
+    pub async fn taken_over(&self) -> Successor {
+        match &self.local {
+            Some(local) => {
+                let let_go = async || {
+                    self.listening.let_nobody_in().await;
+                    self.site.leave();
+                    self.site.metrics.totals()
+                };
+                local.taken(&self.listening.sockets, &self.lock, let_go).await
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Leaves new connections to a successor, serves those that are open to their end, within
+    /// `drain`, then stops.
+    pub async fn leave(mut self, successor: Successor, drain: Duration) -> Result<()> {
+        // Its file is the successor's by now.
+        self.local = None;
+        self.listening.give_away();
+        self.listening.wait(drain).await;
+        let site = self.site.clone();
+        let stopped = self.stop(Duration::ZERO).await;
+        successor.tell(&site.metrics.totals()).await.context("telling the last counts")?;
+        stopped
     }
 
     /// Reads its configuration again whenever it has changed, or somebody asks for it.
@@ -124,9 +202,14 @@ impl Gateway {
 
     /// Takes nothing new, lets open exchanges end within `drain`, writes and seals everything.
     ///
-    /// While they end the sockets stay open, so that whoever asks hears that this one is stopping.
+    /// While they end the sockets stay open, so that whoever asks hears that this one is stopping;
+    /// but for those that systemd keeps for the next.
     pub async fn stop(self, drain: Duration) -> Result<()> {
-        let Self { site, lasting, listening, store, background, _lock } = self;
+        let Self { site, lasting, listening, store, background, lock, local } = self;
+        if let Some(local) = local {
+            local.close();
+        }
+        listening.stop_accepting();
         site.drain();
         let all_ended = async {
             while !lasting.ledger.is_idle() {
@@ -148,6 +231,8 @@ impl Gateway {
             background.publisher.finish();
         };
         tokio::task::spawn_blocking(write_all).await.context("writing what is left")?;
+        // Held until all is written.
+        drop(lock);
         flushed.context("writing counts to the store")
     }
 }

@@ -23,7 +23,7 @@ use crate::config::listen::Listen;
 use crate::config::reference::SecretRef;
 use crate::config::{Config, Flags};
 use crate::secret::{Derived, hex, random};
-use crate::serve::{self, Gateway};
+use crate::serve::{self, Gateway, Given};
 use chat::Prompt;
 
 /// See what it does: a guided tour on this machine alone.
@@ -59,7 +59,7 @@ async fn tour(args: &Args) -> Result<()> {
     })
     .await?;
     let config = configure(&folder, simulator.address())?;
-    let gateway = Gateway::start(&config).await?;
+    let gateway = Gateway::start(&config, Given::default()).await?;
     let address = gateway.addresses().iter().find_map(Listen::tcp);
     let address = address.context("the gateway has no address")?;
     step("1", "A simulated OpenAI API and the gateway are up, on this machine alone")?;

@@ -2,19 +2,22 @@
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, stop_asked};
 use crate::config::listen::Listen;
 use crate::config::{Config, Flags};
-use crate::serve::Gateway;
+use crate::serve::doors::Inherited;
 use crate::serve::reload::Watch;
+use crate::serve::takeover::{Estate, Predecessor, Successor};
+use crate::serve::{Gateway, Given, activation};
 
 /// Run the team gateway.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  OPENAI_API_KEY=sk-... codex-proxy serve --listen 0.0.0.0:8080")]
+  OPENAI_API_KEY=sk-... codex-proxy serve --listen 0.0.0.0:8080
+  OPENAI_API_KEY=sk-... codex-proxy serve --takeover    replaces the one that runs")]
 pub struct Args {
     /// Where to listen; may be given several times
     #[arg(long, value_name = "HOST:PORT|unix:PATH")]
@@ -22,6 +25,9 @@ pub struct Args {
     /// Base address of the OpenAI API
     #[arg(long, value_name = "URL")]
     upstream_url: Option<String>,
+    /// Take over from the one that runs on this data folder, without refusing anybody
+    #[arg(long)]
+    takeover: bool,
 }
 
 /// Serves until it is told to stop.
@@ -31,11 +37,13 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
         flags.push(("listen", args.listen.join(",")));
     }
     flags.extend(args.upstream_url.clone().map(|url| ("upstream.url", url)));
+    let passed = activation::sockets()?;
     let (config, watch) = Watch::read(common.origin(flags))?;
     #[cfg(unix)]
     allow_connections();
+    let start = if args.takeover { Start::Takeover } else { Start::Fresh(passed) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(&config, watch))
+    runtime.block_on(serve(&config, watch, start))
 }
 
 /// Takes as many open files as the system lets us: a connection each way is two, and the usual
@@ -50,18 +58,67 @@ fn allow_connections() {
     }
 }
 
-async fn serve(config: &Config, watch: Watch) -> Result<()> {
+/// How a gateway comes to its sockets.
+enum Start {
+    /// It opens them, or has them from systemd.
+    Fresh(Vec<Inherited>),
+    /// It has them from the one that runs.
+    Takeover,
+}
+
+/// Why a gateway ends.
+enum End {
+    Asked,
+    TakenOver(Successor),
+}
+
+async fn serve(config: &Config, watch: Watch, start: Start) -> Result<()> {
     // Watched before anything listens: an early signal must not be lost.
     let asked = stop_asked();
+    let (given, predecessor) = given(start, config).await?;
     let reload_asked = signal(SignalKind::hangup())?;
-    let gateway = Gateway::start(config).await?;
+    let mut gateway = Gateway::start(config, given).await?;
     gateway.watch(watch, reload_asked);
+    if let Some(predecessor) = predecessor {
+        say(&format!("takes over from process {}", predecessor.process))?;
+        if let Err(error) = gateway.succeed(predecessor).await {
+            // The other one serves on: two would be one too many.
+            gateway.stop(config.drain_timeout).await?;
+            return Err(error.context("taking over"));
+        }
+    }
+    gateway.open_local(&config.data);
     say(&greeting(&gateway, config))?;
-    asked.await?;
-    say("stopping: open exchanges may end, then everything is written")?;
+    let end = tokio::select! {
+        asked = asked => asked.map(|()| End::Asked)?,
+        successor = gateway.taken_over() => End::TakenOver(successor),
+    };
     let drain = gateway.drain_timeout();
-    gateway.stop(drain).await?;
+    match end {
+        End::Asked => {
+            say("stopping: open exchanges may end, then everything is written")?;
+            gateway.stop(drain).await?;
+        }
+        End::TakenOver(successor) => {
+            say(&format!("taken over by process {}: open connections may end", successor.process))?;
+            gateway.leave(successor, drain).await?;
+        }
+    }
     say("stopped")
+}
+
+async fn given(start: Start, config: &Config) -> Result<(Given, Option<Predecessor>)> {
+    let nobody = |sockets| (Given { sockets, lock: None }, None);
+    let data = match start {
+        Start::Fresh(passed) => return Ok(nobody(passed)),
+        Start::Takeover => &config.data,
+    };
+    let Some((predecessor, estate)) = Predecessor::ask(data).await.context("taking over")? else {
+        say("nobody runs on this data folder: there is nothing to take over")?;
+        return Ok(nobody(Vec::new()));
+    };
+    let Estate { lock, sockets } = estate;
+    Ok((Given { sockets, lock: Some(lock) }, Some(predecessor)))
 }
 
 fn greeting(gateway: &Gateway, config: &Config) -> String {

@@ -106,17 +106,19 @@ impl Upstream {
         manner: &Manner,
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
-        let Screened { surface, path, head, body, ask, .. } = screened;
+        let Screened { surface, path, mut head, body, ask, .. } = screened;
+        let extensions = std::mem::take(&mut head.extensions);
         let wanted = Wanted::new(principal, surface, &head.headers, ask.as_ref());
         let sent = Sent {
             method: &head.method,
             path: &path,
             query: head.uri.query(),
             headers: &head.headers,
-            extensions: &head.extensions,
+            extensions,
+            content: body,
             dress: |_| {},
         };
-        let (response, served) = self.send(principal, &wanted, (sent, body), manner).await?;
+        let (response, served) = self.send(principal, &wanted, sent, manner).await?;
         Ok(Answer { response: incoming(response), permit, served })
     }
 
@@ -142,12 +144,11 @@ impl Upstream {
             path: &endpoint.path,
             query: handshake.uri().query(),
             headers: handshake.headers(),
-            extensions: handshake.extensions(),
+            extensions: handshake.extensions().clone(),
+            content: ScreenedBody::Whole(Buffered::default()),
             dress: ask_for_socket,
         };
-        let nothing = ScreenedBody::Whole(Buffered::default());
-        let (mut response, mut served) =
-            self.send(principal, &wanted, (sent, nothing), manner).await?;
+        let (mut response, mut served) = self.send(principal, &wanted, sent, manner).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Upgrade::Refused(incoming(response), served));
         }
@@ -156,7 +157,7 @@ impl Upstream {
             Refusal::new(Word::UpstreamUnreachable, message)
         })?;
         // What a message answers has no status of its own: its code may always tell.
-        served.doubtful = true;
+        served.doubtful = served.several;
         Ok(Upgrade::Done(incoming(response).into_parts().0, connection, served))
     }
 
@@ -165,21 +166,27 @@ impl Upstream {
         &self,
         principal: &Principal,
         wanted: &Wanted<'_>,
-        (sent, mut content): (Sent<'_>, ScreenedBody),
+        mut sent: Sent<'_>,
         manner: &Manner,
     ) -> Result<(Response<UpstreamBody>, Served), Refusal> {
         let mut tried = Tried::default();
-        let repeatable = content.is_whole();
+        let repeatable = sent.content.is_whole() && self.routes.are_several();
         let mut unreached = None;
         while let Some(way) = self.routes.best(wanted, &mut tried, Instant::now())? {
-            let request = sent.on(&way, content.take())?;
+            let mut request = sent.on(&way)?;
+            // Copied only where it may be needed again.
+            *request.extensions_mut() = if repeatable {
+                sent.extensions.clone()
+            } else {
+                std::mem::take(&mut sent.extensions)
+            };
             match self.answer(request, principal, manner).await {
                 Ok(response) => {
-                    let doubtful = way.answered(response.status(), Instant::now());
                     let several = self.routes.are_several();
+                    let doubtful = several && way.answered(response.status(), Instant::now());
                     return Ok((response, Served { way, doubtful, several }));
                 }
-                Err(refusal) if refusal.reach() == Reach::Here => {
+                Err(refusal) if refusal.reach() == Reach::Here && self.routes.are_several() => {
                     way.unreachable(Instant::now());
                     self.routes.skip_site(&way, &mut tried);
                     unreached = Some(refusal);
@@ -231,20 +238,20 @@ struct Sent<'r> {
     query: Option<&'r str>,
     headers: &'r HeaderMap,
     /// The spelling of header names travels in here.
-    extensions: &'r Extensions,
+    extensions: Extensions,
+    content: ScreenedBody,
     /// Adds what belongs to the connection.
     dress: fn(&mut HeaderMap),
 }
 
 impl Sent<'_> {
-    fn on(&self, way: &Way, content: ScreenedBody) -> Result<Request<RequestBody>, Refusal> {
+    fn on(&mut self, way: &Way) -> Result<Request<RequestBody>, Refusal> {
         let (uri, mut headers) = way.head(self.path, self.query, self.headers)?;
         (self.dress)(&mut headers);
-        let mut request = Request::new(body(content));
+        let mut request = Request::new(body(self.content.take()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        *request.extensions_mut() = self.extensions.clone();
         Ok(request)
     }
 }

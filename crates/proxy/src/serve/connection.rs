@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::{HeaderValue, header};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -12,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::doors::Stages;
 use super::peer::{Peer, announced};
 use super::route::{Caller, Door, Site};
 use super::socket::{Listener, Stream};
@@ -36,10 +38,8 @@ pub struct Host {
     pub room: Arc<Semaphore>,
     /// All connections, and what runs for them.
     pub connections: TaskTracker,
-    /// Fires first: nothing new, and what is open ends when its exchange does.
-    pub closing: CancellationToken,
-    /// Fires last: what is still open is cut.
-    pub cut: CancellationToken,
+    /// How far they are from their end.
+    pub stages: Stages,
 }
 
 impl Host {
@@ -49,11 +49,11 @@ impl Host {
         loop {
             // No room: new connections wait in the kernel's queue, which is bounded too.
             let Some(Ok(room)) =
-                host.closing.run_until_cancelled(host.room.clone().acquire_owned()).await
+                host.stages.leaving.run_until_cancelled(host.room.clone().acquire_owned()).await
             else {
                 return;
             };
-            match host.closing.run_until_cancelled(listener.accept()).await {
+            match host.stages.leaving.run_until_cancelled(listener.accept()).await {
                 None => return,
                 Some(Ok((stream, from))) => {
                     let peer = from.map_or(Peer::Machine, Peer::from);
@@ -101,18 +101,22 @@ impl Host {
     /// Speaks HTTP until the connection ends, or the gateway does.
     async fn converse(&self, stream: Stream, peer: Peer, terms: Arc<Terms>) -> hyper::Result<()> {
         let protocols = &terms.protocols;
-        let version = self.closing.run_until_cancelled(protocols.version(&stream));
+        let version = self.stages.closing.run_until_cancelled(protocols.version(&stream));
         let Some(Some(version)) = version.await else { return Ok(()) };
         let caller = Caller { door: self.door, peer };
         let socket = Arc::new(OnceLock::new());
         let service = service_fn(|request| {
-            let (site, cut, socket) = (self.site.clone(), self.cut.clone(), socket.clone());
+            let (site, stages, socket) = (self.site.clone(), self.stages.clone(), socket.clone());
             let answer = Box::pin(site.answer(caller, request));
             async move {
-                let answer = cut.run_until_cancelled_owned(answer).await;
+                let answer = stages.cut.run_until_cancelled_owned(answer).await;
                 let mut answer = answer.ok_or("the gateway ends")?;
                 if let Some(handover) = answer.extensions_mut().remove::<Handover>() {
                     let _ = socket.set(handover);
+                } else if version == Version::One && stages.leaving.is_cancelled() {
+                    // The last answer on its connection; HTTP/2 has other words for that.
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(header::CONNECTION, close);
                 }
                 Ok::<_, &str>(answer)
             }
@@ -123,17 +127,23 @@ impl Host {
                 let connection = protocols.http1.serve_connection(stream, service);
                 let connection = connection.with_upgrades();
                 drop(terms);
-                self.attend_to(connection, http1::UpgradeableConnection::graceful_shutdown).await?;
+                // Not when it is left: a request may be on its way on an idle connection. The next
+                // answer ends it.
+                let end = &self.stages.closing;
+                let shut_down = http1::UpgradeableConnection::graceful_shutdown;
+                self.attend_to(connection, end, shut_down).await?;
             }
             Version::Two => {
                 let connection = protocols.http2.serve_connection(stream, service);
                 drop(terms);
-                self.attend_to(connection, http2::Connection::graceful_shutdown).await?;
+                // RFC 9113 §6.8: a client is told which of its streams are still answered.
+                let end = &self.stages.leaving;
+                self.attend_to(connection, end, http2::Connection::graceful_shutdown).await?;
             }
         }
         if let Some(socket) = socket.get().and_then(Handover::take) {
             self.site.metrics.socket_opened();
-            self.cut.run_until_cancelled(Box::pin(socket.run())).await;
+            self.stages.cut.run_until_cancelled(Box::pin(socket.run())).await;
             self.site.metrics.socket_closed();
         }
         Ok(())
@@ -142,14 +152,15 @@ impl Host {
     async fn attend_to<C: Future<Output = hyper::Result<()>>>(
         &self,
         connection: C,
+        end: &CancellationToken,
         shut_down: impl FnOnce(Pin<&mut C>),
     ) -> hyper::Result<()> {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return ended,
-            () = self.closing.cancelled() => shut_down(connection.as_mut()),
+            () = end.cancelled() => shut_down(connection.as_mut()),
         }
-        self.cut.run_until_cancelled(connection).await.unwrap_or(Ok(()))
+        self.stages.cut.run_until_cancelled(connection).await.unwrap_or(Ok(()))
     }
 
     async fn attend(self: Arc<Self>, stream: Stream, peer: Peer, _room: OwnedSemaphorePermit) {
@@ -189,6 +200,7 @@ pub struct Protocols {
 }
 
 /// Which protocol a client speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Version {
     One,
     Two,

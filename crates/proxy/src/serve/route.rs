@@ -75,6 +75,13 @@ impl Site {
         self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// From now on it is not ready, because another process is; what comes in all the same on
+    /// connections that are open is served.
+    pub fn leave(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.terms().proxy.manner.draining.cancel();
+    }
+
     /// From now on it is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);

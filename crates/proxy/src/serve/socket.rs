@@ -2,14 +2,14 @@
 
 use std::io::{ErrorKind, IoSlice, Result};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, recv, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, getsockname, recv, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::server::TlsStream;
@@ -60,6 +60,24 @@ impl Listener {
         sockopt::set_tcp_keepintvl(socket, KEEPALIVE_PAUSE)?;
         sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
         Ok(Self::Tcp(listener))
+    }
+
+    /// A socket that another process opened.
+    pub fn take(socket: OwnedFd) -> Result<Self> {
+        // Whether a call on it waits is a property of the socket, not of who holds it.
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        if getsockname(&socket)?.address_family() == AddressFamily::UNIX {
+            return Ok(Self::Unix(UnixListener::from_std(socket.into())?));
+        }
+        Self::tcp(TcpListener::from_std(socket.into())?)
+    }
+
+    /// The same socket once more.
+    pub fn duplicate(&self) -> Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Self::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+        }
     }
 
     /// Where it listens.

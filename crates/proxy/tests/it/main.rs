@@ -11,6 +11,7 @@
 )]
 
 mod harness;
+mod story_any_bytes;
 mod story_autobahn;
 mod story_bad_input;
 mod story_codex;
@@ -28,6 +29,7 @@ mod story_peer;
 mod story_reload;
 mod story_sdk;
 mod story_socket;
+mod story_takeover;
 mod story_tls;
 mod story_upstreams;
 mod story_wire;

@@ -1,11 +1,13 @@
 //! Where it listens: several places, files of this machine, and clients whose machine is gone.
 
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
-use crate::harness::client::request;
+use crate::harness::client::{ask, request};
 use crate::harness::{Gateway, Raw, simulator, until, url};
 
 /// The answer to a question over a socket file.
@@ -89,4 +91,39 @@ fn timer((local, remote): (u16, u16)) -> Option<&'static str> {
     let mut found = connections.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let fields = found.find(|fields| (fields[1], fields[2]) == (&*ends.0, &*ends.1))?;
     Some(if fields[5].starts_with("02:") { "02" } else { "another" })
+}
+
+/// Passes these sockets to a program as systemd does: from descriptor 3 on, with names.
+fn pass(api: &TcpListener, admin: &TcpListener) -> String {
+    for listener in [api, admin] {
+        rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::empty()).unwrap();
+    }
+    let (api, admin) = (api.as_raw_fd(), admin.as_raw_fd());
+    format!("LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=api:admin exec \"$@\" 3<&{api} 4<&{admin}")
+}
+
+#[tokio::test]
+async fn sockets_that_systemd_opened_outlive_the_process_and_nobody_is_refused() {
+    let simulator = simulator().await;
+    let [api, admin] = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let shell = pass(&api, &admin);
+    let below = ["bash", "-c", &shell, "bash"];
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::launch(folder, &url(&simulator), &[], &below);
+    let places = (gateway.address, gateway.operators);
+    assert_eq!(places, (api.local_addr().unwrap(), Some(admin.local_addr().unwrap())));
+    let key = gateway.key("ada@example.com").value;
+    assert_eq!(ask(gateway.address, "GET", "/healthz", &[], "").await.status, 404);
+    assert_eq!(ask(places.1.unwrap(), "GET", "/healthz", &[], "").await.status, 200);
+
+    // Nobody is there; who comes now is answered by the next.
+    let (folder, well, said) = gateway.stop();
+    assert!(well && said.matches("listens on").count() == 1, "{said}");
+    let mut client = Raw::connect(places.0).await;
+    let authorization = format!("Bearer {key}");
+    let headers = [("authorization", authorization.as_str())];
+    client.send(request("GET", "/v1/models", &headers, "").as_bytes()).await;
+    let _gateway = Gateway::launch(folder, &url(&simulator), &[], &below);
+    assert_eq!(client.answer().await.status, 200);
+    simulator.stop().await;
 }

@@ -251,6 +251,39 @@ async fn where_models_have_their_upstreams_a_socket_is_answered_426() {
 }
 
 #[tokio::test]
+async fn an_upstream_and_its_key_may_come_under_way() {
+    let (first, second) = (
+        Recording::start(vec![whole("application/json", "{}")]).await,
+        Recording::start(vec![whole("application/json", "{}")]).await,
+    );
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("codex-proxy.toml"), "").unwrap();
+    std::fs::write(folder.path().join("second.key"), "sk-second").unwrap();
+    let gateway = Gateway::start_in(folder, &first.url(), &[]);
+    let key = gateway.key("ada@example.com");
+    assert_eq!(post(gateway.address, "/v1/responses", &key.value, BODY).await.status, 200);
+
+    let file = format!(
+        "[[upstreams]]\nname = 'second'\nurl = '{}'\nkey = 'file:second.key'\nmodels = ['gpt-5*']\n",
+        second.url()
+    );
+    std::fs::write(gateway.folder.path().join("codex-proxy.toml"), file).unwrap();
+    let reloaded = |count: u32| {
+        format!("codex_proxy_reloads_total{{what=\"configuration\",outcome=\"taken\"}} {count}")
+    };
+    metric(gateway.address, &reloaded(1)).await;
+    assert_eq!(post(gateway.address, "/v1/responses", &key.value, BODY).await.status, 200);
+    std::fs::write(gateway.folder.path().join("second.key"), "sk-third").unwrap();
+    metric(gateway.address, &reloaded(2)).await;
+    assert_eq!(post(gateway.address, "/v1/responses", &key.value, BODY).await.status, 200);
+
+    assert_eq!((first.requests().len(), second.requests().len()), (1, 2));
+    let seen: Vec<String> = second.requests().iter().map(|request| lossy(request)).collect();
+    assert!(seen[0].contains("Bearer sk-second\r\n") && seen[1].contains("Bearer sk-third\r\n"));
+    assert_eq!(ways(&gateway), [Value::Null, json!("second"), json!("second")]);
+}
+
+#[tokio::test]
 async fn the_backend_of_chatgpt_is_reached_with_a_login_of_ones_own_and_nothing_else() {
     let answer =
         r#"{"id":"resp_1","model":"gpt-5.5","usage":{"input_tokens":7,"output_tokens":5}}"#;

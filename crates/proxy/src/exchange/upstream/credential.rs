@@ -135,7 +135,7 @@ impl Way {
 
     /// No connection came about.
     pub fn unreachable(&self, now: Instant) {
-        if self.site.health.failed(now) {
+        if self.shown.is_some() && self.site.health.failed(now) {
             tracing::warn!(upstream = self.name, "the upstream cannot be reached: it is set aside");
         }
     }

@@ -1,5 +1,6 @@
 //! Whether something upstream works: what failed is set aside for a while, longer each time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ const MOST_DOUBLINGS: u32 = 6;
 pub struct Health {
     /// How long it is set aside for the first failure.
     first: Duration,
+    /// It was set aside and is not known to work again: else nobody takes the lock.
+    troubled: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -25,17 +28,21 @@ struct State {
 impl Health {
     /// Set aside for so long at its first failure, twice that at the next, up to 64 times.
     pub fn new(first: Duration, now: Instant) -> Self {
-        Self { first, state: Mutex::new(State { times: 0, until: now }) }
+        let state = Mutex::new(State { times: 0, until: now });
+        Self { first, troubled: AtomicBool::new(false), state }
     }
 
     /// Whether it may be asked.
     pub fn is_open(&self, now: Instant) -> bool {
-        now >= self.state().until
+        !self.is_troubled() || now >= self.state().until
     }
 
     /// Takes a try: of what was set aside only one request at a time finds out whether it works
     /// again. False: another was quicker.
     pub fn take_try(&self, now: Instant) -> bool {
+        if !self.is_troubled() {
+            return true;
+        }
         let mut state = self.state();
         if now < state.until {
             return false;
@@ -58,8 +65,12 @@ impl Health {
 
     /// It works; true: that is news.
     pub fn works(&self, now: Instant) -> bool {
+        if !self.is_troubled() {
+            return false;
+        }
         let mut state = self.state();
         let news = state.times > 0;
+        self.troubled.store(false, Ordering::Release);
         *state = State { times: 0, until: now };
         news
     }
@@ -68,6 +79,11 @@ impl Health {
         let doublings = state.times.min(MOST_DOUBLINGS);
         state.times = state.times.saturating_add(1);
         state.until = now + self.first * (1 << doublings);
+        self.troubled.store(true, Ordering::Release);
+    }
+
+    fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Acquire)
     }
 
     /// Two numbers that are right even if a thread panicked beside them.

@@ -112,7 +112,10 @@ impl Routes {
             };
             return Ok(tried.first(0).then(|| only.clone()));
         }
-        Ok(self.best_of_ours(wanted, tried, now))
+        match self.organisations.as_slice() {
+            [only] => Ok(tried.first(0).then(|| only.clone())),
+            _ => Ok(self.best_of_ours(wanted, tried, now)),
+        }
     }
 
     fn best_of_ours(
@@ -133,7 +136,7 @@ impl Routes {
             });
             // Whoever is set aside is asked last, but is asked: nobody is refused for it.
             let (index, way) = open.min_by_key(|(_, way)| {
-                let weight = std::cmp::Reverse(self.weight(way, wanted.conversation));
+                let weight = std::cmp::Reverse(weight(way, wanted.conversation));
                 (!way.is_open(now), way.site.priority, weight)
             })?;
             // Lost to another request that finds out whether it works again: then it is closed,
@@ -143,20 +146,6 @@ impl Routes {
                 return Some(way.clone());
             }
         }
-    }
-
-    /// Rendezvous hashing: every node gives a conversation the same way, and when one is set aside
-    /// only its own conversations move.
-    fn weight(&self, way: &Way, conversation: &str) -> u64 {
-        if !self.are_several() {
-            return 0;
-        }
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(way.identity.as_bytes());
-        context.update(&[0]);
-        context.update(conversation.as_bytes());
-        let hash = context.finish();
-        hash.as_ref().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
     }
 }
 
@@ -171,6 +160,17 @@ impl Tried {
     fn has(self, index: usize) -> bool {
         self.0 & 1 << index != 0
     }
+}
+
+/// Rendezvous hashing: every node gives a conversation the same way, and when one is set aside
+/// only its own conversations move.
+fn weight(way: &Way, conversation: &str) -> u64 {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(way.identity.as_bytes());
+    context.update(&[0]);
+    context.update(conversation.as_bytes());
+    let hash = context.finish();
+    hash.as_ref().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 fn needs_own_credential() -> Refusal {

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::sdk::{Finished, finish, finish_within, installed};
+use super::sdk::{Finished, finish_within, installed};
 
 /// The name of the repository that the developer works in.
 pub(crate) const REPOSITORY: &str = "lighthouse";
+
+/// How long one run may take.
+const CAP: Duration = Duration::from_mins(1);
 
 /// The developer's home folder, with Codex configured and a repository beside it.
 pub(crate) struct Codex {
@@ -69,8 +72,12 @@ impl Codex {
         cap: Duration,
     ) -> Option<Finished> {
         let mut command = self.clean(program);
-        command.args(arguments).env("CODEX_HOME", self.home.path().join("codex"));
-        command.env("CODEX_PROXY_KEY", key).env("CODEX_API_KEY", key);
+        let folder = self.home.path().join("codex");
+        command.args(arguments).env("CODEX_HOME", &folder).env("CODEX_PROXY_KEY", key);
+        // The built-in provider's key; it would go before a login.
+        if !folder.join("auth.json").exists() {
+            command.env("CODEX_API_KEY", key);
+        }
         // Codex looks for updates and skills on the net; nobody answers there.
         command.env("HTTPS_PROXY", "http://127.0.0.1:9");
         finish_within(command, cap).await
@@ -79,7 +86,8 @@ impl Codex {
     /// Runs `codex exec` against a base address, with a key.
     pub(crate) async fn exec(&self, url: &str, key: &str, arguments: &[&str]) -> Finished {
         let settings = format!("base_url = \"{url}\"\nenv_key = \"CODEX_PROXY_KEY\"");
-        self.run(&configuration("", &settings), key, arguments).await
+        self.configure(&configuration("", &settings), None);
+        self.pinned(key, arguments).await
     }
 
     /// Runs `codex exec` as a person who is logged in with ChatGPT: the login is what goes to the
@@ -96,24 +104,21 @@ impl Codex {
             "tokens": { "id_token": LOGIN, "access_token": LOGIN, "refresh_token": "refresh-1",
                 "account_id": ACCOUNT },
         });
-        std::fs::write(self.home.path().join("codex/auth.json"), login.to_string()).unwrap();
         let settings = format!(
             "base_url = \"{url}\"\nrequires_openai_auth = true\n\
              env_http_headers = {{ \"x-codex-proxy-key\" = \"CODEX_PROXY_KEY\" }}"
         );
         let elsewhere = format!("chatgpt_base_url = \"{backend}\"");
-        self.run(&configuration(&elsewhere, &settings), key, arguments).await
+        self.configure(&configuration(&elsewhere, &settings), Some(&login.to_string()));
+        self.pinned(key, arguments).await
     }
 
-    async fn run(&self, configuration: &str, key: &str, arguments: &[&str]) -> Finished {
-        let home = self.home.path();
-        std::fs::write(home.join("codex/config.toml"), configuration).unwrap();
-        let mut command = self.clean(&installed("node_modules/.bin/codex"));
-        command.arg("exec").args(arguments);
-        command.env("CODEX_HOME", home.join("codex")).env("CODEX_PROXY_KEY", key);
-        // Codex looks for updates and skills on the net; nobody answers there.
-        command.env("HTTPS_PROXY", "http://127.0.0.1:9");
-        finish(command).await
+    /// Runs the pinned version as it is configured.
+    async fn pinned(&self, key: &str, arguments: &[&str]) -> Finished {
+        let program = installed("node_modules/.bin/codex");
+        let arguments: Vec<String> =
+            ["exec"].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
+        self.run(&program, key, &arguments, CAP).await.expect("Codex ends in time")
     }
 
     fn git(&self, arguments: &[&str]) -> String {

@@ -165,6 +165,30 @@ impl Gateway {
         signal(self.pid(), libc::SIGTERM);
     }
 
+    /// Starts another one on its folder that takes over from it, and listens where it was told to
+    /// besides the usual place. Where that does not come up, what it said.
+    pub(crate) fn take_over(
+        &mut self,
+        upstream: &str,
+        settings: &[(&str, &str)],
+        more: &[&str],
+    ) -> Result<Self, String> {
+        let serve = [PROGRAM, "serve", "--takeover", "--listen", "127.0.0.1:0"];
+        let mut words = [&serve[..], &["--upstream-url", upstream]].concat();
+        words.extend(more.iter().flat_map(|at| ["--listen", at]));
+        let folder = std::mem::replace(&mut self.folder, TempDir::new().unwrap());
+        Self::spawn(folder, &words, settings).map_err(|(folder, said)| {
+            self.folder = folder;
+            said
+        })
+    }
+
+    /// Waits until it has ended by itself; whether well, and what it said.
+    pub(crate) fn ended(mut self) -> (bool, String) {
+        let well = self.process.wait().unwrap().success();
+        (well, self.stderr.take().unwrap().join().unwrap())
+    }
+
     /// Tells it to stop, waits, and gives the folder, whether it ended well, and what it said.
     pub(crate) fn stop(mut self) -> (TempDir, bool, String) {
         // It may have ended by itself, or been killed.
