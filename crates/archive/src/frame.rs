@@ -1,13 +1,12 @@
 //! A frame: some JSON lines about one exchange, as one zstd frame with a checksum.
 //!
-//! The first line says what the frame is, so that a reader of records need not decode bodies.
+//! The first line says what the frame is.
 
 use std::io::Read;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
-use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective};
 
 use crate::record::Record;
 
@@ -33,9 +32,6 @@ pub struct Opening {
     pub record: Record,
     /// What was asked, without the body.
     pub request: RequestHead,
-    /// Frames of this exchange in earlier segments; empty in its first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub frames: Vec<Place>,
 }
 
 /// What is known when it has ended.
@@ -155,7 +151,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Level 1: the spool is on the way of every exchange, and most of the gain is had already.
+    /// Level 1: most of the gain is had already, at a third of the next levels' work.
     pub fn new() -> std::io::Result<Self> {
         let mut zstd = zstd::bulk::Compressor::new(1)?;
         zstd.include_checksum(true)?;
@@ -177,61 +173,6 @@ impl Encoder {
     }
 }
 
-/// Splits a segment into its whole frames; what follows the last whole one is left out.
-pub fn split(mut segment: &[u8]) -> Vec<(u64, &[u8])> {
-    let (mut frames, mut offset) = (Vec::new(), 0);
-    while let Ok(length) = zstd::zstd_safe::find_frame_compressed_size(segment) {
-        let Some((frame, rest)) = segment.split_at_checked(length) else { break };
-        if length == 0 {
-            break;
-        }
-        frames.push((offset, frame));
-        offset += length as u64;
-        segment = rest;
-    }
-    frames
-}
-
-/// Reads the first lines of frames; keeps zstd's tables between them.
-pub struct FirstLines {
-    zstd: DCtx<'static>,
-    text: Vec<u8>,
-}
-
-impl FirstLines {
-    /// Prepares decoding.
-    pub fn new() -> Self {
-        Self { zstd: DCtx::create(), text: Vec::with_capacity(DCtx::out_size()) }
-    }
-
-    /// The first line of a frame; no more of the frame is decoded than it takes.
-    pub fn read(&mut self, frame: &[u8]) -> std::io::Result<Line> {
-        let failed = |code| std::io::Error::other(zstd::zstd_safe::get_error_name(code));
-        self.zstd.reset(ResetDirective::SessionOnly).map_err(failed)?;
-        self.text.clear();
-        let mut input = InBuffer::around(frame);
-        loop {
-            self.text.reserve(DCtx::out_size());
-            let decoded = self.text.len();
-            let mut output = OutBuffer::around_pos(&mut self.text, decoded);
-            let left = self.zstd.decompress_stream(&mut output, &mut input).map_err(failed)?;
-            let end = memchr::memchr(b'\n', &self.text).or((left == 0).then_some(self.text.len()));
-            if let Some(line) = end.and_then(|end| self.text.get(..end)) {
-                return Ok(serde_json::from_slice(line)?);
-            }
-            if input.pos == frame.len() && self.text.len() == decoded {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-    }
-}
-
-impl Default for FirstLines {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Reads all lines of a frame; fails where its checksum does not agree.
 pub fn lines(frame: &[u8]) -> std::io::Result<Vec<Line>> {
     let mut text = Vec::new();
@@ -244,7 +185,7 @@ pub fn lines(frame: &[u8]) -> std::io::Result<Vec<Line>> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Encoder, FirstLines, Line, PART_BYTES, Part, Side, lines, split};
+    use super::{Encoder, Line, PART_BYTES, Part, Side, lines};
 
     fn joined(parts: &[Part]) -> Vec<u8> {
         let mut body = Vec::new();
@@ -261,21 +202,6 @@ mod tests {
         assert_eq!(parts.len(), 2);
         assert!(parts.iter().all(|part| matches!(part.bytes, super::PartBytes::Text(_))));
         assert_eq!(joined(&parts), body.as_bytes());
-    }
-
-    #[test]
-    fn a_torn_last_frame_is_left_out() {
-        let mut encoder = Encoder::new().unwrap();
-        let line = Line::Body(Part::cut("x", Side::Response, b"some text").remove(0));
-        let mut segment = Vec::new();
-        for _ in 0..3 {
-            encoder.encode(std::slice::from_ref(&line), &mut segment).unwrap();
-        }
-        let whole = segment.len() / 3;
-        for cut in 1..whole {
-            assert_eq!(split(&segment[..segment.len() - cut]).len(), 2, "with {cut} bytes cut off");
-        }
-        assert_eq!(FirstLines::new().read(split(&segment)[2].1).unwrap(), line);
     }
 
     #[test]
@@ -297,9 +223,6 @@ mod tests {
             Encoder::new().unwrap().encode(&written, &mut frame).unwrap();
             let read = lines(&frame).unwrap();
             prop_assert_eq!(&read, &written);
-            if let Some(first) = written.first() {
-                prop_assert_eq!(&FirstLines::new().read(&frame).unwrap(), first);
-            }
             let parts: Vec<Part> = read.into_iter().filter_map(|line| match line {
                 Line::Body(part) => Some(part),
                 Line::Open(_) | Line::Close(_) => None,

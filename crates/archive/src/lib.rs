@@ -1,15 +1,19 @@
 //! The audit archive: what passed, kept whole and findable.
 //!
-//! An exchange leaves *frames* in a segment of the spool on local disk: one when it opens, more
-//! while large bodies pass, one when it closes. A segment that is full or old is published to the
-//! object store as it is, with its records beside it. Readers look at both places.
+//! An exchange leaves entries in a *journal* of the spool on local disk: one when it opens, more
+//! while large bodies pass, one when it closes. A journal that is full or old is published: its
+//! entries become *frames* of a *segment* in the object store, with its records beside it. Readers
+//! look at both places.
 
 pub mod frame;
+pub mod journal;
 pub mod publish;
 pub mod read;
 pub mod record;
 pub mod segment;
 pub mod spool;
+mod spooled;
+mod underway;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! Brings sealed segments from the spool to the object store, with their records beside them.
+//! Makes segments of sealed journals, and brings them to the object store with their records beside
+//! them.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,19 +13,21 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use crate::Error;
-use crate::frame::{FirstLines, Line, Place, split};
+use crate::frame::{Closing, Encoder, Line, Part, Place, Side};
+use crate::journal::{Framed, Noted, split};
 use crate::record::Record;
-use crate::segment::{SEALED, day_of, in_day, object_path, sync_folder};
+use crate::segment::{FULL, day_of, in_day, list, object_path, sync_folder};
 use crate::spool::State;
-use crate::spool::folders::list_all;
+use crate::spool::folders::{all_folders, publishing};
+use crate::underway::{Begun, Underway};
 
 /// How long to wait after the object store refused.
 const RETRY: Duration = Duration::from_secs(5);
 /// How often it is looked whether another writer is gone that left something behind.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// The thread that publishes. One of its own: reading a segment is work on megabytes, which must
-/// not stand in the way of exchanges.
+/// The thread that publishes. One of its own: escaping and compressing is work on megabytes, which
+/// must not stand in the way of exchanges.
 pub struct Publisher {
     thread: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -34,7 +36,7 @@ pub struct Publisher {
 impl Publisher {
     /// Starts to publish whatever is sealed.
     ///
-    /// A store that refuses is asked again: the segments wait on local disk, nothing is lost.
+    /// A store that refuses is asked again: the journals wait on local disk, nothing is lost.
     pub fn start(
         spool: PathBuf,
         objects: Arc<dyn ObjectStore>,
@@ -85,88 +87,164 @@ async fn run(
     }
 }
 
-/// Publishes every sealed segment once and removes it from the spool. One that fails does not keep
+/// Publishes every sealed journal and removes it from the spool. A folder that fails does not keep
 /// the others back; the last failure is told.
 pub(crate) async fn publish_sealed(spool: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
     let mut result = Ok(());
-    for (name, path) in list_all(spool, &[SEALED])? {
-        if let Err(error) = publish(&name, &path, objects).await {
-            tracing::warn!(%error, "segment {name} waits in the spool");
+    for folder in all_folders(spool)? {
+        if let Err(error) = publish_folder(&folder, objects).await {
+            tracing::warn!(%error, "journals wait in {}", folder.display());
             result = Err(error);
         }
     }
     result
 }
 
-async fn publish(name: &str, path: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
+/// Publishes the journals of one writer. In their order, since each closes what those before have
+/// opened: one that fails keeps the others back.
+async fn publish_folder(folder: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
+    if list(folder, &[FULL])?.is_empty() {
+        return Ok(());
+    }
+    // Somebody else is at it.
+    let Some(_publishing) = publishing(folder)? else { return Ok(()) };
+    let mut underway = Underway::load(folder)?;
+    for (name, path) in list(folder, &[FULL])? {
+        if name != underway.after {
+            publish(&name, &path, &mut underway, objects).await?;
+        }
+        let removed = tokio::fs::remove_file(&path).await;
+        removed.map_err(Error::disk(format!("removing {}", path.display())))?;
+        // In order also after a power loss: a journal that came back would be published again.
+        sync_folder(folder)?;
+    }
+    Ok(())
+}
+
+async fn publish(
+    name: &str,
+    path: &Path,
+    underway: &mut Underway,
+    objects: &dyn ObjectStore,
+) -> Result<(), Error> {
     let doing = format!("reading {}", path.display());
-    let bytes = match tokio::fs::read(path).await {
-        Ok(bytes) => bytes,
-        // Another process has published it meanwhile.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::disk(doing)(error)),
-    };
-    let records = records_by_day(name, &bytes)?;
+    let journal = tokio::fs::read(path).await.map_err(Error::disk(doing))?;
+    let mut segment = Segment::after(underway.clone(), name)?;
+    for entry in split(&journal) {
+        segment.take(&entry)?;
+    }
+    let records = segment.records_by_day()?;
     // Bodies first: a record that is visible can always be shown whole. The names and bytes are the
     // same at every try, so that a try after a crash changes nothing.
-    objects.put(&object_path(name), PutPayload::from(bytes)).await?;
+    if !segment.bytes.is_empty() {
+        objects.put(&object_path(name), PutPayload::from(segment.bytes)).await?;
+    }
     for (day, records) in records {
         objects.put(&in_day("records", day, name), PutPayload::from(records)).await?;
     }
-    let removed = match tokio::fs::remove_file(path).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    };
-    removed.map_err(Error::disk(format!("removing {}", path.display())))?;
-    // In order also after a power loss: a segment that came back alone would lack its closings.
-    path.parent().map_or(Ok(()), sync_folder)
+    *underway = segment.underway;
+    underway.save(path.parent().unwrap_or(path))
 }
 
-/// The records that a segment closes, compressed, by the day on which they began.
-fn records_by_day(name: &str, segment: &[u8]) -> Result<BTreeMap<Date, Vec<u8>>, Error> {
-    let mut days: BTreeMap<Date, Vec<u8>> = BTreeMap::new();
-    for (record, places) in closed(name, segment) {
-        let day = days.entry(day_of(record.time)).or_default();
-        day.extend(index_line(&record, &places));
+/// A segment while it is made of a journal.
+struct Segment {
+    name: String,
+    encoder: Encoder,
+    bytes: Vec<u8>,
+    underway: Underway,
+    /// What it closes, with the places of all its frames.
+    closed: Vec<(Record, Vec<Place>)>,
+}
+
+impl Segment {
+    fn after(mut underway: Underway, name: &str) -> Result<Self, Error> {
+        let encoder = Encoder::new().map_err(Error::disk("preparing compression"))?;
+        name.clone_into(&mut underway.after);
+        let (bytes, closed) = (Vec::new(), Vec::new());
+        Ok(Self { name: name.to_owned(), encoder, bytes, underway, closed })
     }
-    for day in days.values_mut() {
-        *day = zstd::bulk::compress(day, 3).map_err(Error::disk("compressing records"))?;
+
+    fn take(&mut self, entry: &Framed<'_>) -> Result<(), Error> {
+        match entry.noted() {
+            Ok(Noted::Open(opening)) => {
+                let id = opening.record.id.clone();
+                let place = self.frame(Line::Open(opening.clone()), &id, Side::Request, entry)?;
+                let begun = Begun { opening: *opening, frames: vec![place] };
+                self.underway.exchanges.insert(id, begun);
+            }
+            Ok(Noted::Body { id, side }) => self.body(&id, side, entry)?,
+            Ok(Noted::Close(closing)) => self.close(*closing, entry)?,
+            Err(error) => tracing::error!(%error, "an entry of journal {} is lost", self.name),
+        }
+        Ok(())
     }
-    Ok(days)
+
+    fn body(&mut self, id: &str, side: Side, entry: &Framed<'_>) -> Result<(), Error> {
+        let place = self.append(&parts(id, side, entry.body))?;
+        // Bytes of an answer may come after its end.
+        let late = self.closed.iter_mut().rev().find(|(record, _)| record.id == id);
+        if let Some(begun) = self.underway.exchanges.get_mut(id) {
+            begun.frames.push(place);
+        } else if let Some((_, frames)) = late {
+            frames.push(place);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, mut closing: Closing, entry: &Framed<'_>) -> Result<(), Error> {
+        let record = closing.record.clone();
+        let begun = self.underway.exchanges.remove(&record.id);
+        let mut frames = begun.map(|begun| begun.frames).unwrap_or_default();
+        closing.frames.clone_from(&frames);
+        let line = Line::Close(Box::new(closing));
+        frames.push(self.frame(line, &record.id, Side::Response, entry)?);
+        self.closed.push((record, frames));
+        Ok(())
+    }
+
+    fn frame(
+        &mut self,
+        first: Line,
+        id: &str,
+        side: Side,
+        entry: &Framed<'_>,
+    ) -> Result<Place, Error> {
+        let mut lines = vec![first];
+        lines.extend(parts(id, side, entry.body));
+        self.append(&lines)
+    }
+
+    fn append(&mut self, lines: &[Line]) -> Result<Place, Error> {
+        let offset = self.bytes.len() as u64;
+        self.encoder.encode(lines, &mut self.bytes).map_err(Error::disk("encoding a frame"))?;
+        let length = self.bytes.len() as u64 - offset;
+        Ok(Place { segment: self.name.clone(), offset, length })
+    }
+
+    /// The records that it closes, compressed, by the day on which they began.
+    fn records_by_day(&self) -> Result<BTreeMap<Date, Vec<u8>>, Error> {
+        let mut days: BTreeMap<Date, Vec<u8>> = BTreeMap::new();
+        for (record, frames) in &self.closed {
+            let day = days.entry(day_of(record.time)).or_default();
+            day.extend(index_line(record, frames));
+        }
+        for day in days.values_mut() {
+            *day = zstd::bulk::compress(day, 3).map_err(Error::disk("compressing records"))?;
+        }
+        Ok(days)
+    }
+}
+
+fn parts(id: &str, side: Side, body: &[u8]) -> Vec<Line> {
+    Part::cut(id, side, body).into_iter().map(Line::Body).collect()
 }
 
 /// A record as it stands in `records/`: its own JSON, and where its frames lie.
-fn index_line(record: &Record, places: &[Place]) -> Vec<u8> {
+fn index_line(record: &Record, frames: &[Place]) -> Vec<u8> {
     let mut line = serde_json::to_vec(record).unwrap_or_default();
     line.pop();
     line.extend_from_slice(b",\"frames\":");
-    line.extend(serde_json::to_vec(places).unwrap_or_default());
+    line.extend(serde_json::to_vec(frames).unwrap_or_default());
     line.extend_from_slice(b"}\n");
     line
-}
-
-/// Every record that a segment closes, with the places of all its frames.
-pub(crate) fn closed(name: &str, segment: &[u8]) -> Vec<(Record, Vec<Place>)> {
-    let mut found: Vec<(Record, Vec<Place>)> = Vec::new();
-    let mut first_lines = FirstLines::new();
-    for (offset, frame) in split(segment) {
-        let place = Place { segment: name.to_owned(), offset, length: frame.len() as u64 };
-        match first_lines.read(frame) {
-            Ok(Line::Close(closing)) => {
-                let mut places = closing.frames;
-                places.push(place);
-                found.push((closing.record, places));
-            }
-            // Bytes of an answer that came after its end.
-            Ok(Line::Body(part)) => {
-                let late = found.iter_mut().rev().find(|(record, _)| record.id == part.id);
-                if let Some((_, places)) = late {
-                    places.push(place);
-                }
-            }
-            Ok(Line::Open(_)) => {}
-            Err(error) => tracing::error!(%error, "a frame of segment {name} cannot be read"),
-        }
-    }
-    found
 }

@@ -1,8 +1,7 @@
 //! Reads records and bodies, from the spool of this machine and from the object store.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufRead, Read, Seek, SeekFrom};
+use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,10 +13,9 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::frame::{Line, Place, RequestHead, ResponseHead, Side, lines};
-use crate::publish::closed;
 use crate::record::Record;
-use crate::segment::{GROWING, SEALED, day_folder, day_of, object_path};
-use crate::spool::folders::{list_all, places_of};
+use crate::segment::{day_folder, day_of, object_path};
+use crate::spooled::{Spooled, entry};
 
 /// Reads an archive and the spool that feeds it.
 pub struct Reader {
@@ -25,13 +23,22 @@ pub struct Reader {
     objects: Arc<dyn ObjectStore>,
 }
 
-/// A record, and where the frames of its exchange lie.
+/// A record, and where the pieces of its exchange lie.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// The record.
     pub record: Record,
-    /// Its frames in order.
-    pub frames: Vec<Place>,
+    /// Its pieces in order.
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// Where a piece of an exchange lies.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Piece {
+    /// A frame of a segment, in the object store.
+    Frame(Place),
+    /// An entry of a journal, in the spool.
+    Entry(Place),
 }
 
 /// One exchange, whole.
@@ -54,7 +61,7 @@ struct Index {
 }
 
 impl Reader {
-    /// Reads `objects` and the segments in `spool`; a missing spool counts as empty.
+    /// Reads `objects` and the journals in `spool`; a missing spool counts as empty.
     pub fn new(spool: PathBuf, objects: Arc<dyn ObjectStore>) -> Self {
         Self { spool, objects }
     }
@@ -99,63 +106,56 @@ impl Reader {
 
     /// Reads an exchange whole.
     pub async fn exchange(&self, found: &Found) -> Result<Exchange, Error> {
-        let mut exchange = Exchange::default();
-        for place in &found.frames {
-            let frame = self.frame(place).await?;
-            let damaged =
-                |error: std::io::Error| Error::Damaged(place.segment.clone(), error.to_string());
-            for line in lines(&frame).map_err(damaged)? {
-                match line {
-                    Line::Open(opening) => exchange.request = Some(opening.request),
-                    Line::Close(closing) => exchange.response = closing.response,
-                    Line::Body(part) if part.side == Side::Request => {
-                        part.append_to(&mut exchange.request_body);
-                    }
-                    Line::Body(part) => part.append_to(&mut exchange.response_body),
-                }
-            }
+        if let Some(exchange) = self.pieces(found).await? {
+            return Ok(exchange);
         }
-        Ok(exchange)
+        // Its journal has been published since it was found, so that it lies elsewhere.
+        let again = self.find(&found.record.id).await?;
+        let again = match &again {
+            Some(again) => self.pieces(again).await?,
+            None => None,
+        };
+        let gone = || Error::Damaged(found.record.id.clone(), "it moves while it is read".into());
+        again.ok_or_else(gone)
     }
 
-    /// The bytes of one frame, from the spool or from the object store.
-    async fn frame(&self, place: &Place) -> Result<Vec<u8>, Error> {
-        let folders = places_of(&self.spool, &place.segment);
-        let paths = [GROWING, SEALED].map(|ending| {
-            folders.each_ref().map(|folder| folder.join(format!("{}{ending}", place.segment)))
-        });
-        for path in paths.as_flattened() {
-            let Ok(mut file) = File::open(path) else { continue };
-            let length = usize::try_from(place.length).unwrap_or(usize::MAX);
-            let mut frame = vec![0; length];
-            let read = file.seek(SeekFrom::Start(place.offset));
-            let read = read.and_then(|_| file.read_exact(&mut frame));
-            let torn = |error: std::io::Error| {
-                Error::Damaged(place.segment.clone(), format!("a frame is cut off: {error}"))
-            };
-            return read.map(|()| frame).map_err(torn);
+    /// What the pieces of an exchange hold; none where a journal has gone.
+    async fn pieces(&self, found: &Found) -> Result<Option<Exchange>, Error> {
+        let mut exchange = Exchange::default();
+        for piece in &found.pieces {
+            match piece {
+                Piece::Frame(place) => self.frame(place, &mut exchange).await?,
+                Piece::Entry(place) => match entry(&self.spool, place)? {
+                    Some(entry) => entry.add_to(&mut exchange),
+                    None => return Ok(None),
+                },
+            }
         }
+        Ok(Some(exchange))
+    }
+
+    /// Adds what a frame holds.
+    async fn frame(&self, place: &Place, exchange: &mut Exchange) -> Result<(), Error> {
         let range = place.offset..place.offset + place.length;
-        Ok(self.objects.get_range(&object_path(&place.segment), range).await?.to_vec())
+        let frame = self.objects.get_range(&object_path(&place.segment), range).await?;
+        let damaged =
+            |error: std::io::Error| Error::Damaged(place.segment.clone(), error.to_string());
+        for line in lines(&frame).map_err(damaged)? {
+            match line {
+                Line::Open(opening) => exchange.request = Some(opening.request),
+                Line::Close(closing) => exchange.response = closing.response,
+                Line::Body(part) if part.side == Side::Request => {
+                    part.append_to(&mut exchange.request_body);
+                }
+                Line::Body(part) => part.append_to(&mut exchange.response_body),
+            }
+        }
+        Ok(())
     }
 
     /// What the spool has closed.
     fn spooled(&self) -> Result<Vec<Found>, Error> {
-        let mut all = Vec::new();
-        let mut names = HashSet::new();
-        // Twice: a segment that is sealed between listing and reading has another name by then.
-        for _ in 0..2 {
-            for (name, path) in list_all(&self.spool, &[GROWING, SEALED])? {
-                if names.contains(&name) {
-                    continue;
-                }
-                let Ok(bytes) = std::fs::read(&path) else { continue };
-                let closed = closed(&name, &bytes).into_iter();
-                all.extend(closed.map(|(record, frames)| Found { record, frames }));
-                names.insert(name);
-            }
-        }
-        Ok(all)
+        Spooled::read(&self.spool)
     }
 
     async fn published(
@@ -228,7 +228,7 @@ impl View<'_> {
 fn index(line: &str) -> std::io::Result<Found> {
     let record = serde_json::from_str(line)?;
     let Index { frames } = serde_json::from_str(line)?;
-    Ok(Found { record, frames })
+    Ok(Found { record, pieces: frames.into_iter().map(Piece::Frame).collect() })
 }
 
 fn day_of_folder(folder: &ObjectPath) -> Option<Date> {

@@ -1,13 +1,15 @@
-//! The spool: one thread that appends frames to local disk, in the order they were handed over.
+//! The spool: journals on local disk, to which whoever has an entry appends it.
 //!
-//! What is acknowledged is in the file (and, by the [`Sync`] setting, on the disk). A segment that
-//! is full or old is sealed; the publisher takes it from there. Nothing waits for the object store.
+//! What is appended is in the file (and, by the [`Sync`] setting, on the disk). A journal that is
+//! full or old is sealed; the publisher takes it from there. Nothing waits for the object store.
 
+pub mod desk;
 pub(crate) mod folders;
+mod growing;
+mod keeper;
 mod recover;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,22 +17,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::Notify;
 
-use crate::frame::{Closing, Line, Opening, Part};
 use crate::segment::Clock;
 use crate::{Error, make_private_folder};
+use desk::Desk;
 use folders::{Folders, Own};
-use writer::Writer;
+use keeper::Keeper;
 
-/// When appended frames are brought to the disk itself.
+/// When appended entries are brought to the disk itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
     /// When the operating system likes: a crash of the machine loses seconds.
     Os,
     /// Every 200 ms: a crash of the machine loses at most that.
     Group,
-    /// Before each acknowledgement.
+    /// Before it counts as appended.
     Always,
 }
 
@@ -41,46 +43,26 @@ pub struct Options {
     pub folder: PathBuf,
     /// Which node writes; letters and digits only.
     pub node: String,
-    /// When appended frames are brought to the disk itself.
+    /// When appended entries are brought to the disk itself.
     pub sync: Sync,
-    /// A segment is sealed when it is this old.
+    /// A journal is sealed when it is this old.
     pub seal_after: Duration,
-    /// A segment is sealed when it has this many bytes.
+    /// A journal is sealed when it has this many bytes.
     pub seal_bytes: u64,
-    /// Commands that may wait for the writer.
-    pub queue: usize,
     /// Where the clock is asked.
     pub clock: Clock,
 }
 
-/// The writer could not append; the disk is full or gone. Said once in the diagnostics.
+/// Nothing could be appended; the disk is full or gone. Said once in the diagnostics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the spool cannot be written")]
 pub struct Unwritable;
 
-/// Tells whoever waits that a frame is in the spool.
-pub type Ack = oneshot::Sender<Result<(), Unwritable>>;
-
-/// What the writer is asked to do.
-#[derive(Debug)]
-pub enum Command {
-    /// An exchange begins; its request body, where it is known whole.
-    Open(Box<Opening>, Vec<Part>, Ack),
-    /// More of a body; parts of one exchange and side in order. The permit bounds how many bytes
-    /// wait: it is given back when they are written.
-    Body(Vec<Part>, Option<OwnedSemaphorePermit>),
-    /// It has ended; what else belongs into this frame: the rest of its answer, or its opening
-    /// where it had none. Without an ack nobody waits any more.
-    Close(Box<Closing>, Vec<Line>, Option<Ack>),
-    /// No more comes that matters.
-    Stop,
-}
-
 /// The spool of this process.
 pub struct Spool {
-    inbox: mpsc::Sender<Command>,
+    desk: Arc<Desk>,
+    stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
-    state: State,
 }
 
 /// What others may know of the spool.
@@ -101,7 +83,7 @@ impl State {
 }
 
 impl Spool {
-    /// Ends what processes left open that are gone, and starts a writer in a folder of its own.
+    /// Ends what processes left open that are gone, and takes a folder of its own, with a keeper.
     pub fn open(options: Options) -> Result<Self, Error> {
         let clock = options.clock;
         let folders = Folders { root: options.folder, node: options.node, clock };
@@ -110,36 +92,44 @@ impl Spool {
         let (sealed, writable) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(true)));
         let state = State { sealed, folders, writable };
         state.sealed.notify_one();
-        let (inbox, commands) = mpsc::channel(options.queue);
         let options = Options { folder: path, node: name, ..options };
-        let writer = Writer::new(options, 0, state.clone())?;
+        let desk = Arc::new(Desk::new(options, state));
+        let stop = Arc::new(AtomicBool::new(false));
+        let keeper = Keeper::new(desk.clone(), stop.clone());
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || {
-                writer.run(commands);
+                keeper.run();
                 drop(lock);
             })
             .map_err(Error::disk("starting the spool's thread"))?;
-        Ok(Self { inbox, thread, state })
+        Ok(Self { desk, stop, thread })
     }
 
-    /// Where commands are put.
-    pub fn inbox(&self) -> &mpsc::Sender<Command> {
-        &self.inbox
+    /// Where entries are appended.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 
     /// What others may know.
     pub fn state(&self) -> &State {
-        &self.state
+        &self.desk.state
     }
 
-    /// Writes what is queued before this, seals the last segment and waits for that. What others
-    /// send later is not taken.
+    /// Seals the last journal and waits for that. What others append later is not taken.
     pub fn close(self) {
-        // Not by dropping the sender alone: an upload that hangs may hold another one for ever.
-        let _ = self.inbox.blocking_send(Command::Stop);
-        // A panic of the writer has been printed; what it left is recovered at the next start.
+        self.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        // A panic of the keeper has been printed; what it left is recovered at the next start.
         let _ = self.thread.join();
+    }
+}
+
+/// An error with what it came from.
+fn error_text(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

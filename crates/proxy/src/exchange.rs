@@ -91,8 +91,8 @@ async fn carry(
 ) -> Result<Answer, Refusal> {
     // Concurrency before the body: a client that stalls still holds its place.
     let slot = proxy.limits.enter(principal)?;
-    // Only what was inspected, and admitted on what it asks, goes upstream; its opening frame is
-    // in the spool before the first byte leaves.
+    // Only what was inspected, and admitted on what it asks, goes upstream; its opening is in the
+    // spool before the first byte leaves.
     let mut screened = proxy.screen.inspect(endpoint, request).await?;
     recorder.asked(&mut screened);
     let admitted = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref());
@@ -128,7 +128,7 @@ async fn refused(refusal: Refusal, mut recorder: Recorder) -> Refusal {
         recorder.not_forwarded();
     }
     match recorder.end(End::Refused(refusal.word())).await {
-        Ok(Ok(())) => refusal,
+        Ok(()) => refusal,
         _ if recorder.proceeds_unwritten() => refusal,
         _ => Refusal::busy("No record can be written at the moment."),
     }

@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use archive::segment::Clock;
-use archive::spool::{Command, Spool, State};
+use archive::spool::desk::Desk;
+use archive::spool::{Spool, State};
 use http::Request;
 use store::{Refusals, Store};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use wire::price::PriceTable;
 
@@ -24,11 +25,6 @@ use crate::exchange::refusal::{Refusal, Word};
 use crate::metrics::Metrics;
 use account::{Account, Arrival};
 use recorder::Recorder;
-
-/// Room in the spool's queue beyond the closings of all exchanges: for openings and bodies.
-pub const QUEUE_BEYOND_PLACES: usize = 1024;
-/// Pieces of bodies, of at most a quarter of a MiB, that wait for the spool: 64 MiB in all.
-const PIECES_UNDER_WAY: usize = 256;
 
 /// Opens records and keeps them.
 pub struct Ledger {
@@ -55,7 +51,7 @@ pub struct Options {
 
 /// What every recorder needs.
 pub(crate) struct Books {
-    inbox: mpsc::Sender<Command>,
+    pub(crate) desk: Arc<Desk>,
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     /// Nothing new is opened.
@@ -63,8 +59,6 @@ pub(crate) struct Books {
     /// Who breaks off now is cut off by us.
     cutting: Arc<AtomicBool>,
     refused: Arc<Mutex<Refused>>,
-    /// Room for pieces of bodies on their way to the spool.
-    pub(crate) pieces: Arc<Semaphore>,
 }
 
 /// By key and word: how often, and when last in milliseconds since 1970.
@@ -74,10 +68,9 @@ impl Ledger {
     /// Keeps books on this spool.
     pub fn new(spool: &Spool, options: Options, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(options.exchanges));
-        let inbox = spool.inbox().clone();
+        let desk = spool.desk().clone();
         let (stopping, cutting, refused) = (Arc::default(), Arc::default(), Arc::default());
-        let pieces = Arc::new(Semaphore::new(PIECES_UNDER_WAY));
-        let books = Arc::new(Books { inbox, options, metrics, stopping, cutting, refused, pieces });
+        let books = Arc::new(Books { desk, options, metrics, stopping, cutting, refused });
         Self { books, places, spool: spool.state().clone() }
     }
 
@@ -93,19 +86,18 @@ impl Ledger {
             ..before.options
         };
         let books = Arc::new(Books {
-            inbox: before.inbox.clone(),
+            desk: before.desk.clone(),
             options,
             metrics: before.metrics.clone(),
             stopping: before.stopping.clone(),
             cutting: before.cutting.clone(),
             refused: before.refused.clone(),
-            pieces: before.pieces.clone(),
         });
         Self { books, places: self.places.clone(), spool: self.spool.clone() }
     }
 
-    /// Opens the record of an exchange. From here on a record is certain: the place of its closing
-    /// frame in the spool's queue is taken now.
+    /// Opens the record of an exchange, which takes its place among all. From here on a record is
+    /// certain.
     pub fn open<B>(
         &self,
         principal: &Principal,
@@ -122,9 +114,8 @@ impl Ledger {
         }
         let full = || refuse("Too many exchanges are under way on this proxy.");
         let place = self.places.clone().try_acquire_owned().map_err(|_| full())?;
-        let seat = self.books.inbox.clone().try_reserve_owned().map_err(|_| full())?;
         let account = Account::new(principal, endpoint, request, arrival, &self.books.options.node);
-        Ok(Recorder::new(self.books.clone(), (seat, place), account))
+        Ok(Recorder::new(self.books.clone(), place, account))
     }
 
     /// The name and time of an exchange that begins now.
@@ -162,7 +153,7 @@ impl Ledger {
 
     /// Whether records can be written.
     pub fn is_writable(&self) -> bool {
-        self.spool.is_writable() && !self.books.inbox.is_closed()
+        self.spool.is_writable()
     }
 
     /// From now on nothing new is opened.

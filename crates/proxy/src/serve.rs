@@ -31,7 +31,7 @@ use crate::config::listen::Listen;
 use crate::config::{Config, Wrong};
 use crate::exchange::auth::Auth;
 use crate::exchange::screen::Screen;
-use crate::ledger::{Ledger, Options, QUEUE_BEYOND_PLACES};
+use crate::ledger::{Ledger, Options};
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
 use doors::{Doors, Inherited, Listening};
@@ -44,13 +44,15 @@ use terms::{Lasting, Read, Terms};
 const KEY_WATCH: Duration = Duration::from_millis(250);
 /// How often the counts of refusals go to the store.
 const FLUSH: Duration = Duration::from_millis(500);
+/// How often kept connections to the upstream are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
 /// How often it is looked whether open exchanges have ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// For clients to hear that their exchange was cut off.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// For a predecessor to end after a process that is itself about to end.
 const PREDECESSOR: Duration = Duration::from_mins(1);
-/// A segment of the spool is sealed at this size.
+/// A journal of the spool is sealed at this size.
 const SEAL_BYTES: u64 = 16 << 20;
 
 /// A running gateway.
@@ -103,7 +105,7 @@ impl Gateway {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let background = Background { tasks, stop, spool, publisher };
         let lasting = Arc::new(lasting);
-        background.start(&lasting, &store);
+        background.start(&lasting, &site, &store);
         let listening = doors.open(&site, config)?;
         let local = None;
         Ok(Self { site, lasting, listening, store, background, lock, local })
@@ -236,13 +238,16 @@ impl Gateway {
 }
 
 impl Background {
-    fn start(&self, lasting: &Arc<Lasting>, store: &Arc<dyn Store>) {
+    fn start(&self, lasting: &Arc<Lasting>, site: &Arc<Site>, store: &Arc<dyn Store>) {
         let (watched, stop) = (lasting.clone(), self.stop.clone());
         self.tasks.spawn(every(KEY_WATCH, stop, async move || {
             if let Err(error) = watched.auth.refresh().await {
                 tracing::error!(%error, "the store cannot be read");
             }
         }));
+        let (swept, stop) = (site.clone(), self.stop.clone());
+        let sweep = async move || swept.terms().proxy.upstream.sweep();
+        self.tasks.spawn(every(SWEEP, stop, sweep));
         let (flushed, store, stop) = (lasting.clone(), store.clone(), self.stop.clone());
         self.tasks.spawn(every(FLUSH, stop, async move || {
             if let Err(error) = flushed.ledger.flush(&*store).await {
@@ -283,7 +288,6 @@ async fn ledger(
         sync: config.archive.sync,
         seal_after: config.archive.seal_after,
         seal_bytes: SEAL_BYTES,
-        queue: exchanges + QUEUE_BEYOND_PLACES,
         clock: clock::now,
     };
     let objects = archive::open(&config.archive.url)

@@ -2,8 +2,8 @@
 //!
 //! Two processes write to one spool while one takes over from the other. A writer holds the lock in
 //! its folder as long as it lives; a folder whose lock nobody holds was left behind, and whoever
-//! comes by brings it to an end. Sealed segments may be published by anybody: their names and bytes
-//! are the same at every try.
+//! comes by brings it to an end. Sealed journals may be published by anybody, one at a time: a second
+//! lock says who does.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
@@ -11,11 +11,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::recover::recover;
-use crate::segment::{Clock, GROWING, SEALED, list};
+use crate::segment::{Clock, FULL, GROWING, list};
+use crate::underway::Underway;
 use crate::{Error, make_private_folder};
 
 /// The lock of a writer, in its folder.
 const LOCK: &str = "lock";
+/// The lock of whoever makes segments of its journals.
+const PUBLISHING: &str = "publishing";
 /// More writers at once, or folders left behind, than anybody has.
 const MOST: usize = 10_000;
 
@@ -30,12 +33,13 @@ pub(crate) struct Folders {
 /// A folder of one's own.
 pub(super) struct Own {
     pub(super) path: PathBuf,
-    /// Its name, and the beginning of the names of its segments.
+    /// Its name, and the beginning of the names of its journals.
     pub(super) name: String,
     pub(super) lock: File,
 }
 
-/// Segments of all writers, as names without ending and paths; those of one writer oldest first.
+/// Journals of all writers, as names without ending and paths; those of one writer oldest first.
+#[cfg(test)]
 pub(crate) fn list_all(root: &Path, endings: &[&str]) -> Result<Vec<(String, PathBuf)>, Error> {
     let mut all = Vec::new();
     for folder in all_folders(root)? {
@@ -44,15 +48,14 @@ pub(crate) fn list_all(root: &Path, endings: &[&str]) -> Result<Vec<(String, Pat
     Ok(all)
 }
 
-/// Where a segment of this name may lie.
-pub(crate) fn places_of(root: &Path, segment: &str) -> [PathBuf; 2] {
-    let writer = segment.split('-').next().unwrap_or_default();
-    [root.join(writer), root.to_owned()]
+/// Where a journal of this name lies.
+pub(crate) fn place_of(root: &Path, journal: &str) -> PathBuf {
+    root.join(journal.split('-').next().unwrap_or_default())
 }
 
-/// The folder itself, in which earlier versions wrote, and each writer's.
-fn all_folders(root: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut folders = vec![root.to_owned()];
+/// Each writer's folder.
+pub(crate) fn all_folders(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut folders = Vec::new();
     let doing = || format!("reading folder {}", root.display());
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
@@ -67,6 +70,12 @@ fn all_folders(root: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     folders.sort();
     Ok(folders)
+}
+
+/// The right to make segments of a folder's journals, and to change which exchanges they leave under
+/// way; none while another has it.
+pub(crate) fn publishing(folder: &Path) -> Result<Option<File>, Error> {
+    lock(folder, PUBLISHING, Missing::Made)
 }
 
 impl Folders {
@@ -85,7 +94,7 @@ impl Folders {
             }
             make_private(&path)?;
             // Whoever looks after folders may have found it empty and taken it for one left behind.
-            if let Some(lock) = lock(&path, Missing::Made)? {
+            if let Some(lock) = lock(&path, LOCK, Missing::Made)? {
                 return Ok(Own { path, name, lock });
             }
         }
@@ -96,15 +105,13 @@ impl Folders {
     /// Brings to an end what writers left that are gone.
     pub(crate) fn recover_left(&self) -> Result<(), Error> {
         for folder in all_folders(&self.root)? {
-            let is_root = folder == self.root;
-            if list(&folder, &[GROWING, SEALED])?.is_empty() {
+            if is_done(&folder)? {
                 continue;
             }
-            let missing = if is_root { Missing::Made } else { Missing::NotLeft };
-            let Some(_lock) = lock(&folder, missing)? else { continue };
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let node = if is_root { self.node.clone() } else { name };
-            recover(&folder, &node, self.clock)?;
+            let Some(_lock) = lock(&folder, LOCK, Missing::NotLeft)? else { continue };
+            let Some(_publishing) = publishing(&folder)? else { continue };
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            recover(&folder, &name, self.clock)?;
         }
         Ok(())
     }
@@ -112,18 +119,24 @@ impl Folders {
     /// Removes folders that were left behind and have nothing in them any more.
     pub(crate) fn remove_empty(&self) -> Result<(), Error> {
         for folder in all_folders(&self.root)? {
-            if folder == self.root {
-                continue;
-            }
-            let Some(_lock) = lock(&folder, Missing::NotLeft)? else { continue };
-            if list(&folder, &[GROWING, SEALED])?.is_empty() {
+            let Some(_lock) = lock(&folder, LOCK, Missing::NotLeft)? else { continue };
+            let Some(_publishing) = publishing(&folder)? else { continue };
+            if is_done(&folder)? {
+                Underway::forget(&folder);
                 // What else is in there is not ours: then the folder stays.
+                let _ = std::fs::remove_file(folder.join(PUBLISHING));
                 let removed = std::fs::remove_file(folder.join(LOCK));
                 let _ = removed.and_then(|()| std::fs::remove_dir(&folder));
             }
         }
         Ok(())
     }
+}
+
+/// Whether nothing in a folder is to be published, or to be brought to an end.
+fn is_done(folder: &Path) -> Result<bool, Error> {
+    let no_journals = list(folder, &[GROWING, FULL])?.is_empty();
+    Ok(no_journals && Underway::load(folder)?.exchanges.is_empty())
 }
 
 /// What it means that a folder has no lock.
@@ -136,8 +149,8 @@ enum Missing {
 }
 
 /// Locks a folder; none: somebody holds it, or it is gone.
-fn lock(folder: &Path, missing: Missing) -> Result<Option<File>, Error> {
-    let path = folder.join(LOCK);
+fn lock(folder: &Path, name: &str, missing: Missing) -> Result<Option<File>, Error> {
+    let path = folder.join(name);
     let doing = || format!("locking {}", path.display());
     let mut options = OpenOptions::new();
     options.write(true).create(missing == Missing::Made).truncate(false);

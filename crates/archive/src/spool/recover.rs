@@ -1,40 +1,52 @@
-//! What an earlier process left behind is brought to a good end before a new one writes.
+//! What an earlier process left behind is brought to a good end before a new one appends.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::path::Path;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::growing::{Growing, seal};
 use crate::Error;
-use crate::frame::{Closing, Encoder, FirstLines, Line, Opening, Place, split};
-use crate::record::{Outcome, Source};
-use crate::segment::{Clock, GROWING, SEALED, Segment, list, number, seal};
+use crate::frame::Opening;
+use crate::journal::{Draft, Entry, Noted, split};
+use crate::record::{Outcome, Record, Source};
+use crate::segment::{Clock, FULL, GROWING, list, number};
+use crate::underway::Underway;
 
-/// Cuts off half-written frames, closes what was under way, seals every segment. A segment that is
+/// Cuts off half-written entries, closes what was under way, seals every journal. A journal that is
 /// made for that is called by the name of the node.
 ///
 /// A crash in here loses and doubles nothing: a closing that was appended is found by the next
 /// recovery, one that was not is appended then.
 pub(super) fn recover(folder: &Path, node: &str, clock: Clock) -> Result<(), Error> {
-    let left = list(folder, &[GROWING, SEALED])?;
-    let mut underway: BTreeMap<String, Orphan> = BTreeMap::new();
+    let published = Underway::load(folder)?;
+    let left = list(folder, &[GROWING, FULL])?;
+    let begun = published.exchanges.into_values().map(|begun| begun.opening);
+    let mut underway: BTreeMap<String, Opening> =
+        begun.map(|opening| (opening.record.id.clone(), opening)).collect();
     for (name, path) in &left {
+        // Published already, and only not yet removed: what it says is known.
+        if *name == published.after {
+            continue;
+        }
         let bytes = read(path)?;
-        let whole = note(name, &bytes, &mut underway);
+        let whole = note(&bytes, &mut underway);
         let torn = bytes.len() as u64 - whole;
         if torn > 0 && path.to_string_lossy().ends_with(GROWING) {
-            tracing::warn!("{torn} bytes of a half-written frame are cut off {}", path.display());
+            tracing::warn!("{torn} bytes of a half-written entry are cut off {}", path.display());
             truncate(path, whole)?;
         } else if torn > 0 {
             // It was whole when it was sealed: what cannot be read is kept for whoever can.
             tracing::error!("the last {torn} bytes of {} cannot be read", path.display());
         }
     }
-    let next = left.iter().filter_map(|(name, _)| number(name)).max().map_or(0, |last| last + 1);
+    let names = left.iter().map(|(name, _)| name).chain([&published.after]);
+    let next = names.filter_map(|name| number(name)).max().map_or(0, |last| last + 1);
     if !underway.is_empty() {
-        let now = clock();
-        close_all(Segment::begin(folder, node, next, now)?, underway, now)?;
+        let journal = Growing::begin(folder, node, next, clock())?;
+        close_all(journal, underway, clock)?;
     }
     for (_, path) in list(folder, &[GROWING])? {
         let synced = OpenOptions::new().write(true).open(&path).and_then(|file| file.sync_all());
@@ -44,61 +56,46 @@ pub(super) fn recover(folder: &Path, node: &str, clock: Clock) -> Result<(), Err
     Ok(())
 }
 
-/// An exchange whose end nobody wrote.
-struct Orphan {
-    opening: Opening,
-    frames: Vec<Place>,
-}
-
-/// Notes which exchanges this segment opens and closes; returns the length of its whole frames.
-fn note(name: &str, bytes: &[u8], underway: &mut BTreeMap<String, Orphan>) -> u64 {
-    let (mut whole, mut first_lines) = (0, FirstLines::new());
-    for (offset, frame) in split(bytes) {
-        // A frame of the right length with wrong bytes: the disk lost a write. The rest may be good.
-        whole = offset + frame.len() as u64;
-        let Ok(line) = first_lines.read(frame) else { continue };
-        let place = Place { segment: name.to_owned(), offset, length: frame.len() as u64 };
-        match line {
-            Line::Open(opening) => {
-                let carried = opening.frames.clone();
-                let frames = if carried.is_empty() { vec![place] } else { carried };
-                underway.insert(opening.record.id.clone(), Orphan { opening: *opening, frames });
+/// Notes which exchanges this journal opens and closes; returns the length of its whole entries.
+fn note(bytes: &[u8], underway: &mut BTreeMap<String, Opening>) -> u64 {
+    let mut whole = 0;
+    for entry in split(bytes) {
+        // An entry of the right length with wrong bytes: the disk lost a write. The rest may be good.
+        whole = entry.offset + entry.length();
+        match entry.noted() {
+            Ok(Noted::Open(opening)) => {
+                underway.insert(opening.record.id.clone(), *opening);
             }
-            Line::Body(part) => {
-                if let Some(orphan) = underway.get_mut(&part.id) {
-                    orphan.frames.push(place);
-                }
-            }
-            Line::Close(closing) => {
+            Ok(Noted::Close(closing)) => {
                 underway.remove(&closing.record.id);
             }
+            Ok(Noted::Body { .. }) | Err(_) => {}
         }
     }
     whole
 }
 
 fn close_all(
-    mut segment: Segment,
-    underway: BTreeMap<String, Orphan>,
-    now: Timestamp,
+    mut journal: Growing,
+    underway: BTreeMap<String, Opening>,
+    clock: Clock,
 ) -> Result<(), Error> {
-    let mut encoder = Encoder::new().map_err(Error::disk("preparing compression"))?;
-    let mut frames = Vec::new();
-    for orphan in underway.into_values() {
-        let line = [Line::Close(Box::new(closing(orphan, now)))];
-        encoder.encode(&line, &mut frames).map_err(Error::disk("encoding a closing frame"))?;
+    let now = clock();
+    let mut draft = Draft::default();
+    for opening in underway.into_values() {
+        let record = ended(opening.record, now);
+        draft.push(&Entry::Close { record: &record, response: None }, Bytes::new());
     }
-    segment.append(&frames)?;
-    segment.seal()
+    journal.append(&draft, clock)?;
+    journal.seal()
 }
 
-fn closing(orphan: Orphan, now: Timestamp) -> Closing {
-    let mut record = orphan.opening.record;
+fn ended(mut record: Record, now: Timestamp) -> Record {
     record.outcome = Outcome::Failed;
     record.source = Source::Proxy;
     let took = now.duration_since(record.time).as_millis();
     record.took_ms = u64::try_from(took).unwrap_or(0);
-    Closing { record, response: None, frames: orphan.frames }
+    record
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
@@ -108,5 +105,5 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 fn truncate(path: &Path, length: u64) -> Result<(), Error> {
     let file = OpenOptions::new().write(true).open(path);
     file.and_then(|file| file.set_len(length).and_then(|()| file.sync_all()))
-        .map_err(Error::disk(format!("cutting {} to its whole frames", path.display())))
+        .map_err(Error::disk(format!("cutting {} to its whole entries", path.display())))
 }

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::civil::date;
-use object_store::memory::InMemory;
-use tokio::sync::oneshot;
-
 use super::folders::list_all;
-use super::{Command, Options, Spool, Sync};
-use crate::frame::{Closing, Line, Opening, Part, RequestHead, ResponseHead, Side};
+use super::{Options, Spool, Sync};
+use crate::frame::{RequestHead, ResponseHead, Side};
+use crate::journal::{Draft, Entry};
 use crate::read::{Exchange, Found, Reader};
 use crate::record::{Outcome, Record, Source};
+use crate::segment::{FULL, GROWING};
+use bytes::Bytes;
+use jiff::civil::date;
+use object_store::memory::InMemory;
 
 const ID: &str = "019a0000-0000-7000-8000-00000000000";
 
@@ -23,7 +24,6 @@ fn options(folder: &Path) -> Options {
         sync: Sync::Always,
         seal_after: Duration::from_hours(1),
         seal_bytes: 16 << 20,
-        queue: 16,
         clock: || "2025-10-20T12:00:00Z".parse().unwrap(),
     }
 }
@@ -40,26 +40,24 @@ fn record(number: u8, outcome: Outcome) -> Record {
     serde_json::from_value(json).unwrap()
 }
 
+async fn append(spool: &Spool, entry: &Entry<'_>, body: &[u8]) {
+    let mut draft = Draft::default();
+    draft.push(entry, Bytes::copy_from_slice(body));
+    spool.desk().append(&draft).unwrap().await.unwrap();
+}
+
 async fn open(spool: &Spool, number: u8, body: &[u8]) {
     let headers = vec![("accept".to_owned(), "*/*".to_owned())];
     let request =
         RequestHead { method: "POST".to_owned(), target: "/v1/responses".to_owned(), headers };
     let record = record(number, Outcome::Failed);
-    let parts = Part::cut(&record.id, Side::Request, body);
-    let opening = Opening { record, request, frames: Vec::new() };
-    let (ack, done) = oneshot::channel();
-    spool.inbox().send(Command::Open(Box::new(opening), parts, ack)).await.unwrap();
-    done.await.unwrap().unwrap();
+    append(spool, &Entry::Open { record: &record, request: &request }, body).await;
 }
 
 async fn close(spool: &Spool, number: u8, body: &[u8]) {
     let record = record(number, Outcome::Complete);
-    let rest = Part::cut(&record.id, Side::Response, body).into_iter().map(Line::Body).collect();
-    let response = Some(ResponseHead { status: 200, headers: Vec::new() });
-    let (ack, done) = oneshot::channel();
-    let closing = Closing { record, response, frames: Vec::new() };
-    spool.inbox().send(Command::Close(Box::new(closing), rest, Some(ack))).await.unwrap();
-    done.await.unwrap().unwrap();
+    let response = ResponseHead { status: 200, headers: Vec::new() };
+    append(spool, &Entry::Close { record: &record, response: Some(&response) }, body).await;
 }
 
 async fn closed(spool: Spool) {
@@ -87,8 +85,8 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
     let spool = Spool::open(options(folder.path())).unwrap();
     open(&spool, 1, b"{\"model\":\"m\"}").await;
     let piece = vec![0xFFu8; 3_000_000];
-    let parts = Part::cut(&format!("{ID}1"), Side::Response, &piece);
-    spool.inbox().send(Command::Body(parts, None)).await.unwrap();
+    let id = format!("{ID}1");
+    append(&spool, &Entry::Body { id: &id, side: Side::Response }, &piece).await;
     assert_eq!(outcomes(&reader).await, [], "an open exchange has no record yet");
     close(&spool, 1, b"the end").await;
 
@@ -98,8 +96,8 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
     crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
     let after = reader.find(&live[0].record.id).await.unwrap().unwrap();
 
-    assert_eq!(live, std::slice::from_ref(&after));
-    assert_eq!(live, all(&reader).await, "each once");
+    assert_eq!(live[0].record, after.record);
+    assert_eq!(all(&reader).await, std::slice::from_ref(&after), "each once");
     assert_eq!(reader.view().unwrap().days().await.unwrap(), [date(2025, 10, 20)]);
     let expected = Exchange {
         request: Some(RequestHead {
@@ -112,6 +110,8 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
         response_body: [piece.as_slice(), b"the end"].concat(),
     };
     assert!(before == expected && reader.exchange(&after).await.unwrap() == expected);
+    // Found before it was published, read after it.
+    assert!(reader.exchange(&live[0]).await.unwrap() == expected);
 }
 
 #[tokio::test]
@@ -124,16 +124,16 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
     close(&spool, 1, b"answer one").await;
     open(&spool, 3, b"three").await;
     close(&spool, 2, b"answer two").await;
-    let (name, path) =
-        list_all(folder.path(), &[super::super::segment::GROWING]).unwrap().remove(0);
+    let (name, path) = list_all(folder.path(), &[GROWING]).unwrap().remove(0);
     let bytes = std::fs::read(path).unwrap();
-    let frames = crate::frame::split(&bytes);
-    let ends: Vec<u64> = frames.iter().map(|(at, frame)| at + frame.len() as u64).collect();
+    let entries = crate::journal::split(&bytes);
+    let ends: Vec<u64> = entries.iter().map(|entry| entry.offset + entry.length()).collect();
     assert_eq!(ends.len(), 5);
 
-    // When the file is cut anywhere, then exactly what had a whole opening frame has a record,
-    // complete where its closing frame is whole too; a second recovery changes nothing.
-    for cut in 0..=bytes.len() {
+    // When the file is cut anywhere, then exactly what had a whole opening has a record,
+    // complete where its closing is whole too; a second recovery changes nothing.
+    let near = |cut: &usize| ends.iter().any(|end| end.abs_diff(*cut as u64) < 3);
+    for cut in (0..=bytes.len()).filter(|cut| cut % 97 == 0 || near(cut)) {
         let whole = ends.iter().filter(|end| **end <= cut as u64).count();
         let expected: &[(&str, Outcome)] = match whole {
             0 => &[],
@@ -144,13 +144,13 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
             _ => &[("1", Outcome::Complete), ("2", Outcome::Complete), ("3", Outcome::Failed)],
         };
         let crashed = tempfile::tempdir().unwrap();
-        let file = format!("{name}{}", crate::segment::GROWING);
-        std::fs::write(crashed.path().join(file), &bytes[..cut]).unwrap();
+        let writer = crashed.path().join("cafe0001w0");
+        std::fs::create_dir(&writer).unwrap();
+        std::fs::write(writer.join(format!("{name}{GROWING}")), &bytes[..cut]).unwrap();
         let objects = Arc::new(InMemory::new());
         let reader = Reader::new(crashed.path().to_owned(), objects.clone());
         for _ in 0..2 {
-            super::recover::recover(crashed.path(), "cafe0001", options(crashed.path()).clock)
-                .unwrap();
+            super::recover::recover(&writer, "cafe0001w0", options(crashed.path()).clock).unwrap();
             let found = outcomes(&reader).await;
             let found: Vec<_> = found.iter().map(|(id, outcome)| (id.as_str(), *outcome)).collect();
             assert_eq!(found, expected, "cut at {cut}");
@@ -165,26 +165,103 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
     let folder = tempfile::tempdir().unwrap();
     let objects = Arc::new(InMemory::new());
     let reader = Reader::new(folder.path().to_owned(), objects.clone());
-    // Every frame fills its segment.
+    // Every entry fills its journal.
     let spool = Spool::open(Options { seal_bytes: 1, ..options(folder.path()) }).unwrap();
     open(&spool, 1, b"one").await;
+    sealed(&spool, folder.path()).await;
     open(&spool, 2, b"two").await;
-    spool.state().sealed.notified().await;
-    spool.state().sealed.notified().await;
+    sealed(&spool, folder.path()).await;
     crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    assert_eq!(outcomes(&reader).await, []);
     close(&spool, 1, b"answer").await;
+    let live = all(&reader).await;
+    assert_eq!(reader.exchange(&live[0]).await.unwrap().request_body, b"one");
     // The second is never closed: the process ends, the next one finds it.
     closed(spool).await;
     let spool = Spool::open(options(folder.path())).unwrap();
     closed(spool).await;
 
-    let found = all(&reader).await;
+    // Before and after the rest is published.
+    for _ in 0..2 {
+        let found = all(&reader).await;
+        let expected = [("1", Outcome::Complete), ("2", Outcome::Failed)]
+            .map(|(id, outcome)| (id.to_owned(), outcome));
+        assert_eq!(outcomes(&reader).await, expected);
+        assert_eq!(found[1].record.took_ms, 1500);
+        assert_eq!(reader.exchange(&found[0]).await.unwrap().request_body, b"one");
+        assert_eq!(reader.exchange(&found[1]).await.unwrap().request_body, b"two");
+        crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    }
+}
+
+/// Waits until what was appended is sealed.
+async fn sealed(spool: &Spool, folder: &Path) {
+    while list_all(folder, &[GROWING])
+        .unwrap()
+        .iter()
+        .any(|(_, path)| std::fs::metadata(path).is_ok_and(|growing| growing.len() > 0))
+    {
+        spool.state().sealed.notified().await;
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_was_published_and_is_still_there_is_not_counted_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(Options { seal_bytes: 1, ..options(folder.path()) }).unwrap();
+    open(&spool, 1, b"one").await;
+    open(&spool, 2, b"two").await;
+    sealed(&spool, folder.path()).await;
+    close(&spool, 1, b"answer").await;
+    closed(spool).await;
+    let journals = list_all(folder.path(), &[FULL]).unwrap();
+    assert!(journals.len() >= 2);
+    let (_, last) = journals.last().unwrap();
+    let bytes = std::fs::read(last).unwrap();
+    let objects = Arc::new(InMemory::new());
+    let reader = Reader::new(folder.path().to_owned(), objects.clone());
+    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    // The crash was before its removal.
+    std::fs::write(last, bytes).unwrap();
+    closed(Spool::open(options(folder.path())).unwrap()).await;
+    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+
     let expected = [("1", Outcome::Complete), ("2", Outcome::Failed)]
         .map(|(id, outcome)| (id.to_owned(), outcome));
     assert_eq!(outcomes(&reader).await, expected);
-    assert_eq!(found[1].record.took_ms, 1500);
+    let found = all(&reader).await;
     assert_eq!(reader.exchange(&found[0]).await.unwrap().request_body, b"one");
+    assert_eq!(reader.exchange(&found[0]).await.unwrap().response_body, b"answer");
     assert_eq!(reader.exchange(&found[1]).await.unwrap().request_body, b"two");
+}
+
+#[tokio::test]
+async fn entries_of_many_threads_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let sync = Options { sync: Sync::Group, ..options(folder.path()) };
+    let spool = Arc::new(Spool::open(Options { seal_bytes: 20_000, ..sync }).unwrap());
+    let many = async |number: u8, spool: Arc<Spool>| {
+        for _ in 0..50 {
+            open(&spool, number, &[number; 1000]).await;
+            close(&spool, number, &[number; 1000]).await;
+        }
+    };
+    let threads = (0..8).map(|number| {
+        let spool = spool.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        std::thread::spawn(move || runtime.block_on(many(number, spool)))
+    });
+    for thread in threads.collect::<Vec<_>>() {
+        thread.join().unwrap();
+    }
+    closed(Arc::into_inner(spool).unwrap()).await;
+    let reader = Reader::new(folder.path().to_owned(), Arc::new(InMemory::new()));
+    let found = all(&reader).await;
+    assert_eq!(found.len(), 400);
+    for found in &found {
+        let exchange = reader.exchange(found).await.unwrap();
+        assert_eq!((exchange.request_body.len(), exchange.response_body.len()), (1000, 1000));
+    }
 }
 
 /// Folders and files in the spool, of all writers.
@@ -231,20 +308,4 @@ async fn writers_share_a_spool_each_in_a_folder_of_its_own() {
     state.folders.remove_empty().unwrap();
     assert_eq!(outcomes(&reader).await, ends);
     assert_eq!(left(folder.path()), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn segments_in_the_folder_of_all_are_brought_to_an_end_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(options(folder.path())).unwrap();
-    open(&spool, 1, b"one").await;
-    let (name, path) =
-        list_all(folder.path(), &[super::super::segment::GROWING]).unwrap().remove(0);
-    let earlier = tempfile::tempdir().unwrap();
-    std::fs::copy(path, earlier.path().join(format!("{name}.growing"))).unwrap();
-
-    closed(Spool::open(options(earlier.path())).unwrap()).await;
-    let reader = Reader::new(earlier.path().to_owned(), Arc::new(InMemory::new()));
-    assert_eq!(outcomes(&reader).await, [("1".to_owned(), Outcome::Failed)]);
-    closed(spool).await;
 }

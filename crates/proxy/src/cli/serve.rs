@@ -137,7 +137,7 @@ fn greeting(gateway: &Gateway, config: &Config) -> String {
     lines.push(format!("  data folder   {}", config.data.display()));
     let size = |bytes| bytesize::ByteSize::b(bytes).display().iec();
     lines.push(format!(
-        "  memory        request bodies at most {}, one at most {}; answers at most 1.0 MiB an exchange and 256 MiB on their way to the disk; {} exchanges at once",
+        "  memory        request bodies at most {}, one at most {}; answers at most 1.0 MiB an exchange; {} exchanges at once",
         size(config.max_buffered),
         size(config.max_body),
         config.limits.exchanges,

@@ -155,7 +155,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("archive.bodies", Choice(&["full", "none"]), "full", "whether bodies are kept"),
     setting("archive.sync", Choice(&["os", "group", "always"]), "group", "when the spool is brought to the disk itself"),
     setting("archive.when_full", Choice(&["refuse", "proceed"]), "refuse", "what happens when no record can be written"),
-    setting("archive.seal_after", Duration, "1m", "how long a segment of the spool grows"),
+    setting("archive.seal_after", Duration, "1m", "how long a journal of the spool grows"),
     setting("screen.action", Choice(&["off"]), "off", "what is done about secrets in requests"),
 ];
 

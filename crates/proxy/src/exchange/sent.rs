@@ -37,7 +37,7 @@ pub fn body(body: ScreenedBody) -> RequestBody {
             held.map_err(BoxError::from).boxed_unsync()
         }
         ScreenedBody::Streamed { body, limit, copier } => {
-            Upload { body, left: limit, copier, waiting: None }.boxed_unsync()
+            Upload { body, left: limit, copier }.boxed_unsync()
         }
     }
 }
@@ -73,7 +73,6 @@ struct Upload {
     body: ClientBody,
     left: u64,
     copier: Option<Copier>,
-    waiting: Option<Bytes>,
 }
 
 impl hyper::body::Body for Upload {
@@ -85,32 +84,27 @@ impl hyper::body::Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        loop {
-            if let Some(piece) = &this.waiting {
-                if let Some(copier) = &mut this.copier {
-                    ready!(copier.poll_copy(cx, piece));
-                }
-                return Poll::Ready(this.waiting.take().map(hyper::body::Frame::data).map(Ok));
-            }
-            let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error).into()))),
-                None => return Poll::Ready(None),
-            };
-            let data = match frame.into_data() {
-                Ok(data) => data,
-                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-            };
-            match this.left.checked_sub(data.len() as u64) {
-                Some(left) => this.left = left,
-                None => return Poll::Ready(Some(Err(BodyError::TooLarge.into()))),
-            }
-            this.waiting = Some(data);
+        let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error).into()))),
+            None => return Poll::Ready(None),
+        };
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+        };
+        match this.left.checked_sub(data.len() as u64) {
+            Some(left) => this.left = left,
+            None => return Poll::Ready(Some(Err(BodyError::TooLarge.into()))),
         }
+        if let Some(copier) = &mut this.copier {
+            copier.copy(&data);
+        }
+        Poll::Ready(Some(Ok(hyper::body::Frame::data(data))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.waiting.is_none() && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> hyper::body::SizeHint {

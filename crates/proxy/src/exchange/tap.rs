@@ -1,5 +1,5 @@
 //! The answer on its way to the client: it passes unchanged and as it comes, and is shown to the
-//! recorder. Only its terminal unit waits until the closing frame is in the spool.
+//! recorder. Only its terminal unit waits until the closing is in the spool.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use archive::spool::Unwritable;
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use http_body_util::Full;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use wire::coding::Decoder;
 use wire::meter::Shape;
@@ -21,6 +21,7 @@ use super::endpoint::Operation;
 use super::limit::Permit;
 use super::manner::Manner;
 use super::refusal::{Refusal, Word};
+use super::upstream::body::UpstreamBody;
 use super::upstream::{Answer, BoxError};
 use crate::ledger::account::{End, Expected};
 use crate::ledger::recorder::{Closed, Recorder};
@@ -39,7 +40,7 @@ pub enum Body {
 
 /// The upstream's body while it passes.
 pub struct Tap {
-    upstream: Incoming,
+    upstream: UpstreamBody,
     recorder: Recorder,
     _permit: Permit,
     /// How a refusal is put into the stream; none where that cannot be.
@@ -73,12 +74,14 @@ enum Stage {
     Passing,
     /// The terminal unit is here; the end of the stream is awaited a moment.
     Lingering,
-    /// The closing frame is on its way to the spool.
+    /// The closing is on its way to the spool.
     Closing(Closed, After),
     /// The record is closed, and yet the upstream goes on.
     Trailing,
+    /// First what was given to hyper leaves: at an error it would throw that away.
+    Breaking(Option<BoxError>),
     /// To the client the body breaks off.
-    Broken(BoxError),
+    Broken(Option<BoxError>),
     /// Nothing more.
     Over,
 }
@@ -111,7 +114,7 @@ impl Tap {
         if upstream.is_end_stream() {
             // Nothing will be polled, so that the end is now.
             let closed = recorder.end(End::Answered).await;
-            if !matches!(closed, Ok(Ok(()))) && !recorder.proceeds_unwritten() {
+            if closed.is_err() && !recorder.proceeds_unwritten() {
                 return Err(Refusal::busy("No record can be written at the moment."));
             }
             return Ok(Response::from_parts(head, Body::Whole(Full::default())));
@@ -144,16 +147,15 @@ impl Tap {
                 Stage::Passing | Stage::Lingering => ready!(self.poll_upstream(cx)),
                 Stage::Closing(closed, _) => {
                     let written = ready!(Pin::new(closed).poll(cx));
-                    self.closed(written.unwrap_or(Err(Unwritable)));
+                    self.closed(written);
                 }
-                Stage::Trailing => return self.poll_trailing(cx),
-                Stage::Broken(_) => {
-                    let Stage::Broken(error) = std::mem::replace(&mut self.stage, Stage::Over)
-                    else {
-                        return Poll::Ready(None);
-                    };
-                    return Poll::Ready(Some(Err(error)));
+                Stage::Trailing => ready!(self.poll_trailing(cx)),
+                Stage::Breaking(error) => {
+                    self.stage = Stage::Broken(error.take());
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
+                Stage::Broken(error) => return Poll::Ready(error.take().map(Err)),
                 Stage::Over => return Poll::Ready(None),
             }
         }
@@ -168,7 +170,7 @@ impl Tap {
             self.cut_in(refusal);
             return Poll::Ready(());
         }
-        ready!(self.recorder.poll_room(cx));
+        self.recorder.keep_up();
         match Pin::new(&mut self.upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.last_piece = Instant::now();
@@ -268,13 +270,13 @@ impl Tap {
         self.end(End::Refused(refusal.word()), After::Over);
     }
 
-    /// The closing frame is written, or cannot be.
+    /// The closing is written, or cannot be.
     fn closed(&mut self, written: Result<(), Unwritable>) {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let Stage::Closing(_, after) = stage else { return };
         if written.is_err() && !self.recorder.proceeds_unwritten() {
             // What is complete is recorded: so this is not complete.
-            self.stage = Stage::Broken("the record cannot be written".into());
+            self.stage = Stage::Breaking(Some("the record cannot be written".into()));
             return;
         }
         self.ready.append(&mut self.held);
@@ -284,30 +286,35 @@ impl Tap {
                 self.timer.as_mut().reset(Instant::now() + self.manner.idle_timeout);
                 Stage::Trailing
             }
-            After::Break(error) => Stage::Broken(error),
+            After::Break(error) => Stage::Breaking(Some(error)),
         };
     }
 
-    fn poll_trailing(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_trailing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let frame = match Pin::new(&mut self.upstream).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             // Its record is closed: neither a dead key nor a silent upstream keeps it open.
             Poll::Pending => {
                 let interrupted = self.interrupted.as_mut().poll(cx).is_ready();
                 let silent = self.timer.as_mut().poll(cx).is_ready();
-                return if interrupted || silent { Poll::Ready(None) } else { Poll::Pending };
+                if !interrupted && !silent {
+                    return Poll::Pending;
+                }
+                None
             }
         };
         self.timer.as_mut().reset(Instant::now() + self.manner.idle_timeout);
-        if let Some(Ok(Some(data))) =
-            frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref))
-        {
-            self.recorder.late(data);
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.recorder.late(data);
+                }
+                self.ready.push_back(frame);
+            }
+            Some(Err(error)) => self.stage = Stage::Breaking(Some(error.into())),
+            None => self.stage = Stage::Over,
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+        Poll::Ready(())
     }
 }
 
@@ -371,7 +378,6 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            // Asked for the head only, before anything was taken.
             Self::Tapped(tap) => tap.upstream.size_hint(),
         }
     }

@@ -1,27 +1,20 @@
 //! The way to the upstream: connections and time limits.
 
+pub mod body;
 pub mod credential;
+pub mod dial;
 pub mod headers;
 pub mod health;
 pub mod route;
+pub mod transport;
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use http::uri::Scheme;
-use http::{
-    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
-};
-use hyper::body::Incoming;
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::upgrade::Upgraded;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tower_service::Service;
 
 use super::auth::Principal;
 use super::endpoint::Endpoint;
@@ -34,9 +27,12 @@ use crate::config::Config;
 use crate::config::secrets::Secrets;
 use crate::config::target::Target;
 use crate::ledger::account::Doubt;
+use body::UpstreamBody;
 use credential::Way;
+use dial::Dialer;
 use headers::incoming;
 use route::{Routes, Tried, Wanted};
+use transport::{Transport, Unanswered};
 
 /// What any body error is turned into.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -44,7 +40,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The upstream's answer with the proof that it was admitted.
 pub struct Answer {
     /// As the upstream gave it, hop-by-hop headers removed.
-    pub response: Response<Incoming>,
+    pub response: Response<UpstreamBody>,
     /// Held until the exchange has ended.
     pub permit: Permit,
     /// Who answered.
@@ -77,12 +73,12 @@ pub enum Upgrade {
     /// The head of its answer, the connection that is a WebSocket now, and to whom.
     Done(http::response::Parts, Upgraded, Served),
     /// Any other answer.
-    Refused(Response<Incoming>, Served),
+    Refused(Response<UpstreamBody>, Served),
 }
 
 /// The upstreams and the ways to them.
 pub struct Upstream {
-    client: Client<Timed, RequestBody>,
+    transport: Transport,
     routes: Routes,
     first_byte_timeout: Duration,
 }
@@ -93,7 +89,7 @@ impl Upstream {
         let is_https = |target: &Target| target.url.scheme() == Some(&Scheme::HTTPS);
         let scheme = if config.targets().any(is_https) { Scheme::HTTPS } else { Scheme::HTTP };
         Ok(Self {
-            client: client(config.upstream.connect_timeout, &scheme)?,
+            transport: Transport::new(Dialer::new(config.upstream.connect_timeout, &scheme)?),
             routes: Routes::new(config, secrets)?,
             first_byte_timeout: config.upstream.first_byte_timeout,
         })
@@ -102,8 +98,7 @@ impl Upstream {
     /// Sends an admitted and inspected request; gives up when the key ends or the time is over.
     ///
     /// Never a retry once a byte may have arrived: another way is tried only where no connection
-    /// came about, and the client library repeats only what a dead pooled connection refused
-    /// before anything was written.
+    /// came about, or a kept one was closed before anything was written.
     pub async fn forward(
         &self,
         permit: Permit,
@@ -177,7 +172,7 @@ impl Upstream {
         wanted: &Wanted<'_>,
         mut sent: Sent<'_>,
         manner: &Manner,
-    ) -> Result<(Response<Incoming>, Served), Refusal> {
+    ) -> Result<(Response<UpstreamBody>, Served), Refusal> {
         let mut tried = Tried::default();
         let repeatable = sent.content.is_whole() && self.routes.are_several();
         let mut unreached = None;
@@ -209,14 +204,19 @@ impl Upstream {
         Err(unreached.unwrap_or_else(no_way))
     }
 
+    /// Lets go of kept connections that are of no use any more.
+    pub fn sweep(&self) {
+        self.transport.sweep();
+    }
+
     /// Sends a request and waits for the head of its answer.
     async fn answer(
         &self,
         request: Request<RequestBody>,
         principal: &Principal,
         manner: &Manner,
-    ) -> Result<Response<Incoming>, Refusal> {
-        let answer = tokio::time::timeout(self.first_byte_timeout, self.client.request(request));
+    ) -> Result<Response<UpstreamBody>, Refusal> {
+        let answer = tokio::time::timeout(self.first_byte_timeout, self.transport.send(request));
         tokio::select! {
             biased;
             refusal = manner.interrupted(&principal.live.ended) => Err(refusal),
@@ -264,63 +264,8 @@ fn no_way() -> Refusal {
     Refusal::new(Word::UpstreamUnreachable, "No upstream is configured for this.").before_upstream()
 }
 
-fn client(connect_timeout: Duration, scheme: &Scheme) -> Result<Client<Timed, RequestBody>> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(scheme)?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
-    let timed = Timed { connector: https, limit: connect_timeout };
-    let client = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(50))
-        .http1_preserve_header_case(true)
-        .build(timed);
-    Ok(client)
-}
-
-/// Connects within a time limit, TLS included.
-#[derive(Clone)]
-struct Timed {
-    connector: HttpsConnector<HttpConnector>,
-    limit: Duration,
-}
-
-impl Service<Uri> for Timed {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = tokio::time::timeout(self.limit, self.connector.call(uri));
-        let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
-        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(late().into())) })
-    }
-}
-
-/// The system's certificate authorities; a small machine with plain upstreams may have none.
-fn tls(scheme: &Scheme) -> Result<rustls::ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions()?;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ensure!(
-        *scheme != Scheme::HTTPS || !roots.is_empty(),
-        "the system has no certificate authorities: install the package ca-certificates"
-    );
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
 /// Whose fault it is that there is no answer.
-fn unanswered(error: &Error) -> Refusal {
+fn unanswered(error: &Unanswered) -> Refusal {
     match causes(error).find_map(|error| error.downcast_ref::<BodyError>()) {
         Some(error @ BodyError::TooLarge) => {
             return Refusal::new(Word::BodyTooLarge, sentence(error));
@@ -334,7 +279,8 @@ fn unanswered(error: &Error) -> Refusal {
     let timed_out = causes(error)
         .filter_map(|error| error.downcast_ref::<std::io::Error>())
         .any(|error| error.kind() == std::io::ErrorKind::TimedOut);
-    match (error.is_connect(), timed_out) {
+    let unreachable = matches!(error, Unanswered::Unreachable(_));
+    match (unreachable, timed_out) {
         (true, true) => {
             let message = format!("No connection to the upstream came about in time: {cause}.");
             Refusal::new(Word::UpstreamTimeout, message).before_upstream()
@@ -376,7 +322,7 @@ fn sentence(error: &dyn std::error::Error) -> String {
 }
 
 /// What an error came from, the nearest first.
-fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+fn causes(error: &Unanswered) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     let first = std::error::Error::source(error);
     std::iter::successors(first, |error| error.source())
 }

@@ -1,17 +1,17 @@
 //! A recorder follows one exchange and sees to it that it leaves exactly one record.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use archive::frame::{Closing, Line, Opening, PART_BYTES, Part, Side};
-use archive::record::Transport;
-use archive::spool::{Command, Unwritable};
+use archive::frame::Side;
+use archive::journal::{Draft, Entry};
+use archive::record::{Outcome, Record, Source, Transport};
+use archive::spool::Unwritable;
+use archive::spool::desk::Receipt;
 use bytes::Bytes;
 use http::response;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio_util::sync::{PollSemaphore, PollSender};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 use wire::meter::Shape;
 
@@ -26,43 +26,40 @@ use crate::exchange::screen::{Buffered, Reading, Screened, ScreenedBody};
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// Bytes of an answer that are collected before they go to the spool.
-const PIECE: usize = PART_BYTES / 4;
-
-/// The seat of the closing frame in the spool's queue, and the exchange's place among all.
-type Place = (mpsc::OwnedPermit<Command>, OwnedSemaphorePermit);
+const PIECE: usize = 256 << 10;
 
 /// Follows one exchange. When it is dropped before its end, that is the end.
 pub struct Recorder {
     books: Arc<Books>,
-    /// Taken by the end, whichever comes first: so there is exactly one.
-    place: Option<Place>,
+    /// Its place among all exchanges. Taken by the end, whichever comes first: so there is one.
+    place: Option<OwnedSemaphorePermit>,
     account: Box<Account>,
-    /// The opening frame is in the spool.
+    /// The opening is in the spool.
     opened: bool,
+    /// Part of a body could not be written: this exchange can no longer end complete.
+    torn: Arc<AtomicBool>,
     /// The request's body, until it is in the spool.
     question: Buffered,
     /// What of the answer is not in the spool yet.
     answer: Vec<u8>,
     flushed: Instant,
-    pieces: Pieces,
 }
 
-/// Says when the closing frame is in the spool.
-pub type Closed = oneshot::Receiver<Result<(), Unwritable>>;
+/// Says when the closing is in the spool.
+pub type Closed = Receipt;
 
 impl Recorder {
-    pub(crate) fn new(books: Arc<Books>, place: Place, account: Account) -> Self {
-        let pieces = Pieces::new(&books);
+    pub(crate) fn new(books: Arc<Books>, place: OwnedSemaphorePermit, account: Account) -> Self {
         books.metrics.opened();
         Self {
             books,
             place: Some(place),
             account: Box::new(account),
             opened: false,
+            torn: Arc::default(),
             question: Buffered::default(),
             answer: Vec::new(),
             flushed: Instant::now(),
-            pieces,
         }
     }
 
@@ -104,14 +101,9 @@ impl Recorder {
         self.question = message.text.clone();
     }
 
-    /// Brings the opening frame to the spool: before the first byte goes upstream.
+    /// Brings the opening to the spool: before the first byte goes upstream.
     pub async fn request(&mut self) -> Result<(), Refusal> {
-        let parts = self.question();
-        let (ack, done) = oneshot::channel();
-        let command = Command::Open(Box::new(self.opening()), parts, ack);
-        let sent = self.books.inbox.send(command).await.is_ok();
-        let written = sent && matches!(done.await, Ok(Ok(())));
-        if written {
+        if self.open().await.is_ok() {
             self.opened = true;
             self.question = Buffered::default();
         } else if self.proceeds_unwritten() {
@@ -123,6 +115,17 @@ impl Recorder {
         }
         self.account.forwarded = true;
         Ok(())
+    }
+
+    async fn open(&mut self) -> Result<(), Unwritable> {
+        let mut draft = Draft::default();
+        self.push_opening(&mut draft);
+        let written = self.books.desk.append(&draft)?.await;
+        if written.is_err() {
+            // In the file, but not on the disk: nobody will close it, so that it ends here.
+            self.books.desk.append_later(failed(self.account.record.clone()));
+        }
+        written
     }
 
     /// Notes the head of the answer and how its body is to be read.
@@ -181,26 +184,20 @@ impl Recorder {
         self.account.meter.mid_event()
     }
 
-    /// Brings collected bytes to the spool's queue; pending while that is full. Bounds what a long
-    /// answer holds in memory.
-    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let due = self.answer.len() >= PIECE || self.flushed.elapsed() >= FLUSH;
-        if !due || self.answer.is_empty() {
-            return Poll::Ready(());
+    /// Brings collected bytes to the spool when they are many or old. Bounds what a long answer
+    /// holds in memory.
+    pub fn keep_up(&mut self) {
+        let is_due = self.answer.len() >= PIECE || self.flushed.elapsed() >= FLUSH;
+        if is_due && !self.answer.is_empty() {
+            self.flushed = Instant::now();
+            self.append_answer();
         }
-        ready!(self.pieces.poll_room(cx));
-        self.flushed = Instant::now();
-        let parts = self.take_answer();
-        self.pieces.send(parts);
-        Poll::Ready(())
     }
 
-    /// Ends the exchange; the answer tells when the closing frame is in the spool. Only the first
-    /// end counts.
+    /// Ends the exchange; the answer tells when the closing is in the spool. Only the first end
+    /// counts.
     pub fn end(&mut self, end: End) -> Closed {
-        let (ack, closed) = oneshot::channel();
-        self.close(end, Some(ack));
-        closed
+        self.close(end).unwrap_or_else(|unwritable| Receipt::Now(Err(unwritable)))
     }
 
     /// Nothing of the request reached the upstream, though it was on its way: it cost nothing.
@@ -224,10 +221,8 @@ impl Recorder {
     /// Keeps bytes that came after the end.
     pub fn late(&mut self, piece: &[u8]) {
         self.see(piece);
-        let parts = self.take_answer();
-        let lost =
-            !parts.is_empty() && self.books.inbox.try_send(Command::Body(parts, None)).is_err();
-        if lost {
+        self.append_answer();
+        if self.torn.load(Ordering::Relaxed) {
             tracing::warn!("bytes after the end of an answer could not be kept");
         }
     }
@@ -237,101 +232,115 @@ impl Recorder {
         self.books.options.when_full == WhenFull::Proceed
     }
 
-    fn close(&mut self, end: End, ack: Option<archive::spool::Ack>) {
-        let Some((seat, _place)) = self.place.take() else { return };
+    fn close(&mut self, end: End) -> Result<Receipt, Unwritable> {
+        let _place = self.place.take().ok_or(Unwritable)?;
         let record = self.account.close(end, &self.books.options.prices);
         self.books.metrics.closed(&record);
         if let End::Refused(word) = end {
             self.books.count_refused(Some(record.key_id.clone()), word);
         }
-        let mut lines = Vec::new();
+        let mut draft = Draft::default();
         if !self.opened {
-            lines.push(Line::Open(Box::new(self.opening())));
-            lines.extend(self.question().into_iter().map(Line::Body));
+            self.push_opening(&mut draft);
         }
-        lines.extend(self.take_answer().into_iter().map(Line::Body));
+        let torn = self.torn.load(Ordering::Relaxed);
+        let record = if torn { as_failed(record) } else { record };
         let response = self.account.response.take();
-        let closing = Box::new(Closing { record, response, frames: Vec::new() });
-        seat.send(Command::Close(closing, lines, ack));
-    }
-
-    fn opening(&self) -> Opening {
-        let record = self.account.record.clone();
-        Opening { record, request: self.account.request.clone(), frames: Vec::new() }
-    }
-
-    fn question(&self) -> Vec<Part> {
-        if self.books.options.bodies == Bodies::None {
-            return Vec::new();
+        let closing = Entry::Close { record: &record, response: response.as_ref() };
+        let rest = Bytes::from(std::mem::take(&mut self.answer));
+        draft.push(&closing, rest);
+        match self.books.desk.append(&draft) {
+            Ok(receipt) if !torn => Ok(receipt),
+            Ok(_) => Err(Unwritable),
+            Err(unwritable) => {
+                // What has an opening must have an end, as soon as the disk takes it. The client
+                // will not see its end, so that the record must not say it did. What has no opening
+                // leaves nothing.
+                if self.opened {
+                    self.books.desk.append_later(failed(record));
+                }
+                Err(unwritable)
+            }
         }
-        Part::cut(&self.account.record.id, Side::Request, &self.question.bytes)
     }
 
-    fn take_answer(&mut self) -> Vec<Part> {
-        let answer = std::mem::take(&mut self.answer);
-        Part::cut(&self.account.record.id, Side::Response, &answer)
+    fn push_opening(&self, draft: &mut Draft) {
+        let keep = self.books.options.bodies == Bodies::Full;
+        let question = if keep { self.question.bytes.clone() } else { Bytes::new() };
+        let Account { record, request, .. } = &*self.account;
+        draft.push(&Entry::Open { record, request }, question);
+    }
+
+    fn append_answer(&mut self) {
+        let piece = Bytes::from(std::mem::take(&mut self.answer));
+        append(&self.books, (&self.account.record.id, Side::Response), piece, &self.torn);
     }
 
     fn copier(&self) -> Copier {
         let keep = self.books.options.bodies == Bodies::Full;
-        let pieces = keep.then(|| Pieces::new(&self.books));
-        let id = self.account.record.id.clone();
-        Copier { id, pieces, bytes: self.account.uploaded.clone() }
+        Copier {
+            id: self.account.record.id.clone(),
+            books: keep.then(|| self.books.clone()),
+            bytes: self.account.uploaded.clone(),
+            torn: self.torn.clone(),
+        }
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
         let cut = std::thread::panicking() || self.books.is_cutting();
-        self.close(if cut { End::Cut } else { End::Left }, None);
+        // Nobody waits for it any more.
+        let _ = self.close(if cut { End::Cut } else { End::Left });
     }
 }
 
 /// Keeps a copy of a request body that streams by.
-#[derive(Debug)]
 pub struct Copier {
     id: String,
-    pieces: Option<Pieces>,
+    books: Option<Arc<Books>>,
     bytes: Arc<AtomicU64>,
+    torn: Arc<AtomicBool>,
 }
 
 impl Copier {
-    /// Copies a piece; pending while the spool's queue is full. The piece may go on when ready.
-    pub fn poll_copy(&mut self, cx: &mut Context<'_>, piece: &Bytes) -> Poll<()> {
-        if let Some(pieces) = &mut self.pieces {
-            ready!(pieces.poll_room(cx));
-            pieces.send(Part::cut(&self.id, Side::Request, piece));
+    /// Copies a piece, which may go on then.
+    pub fn copy(&mut self, piece: &Bytes) {
+        if let Some(books) = &self.books {
+            append(books, (&self.id, Side::Request), piece.clone(), &self.torn);
         }
         self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        Poll::Ready(())
     }
 }
 
-/// The way of body pieces to the spool: bounded in number, and so in bytes.
-#[derive(Debug)]
-struct Pieces {
-    room: PollSemaphore,
-    granted: Option<OwnedSemaphorePermit>,
-    inbox: PollSender<Command>,
+impl std::fmt::Debug for Copier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Copier").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
-impl Pieces {
-    fn new(books: &Books) -> Self {
-        let room = PollSemaphore::new(books.pieces.clone());
-        Self { room, granted: None, inbox: PollSender::new(books.inbox.clone()) }
+/// Appends a piece of a body; what cannot be written tears its exchange.
+fn append(books: &Books, (id, side): (&str, Side), piece: Bytes, torn: &AtomicBool) {
+    if piece.is_empty() {
+        return;
     }
+    let mut draft = Draft::default();
+    draft.push(&Entry::Body { id, side }, piece);
+    // When it is on the disk is asked at the end, which comes after it.
+    if books.desk.append(&draft).is_err() {
+        torn.store(true, Ordering::Relaxed);
+    }
+}
 
-    /// Waits until a piece may be sent: first for room among the pieces, so that whoever waits
-    /// holds no seat in the queue.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.granted.is_none() {
-            self.granted = ready!(self.room.poll_acquire(cx));
-        }
-        // An error means that the spool's thread is gone; the end will be told so.
-        self.inbox.poll_reserve(cx).map(|_| ())
-    }
+/// The end of an exchange that could not be written as it was.
+fn failed(record: Record) -> Draft {
+    let mut draft = Draft::default();
+    draft.push(&Entry::Close { record: &as_failed(record), response: None }, Bytes::new());
+    draft
+}
 
-    fn send(&mut self, parts: Vec<Part>) {
-        let _ = self.inbox.send_item(Command::Body(parts, self.granted.take()));
-    }
+fn as_failed(mut record: Record) -> Record {
+    record.outcome = Outcome::Failed;
+    record.source = Source::Proxy;
+    record
 }

@@ -35,7 +35,7 @@ async fn a_full_disk_refuses_new_exchanges_and_breaks_off_those_under_way() {
     assert_eq!((first.status, first.broken), (200, false));
     let large = format!(
         "{{\"model\":\"gpt-5.5\",\"stream\":true,\"input\":\"hi\",\"instructions\":\"{}\"}}",
-        noise(80_000)
+        noise(40_000)
     );
     let second = post(gateway.address, "/v1/responses", &key.value, &large).await;
     assert_eq!((second.status, second.broken), (200, true), "not recorded, so not complete");

@@ -1,9 +1,8 @@
 //! From the upstream to the client. Frames pass as they come and are shown to the recorder of the
-//! exchange that they answer; only the end of a terminal message waits until the closing frame is
-//! in the spool. What this proxy has to say itself goes between messages.
+//! exchange that they answer; only the end of a terminal message waits until the closing is in
+//! the spool. What this proxy has to say itself goes between messages.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 
@@ -193,7 +192,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
             if !self.follower.is_readable() {
                 open.recorder.is_unreadable();
             }
-            poll_fn(|cx| open.recorder.poll_room(cx)).await;
+            open.recorder.keep_up();
         }
         Ok(())
     }
@@ -224,7 +223,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
     async fn end_answered(&mut self) -> io::Result<()> {
         let Some(Asked::Exchange(open)) = self.queue.pop_front() else { return Ok(()) };
         let Open { mut recorder, .. } = *open;
-        let written = matches!(recorder.end(End::Answered).await, Ok(Ok(())));
+        let written = recorder.end(End::Answered).await.is_ok();
         if !written && !recorder.proceeds_unwritten() {
             return Err(io::Error::other("the record cannot be written"));
         }

@@ -1,0 +1,211 @@
+//! Exchanges over kept connections.
+//!
+//! A connection has no task of its own: whoever waits for its answer, or reads the answer's body,
+//! drives it. So a piece of an answer costs no change between tasks, and all that is ready leaves
+//! in one piece. hyper reads and writes the bytes.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+
+use super::BoxError;
+use super::body::UpstreamBody;
+use super::dial::Dialer;
+use crate::exchange::sent::RequestBody;
+
+/// How long a connection may wait for its next exchange. Upstreams close theirs after a minute or
+/// more: ours go before.
+const IDLE: Duration = Duration::from_secs(50);
+/// How many connections of one origin may wait.
+const MOST_IDLE: usize = 512;
+/// How many headers an answer may have.
+const MOST_HEADERS: usize = 256;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// No connection came about: nothing has left.
+    #[error("connecting")]
+    Unreachable(#[source] BoxError),
+    /// The connection broke, or what came is no answer.
+    #[error("exchanging")]
+    Broken(#[source] hyper::Error),
+}
+
+/// Sends requests and keeps connections.
+pub struct Transport {
+    dialer: Dialer,
+    http1: http1::Builder,
+    idle: Arc<Idle>,
+}
+
+/// Connections that wait for their next exchange.
+#[derive(Default)]
+pub struct Idle {
+    links: Mutex<Links>,
+}
+
+/// Each with the time since which it waits, the latest last.
+type Links = HashMap<Origin, Vec<(Instant, Box<Link>)>>;
+
+/// Where a connection leads.
+type Origin = (Scheme, Authority);
+
+/// A connection, at rest or in the middle of one exchange.
+pub struct Link {
+    sender: SendRequest<RequestBody>,
+    /// Until it has ended.
+    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
+    origin: Origin,
+}
+
+impl Transport {
+    /// Keeps connections that this dialer makes.
+    pub fn new(dialer: Dialer) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1.preserve_header_case(true).max_headers(MOST_HEADERS);
+        Self { dialer, http1, idle: Arc::default() }
+    }
+
+    /// Sends a request with an absolute address, and waits for the head of its answer.
+    ///
+    /// It is sent a second time only where a kept connection turns out to be closed before anything
+    /// of the request was written to it.
+    pub async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, Unanswered> {
+        let to = std::mem::take(request.uri_mut());
+        let origin = prepare(&mut request, &to);
+        while let Some(link) = self.idle.take(&origin) {
+            match link.exchange(request).await {
+                Ok(answer) => return Ok(self.body_of(answer)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(Unanswered::Broken(error.into_error())),
+                },
+            }
+        }
+        let link = self.connect(&to, origin).await?;
+        let answer = link.exchange(request).await;
+        answer.map(|answer| self.body_of(answer)).map_err(|e| Unanswered::Broken(e.into_error()))
+    }
+
+    /// Lets go of connections that have waited too long, or that the other side has closed.
+    pub fn sweep(&self) {
+        self.idle.links().retain(|_, links| {
+            links.retain_mut(|(since, link)| since.elapsed() < IDLE && link.is_ready());
+            !links.is_empty()
+        });
+    }
+
+    async fn connect(&self, to: &Uri, origin: Origin) -> Result<Box<Link>, Unanswered> {
+        let line = self.dialer.dial(to).await.map_err(Unanswered::Unreachable)?;
+        let shaken = self.http1.handshake(line.into_inner()).await;
+        let (sender, connection) = shaken.map_err(Unanswered::Broken)?;
+        Ok(Box::new(Link {
+            sender,
+            connection: Some(Box::pin(connection.with_upgrades())),
+            origin,
+        }))
+    }
+
+    fn body_of(
+        &self,
+        (answer, link): (Response<hyper::body::Incoming>, Box<Link>),
+    ) -> Response<UpstreamBody> {
+        answer.map(|incoming| UpstreamBody::new(incoming, link, self.idle.clone()))
+    }
+}
+
+/// Gives a request the form that goes to an origin's server (RFC 9112 §3.2.1).
+fn prepare(request: &mut Request<RequestBody>, to: &Uri) -> Origin {
+    let scheme = to.scheme().cloned().unwrap_or(Scheme::HTTPS);
+    let authority = to.authority().cloned();
+    let authority = authority.unwrap_or_else(|| Authority::from_static("localhost"));
+    let path = to.path_and_query().cloned();
+    *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+    // HTTP/2 clients send none.
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        request.headers_mut().entry(HOST).or_insert(host);
+    }
+    (scheme, authority)
+}
+
+impl Link {
+    async fn exchange(
+        mut self: Box<Self>,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<hyper::body::Incoming>, Box<Self>), TrySendError<Request<RequestBody>>>
+    {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let answer = poll_fn(|cx| {
+            let _ = self.drive(cx);
+            answer.as_mut().poll(cx)
+        });
+        let answer = answer.await?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // From here on it is no HTTP: whoever asked for that gets it from the answer.
+            poll_fn(|cx| self.drive(cx)).await;
+        }
+        Ok((answer, self))
+    }
+
+    /// Reads and writes what can be read and written now; ready when the connection has ended.
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
+        // An error reaches whoever waits for the answer or its body.
+        let ended = connection.as_mut().poll(cx).map(|_| ());
+        if ended.is_ready() {
+            self.connection = None;
+        }
+        ended
+    }
+
+    /// Whether another exchange may begin.
+    fn is_ready(&mut self) -> bool {
+        let _ = self.drive(&mut Context::from_waker(Waker::noop()));
+        self.connection.is_some() && self.sender.is_ready()
+    }
+}
+
+impl Idle {
+    /// Takes a connection whose answer has ended, if it can be used again.
+    pub fn put(&self, mut link: Box<Link>) {
+        if !link.is_ready() {
+            return;
+        }
+        let mut links = self.links();
+        let waiting = links.entry(link.origin.clone()).or_default();
+        if waiting.len() < MOST_IDLE {
+            waiting.push((Instant::now(), link));
+        }
+    }
+
+    /// The connection that came last: those before may grow old and go.
+    fn take(&self, origin: &Origin) -> Option<Box<Link>> {
+        loop {
+            let (since, mut link) = self.links().get_mut(origin)?.pop()?;
+            if since.elapsed() < IDLE && link.is_ready() {
+                return Some(link);
+            }
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        // A panic while the lock was held leaves a list of connections, which is all it ever is.
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
