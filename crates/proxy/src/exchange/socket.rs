@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Body as _;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -50,6 +51,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Compressed bytes are inflated in pieces of this many: of each may come a thousand times as much.
 const COMPRESSED_PIECE: usize = 8 << 10;
+
+/// A longer refusal of a handshake is not kept back.
+const AT_ONCE: u64 = 64 << 10;
 
 /// A socket whose handshake was answered: its connection goes on with it.
 pub struct Socket {
@@ -109,6 +113,20 @@ pub fn is_asked<B>(request: &Request<B>) -> bool {
     upgrade.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
+/// The upstream's refusal of a handshake in one piece: clients, Codex among them, read no more of
+/// its body than comes with its head, and the tap keeps the last piece until all is recorded.
+async fn at_once(answer: Response<Body>) -> Result<Response<Body>, Refusal> {
+    if answer.body().size_hint().exact().is_none_or(|length| length > AT_ONCE) {
+        return Ok(answer);
+    }
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.map_err(|error| {
+        let message = format!("The upstream's refusal of the WebSocket broke off: {error}.");
+        Refusal::new(Word::UpstreamUnreachable, message)
+    })?;
+    Ok(Response::from_parts(head, Body::Whole(Full::new(body.to_bytes()))))
+}
+
 /// Asks the upstream for a socket, and gives its answer: 101 with a [`Handover`], or whatever else.
 pub async fn open(
     proxy: &Arc<Proxy>,
@@ -132,7 +150,8 @@ pub async fn open(
             recorder.request().await?;
             recorder.served(served.name(), served.doubt());
             let answer = Answer { response, permit, served };
-            return Tap::on(answer, recorder, Operation::Other, proxy.manner.clone()).await;
+            let answer = Tap::on(answer, recorder, Operation::Other, proxy.manner.clone()).await?;
+            return at_once(answer).await;
         }
         Err(refusal) => {
             let recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;

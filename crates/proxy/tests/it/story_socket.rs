@@ -482,6 +482,23 @@ async fn a_message_inside_another_ends_the_socket() {
 }
 
 #[tokio::test]
+async fn a_refused_handshake_comes_in_one_piece() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+    let mut client = Raw::connect(gateway.address).await;
+    client.send(handshake(&key.value, &[]).as_bytes()).await;
+    let (mut server, _) = upstream.next().await;
+    server.send(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 12\r\n\r\nnot ").await;
+    server.send(b"for you.").await;
+
+    // Codex reads no more of the body than what is there when it reads the head's last byte.
+    let piece = client.piece().await;
+
+    assert!(piece.ends_with(b"\r\n\r\nnot for you."), "{}", String::from_utf8_lossy(&piece));
+}
+
+#[tokio::test]
 async fn a_handshake_is_refused_as_a_request_is() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream.url());
