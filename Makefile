@@ -23,7 +23,7 @@ install-test-tools:
 matrix: install-test-tools
 	sh crates/proxy/tests/matrix/run.sh
 
-# Measures against nginx on this machine; see docs/benchmarks.md.
+# Measures against nginx and HAProxy on this machine; see docs/benchmarks.md.
 bench:
 	cargo build --release --package codex-proxy
 	python3 bench/bench.py --write docs/benchmarks.md

@@ -110,9 +110,16 @@ impl Ask {
         Some(Self { model: form.text("model"), stream, ..Self::default() })
     }
 
+    /// Whether it is a message that asks for an answer. Of several types the one that does counts:
+    /// who stands behind us may heed another one than the last.
+    pub fn asks(&self) -> bool {
+        self.message_type.as_deref() == Some("response.create")
+    }
+
     fn take(&mut self, place: Place, value: Value<'_>) {
         let raw = value.raw;
         match place {
+            Place::MessageType if self.asks() => {}
             Place::MessageType => self.message_type = string(raw),
             Place::Model => self.model = string(raw),
             Place::Stream => self.stream = raw == b"true",
@@ -182,6 +189,15 @@ mod tests {
         let model = Some("b".into());
         check(r#"{"model":"a","mod\u0065l":"b"}"#, Some(&Ask { model, ..Ask::default() }));
         check(r#"{"model":"a","model":5}"#, Some(&Ask::default()));
+    }
+
+    #[test]
+    fn of_several_types_the_one_that_asks_counts() {
+        for types in [["response.create", "x"], ["x", "response.create"]] {
+            let body = format!(r#"{{"type":"{}","type":"{}"}}"#, types[0], types[1]);
+            assert!(Ask::read(body.as_bytes()).unwrap().asks(), "{body}");
+        }
+        assert!(!Ask::read(br#"{"type":"response.cancel"}"#).unwrap().asks());
     }
 
     #[test]

@@ -8,10 +8,10 @@ mod answering;
 mod asking;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wire::websocket::{Agreement, Follower};
+use wire::websocket::{Agreement, Follower, Forgets};
 
 use super::arrived::ClientBody;
 use super::auth::Principal;
@@ -47,6 +47,9 @@ const BORDER: Duration = Duration::from_millis(500);
 const CUT: Duration = Duration::from_millis(700);
 /// How long a client may take to read what was sent before the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Compressed bytes are inflated in pieces of this many: of each may come a thousand times as much.
+const COMPRESSED_PIECE: usize = 8 << 10;
 
 /// A socket whose handshake was answered: its connection goes on with it.
 pub struct Socket {
@@ -96,6 +99,8 @@ enum Ended {
     Upstream,
     /// All was said.
     Here,
+    /// It was to end from here, and did not in time.
+    Cut(Word),
 }
 
 /// Whether a request asks for a WebSocket.
@@ -118,21 +123,22 @@ pub async fn open(
     }
     let client = hyper::upgrade::on(&mut request);
     let handshake = Request::from_parts(request.into_parts().0, ());
-    let mut recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
-    let (answer, permit) = match shake(proxy, &principal, &endpoint, &handshake).await {
-        Ok(shaken) => shaken,
-        Err(refusal) => return Err(refused(refusal, recorder).await),
-    };
-    let (accepted, upstream, served) = match answer {
-        Upgrade::Done(accepted, upstream, served) => (accepted, upstream, served),
-        Upgrade::Refused(response, served) => {
+    // The record comes after the answer: a handshake that succeeds leaves none.
+    let shaken = shake(proxy, &principal, &endpoint, &handshake).await;
+    let (accepted, upstream, served) = match shaken {
+        Ok((Upgrade::Done(accepted, upstream, served), _)) => (accepted, upstream, served),
+        Ok((Upgrade::Refused(response, served), permit)) => {
+            let mut recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
             recorder.request().await?;
             recorder.served(served.name(), served.doubt());
             let answer = Answer { response, permit, served };
             return Tap::on(answer, recorder, Operation::Other, proxy.manner.clone()).await;
         }
+        Err(refusal) => {
+            let recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
+            return Err(refused(refusal, recorder).await);
+        }
     };
-    recorder.is_no_exchange();
     let mut response = Response::from_parts(accepted.clone(), Body::Whole(Full::default()));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -164,11 +170,18 @@ fn is_spoken<B>(
     request: &Request<B>,
 ) -> Result<(), Refusal> {
     let off = |message: &str| Err(Refusal::new(Word::WebsocketOff, message));
+    if proxy.manner.draining.is_cancelled() {
+        return Err(Refusal::busy("This proxy is stopping."));
+    }
     if proxy.websocket == WebSocket::Off {
         return off("WebSocket is not spoken here: use HTTP.");
     }
     if request.version() != Version::HTTP_11 || request.method() != Method::GET {
         return off("A WebSocket begins with a GET of HTTP/1.1.");
+    }
+    if !is_handshake(request.headers()) {
+        let message = "This is no handshake of a WebSocket as RFC 6455 has it.";
+        return Err(Refusal::new(Word::UnreadableBody, message));
     }
     if !endpoint.path.ends_with("/responses") {
         return off("WebSocket is spoken on /v1/responses only: use HTTP.");
@@ -181,21 +194,28 @@ fn is_spoken<B>(
     Ok(())
 }
 
+/// RFC 6455 §4.2.1. With a body, who stands behind us might take frames for it, or it for frames.
+fn is_handshake(headers: &HeaderMap) -> bool {
+    let connection = headers.get_all(header::CONNECTION).iter();
+    let mut words = connection.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    let length = headers.get(header::CONTENT_LENGTH);
+    words.any(|word| word.trim().eq_ignore_ascii_case("upgrade"))
+        && headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        && length.is_none_or(|length| length == "0")
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+}
+
 impl Socket {
     /// Carries frames both ways until one side ends, the key does, or the gateway.
     pub async fn run(self) {
         // Without its connection there is nobody to carry for.
         let Ok(client) = self.client.await else { return };
         let (mut client_reads, client_writes) = tokio::io::split(TokioIo::new(client));
-        let (upstream_reads, mut upstream_writes) = tokio::io::split(TokioIo::new(self.upstream));
-        let extensions = self
-            .accepted
-            .headers
-            .get(header::SEC_WEBSOCKET_EXTENSIONS)
-            .and_then(|text| text.to_str().ok());
-        let agreed = extensions.map(Agreement::read).unwrap_or_default();
+        let (mut upstream_reads, mut upstream_writes) =
+            tokio::io::split(TokioIo::new(self.upstream));
+        let agreed = agreed(&self.accepted.headers);
         let (asked, waiting) = mpsc::channel(WAITING);
-        let closing = CancellationToken::new();
+        let closing = Closing::default();
         let key_ended = self.principal.live.ended.clone();
         let manner = self.proxy.manner.clone();
         let asking = Asking {
@@ -204,19 +224,21 @@ impl Socket {
             handshake: &self.handshake,
             connection: self.id,
             served: &self.served,
+            compresses: agreed.client,
             follower: Follower::new(agreed.client),
             message: Message::None,
             asked,
-            closing: closing.clone(),
+            closing: &closing,
         };
-        let answering = Answering {
+        let mut answering = Answering {
             manner: &manner,
             accepted: &self.accepted,
+            compresses: agreed.server,
             follower: Follower::new(agreed.server),
             waiting,
             queue: VecDeque::new(),
             last: None,
-            closing: closing.clone(),
+            closing: &closing,
             interrupted: Box::pin(manner.interrupted(&key_ended)),
             draining: Box::pin(manner.draining.cancelled()),
             state: State::Open,
@@ -225,29 +247,74 @@ impl Socket {
             writer: client_writes,
         };
         let ended = tokio::select! {
-            ended = Box::pin(answering.run(upstream_reads)) => ended,
+            ended = Box::pin(answering.run(&mut upstream_reads)) => ended,
             ended = Box::pin(asking.run(&mut client_reads, &mut upstream_writes)) => ended,
-            () = late(&closing, &manner, &key_ended) => Ended::Client,
+            ended = late(&closing, &manner, &key_ended) => ended,
         };
-        let _ = tokio::time::timeout(LAST_WORDS, upstream_writes.shutdown()).await;
-        if !matches!(ended, Ended::Client) {
-            // Closing a socket with unread bytes resets it, and what was sent last is lost.
-            let _ = tokio::time::timeout(LAST_WORDS, read_out(client_reads)).await;
-        }
+        answering.finish(&ended).await;
+        let part_from_upstream = tokio::time::timeout(LAST_WORDS, upstream_writes.shutdown());
+        let part_from_client = async {
+            if let Ended::Upstream | Ended::Here = ended {
+                // Closing a socket with unread bytes resets it, and what was sent last is lost.
+                let _ = tokio::time::timeout(LAST_WORDS, answering.writer.shutdown()).await;
+                let _ = tokio::time::timeout(LAST_WORDS, read_out(&mut client_reads)).await;
+            }
+            drop((answering, client_reads));
+        };
+        let _ = tokio::join!(part_from_upstream, part_from_client);
+    }
+}
+
+/// What both sides agreed about compression.
+fn agreed(accepted: &HeaderMap) -> Agreement {
+    let extensions = accepted.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let extensions: Vec<&str> = extensions.filter_map(|text| text.to_str().ok()).collect();
+    Agreement::read(&extensions.join(","))
+}
+
+/// Which side sent its closing frame first, if any did.
+#[derive(Default)]
+struct Closing {
+    begun: CancellationToken,
+    by: OnceLock<Side>,
+}
+
+/// One side of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Upstream,
+}
+
+impl Closing {
+    fn begin(&self, by: Side) {
+        let _ = self.by.set(by);
+        self.begun.cancel();
+    }
+
+    fn is_clients(&self) -> bool {
+        self.by.get() == Some(&Side::Client)
     }
 }
 
 /// When a socket that is to end has not.
-async fn late(closing: &CancellationToken, manner: &Manner, key_ended: &CancellationToken) {
+async fn late(closing: &Closing, manner: &Manner, key_ended: &CancellationToken) -> Ended {
     let unanswered = async {
-        closing.cancelled().await;
+        closing.begun.cancelled().await;
         tokio::time::sleep(CLOSING).await;
+        Ended::Client
     };
     let uncut = async {
-        manner.interrupted(key_ended).await;
+        let refusal = manner.interrupted(key_ended).await;
         tokio::time::sleep(CUT).await;
+        Ended::Cut(refusal.word())
     };
-    tokio::select! { () = unanswered => {}, () = uncut => {} }
+    tokio::select! { ended = unanswered => ended, ended = uncut => ended }
+}
+
+/// With compression a few bytes may say much: they are looked at in smaller pieces.
+fn piece_size(compresses: Option<Forgets>) -> usize {
+    if compresses.is_some() { COMPRESSED_PIECE } else { usize::MAX }
 }
 
 async fn read_out(mut from: impl AsyncRead + Unpin) {

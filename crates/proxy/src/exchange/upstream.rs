@@ -119,6 +119,10 @@ impl Upstream {
             dress: |_| {},
         };
         let (response, served) = self.send(principal, &wanted, sent, manner).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let message = "The upstream changed the protocol, which nobody asked for.";
+            return Err(Refusal::new(Word::UpstreamUnreachable, message));
+        }
         Ok(Answer { response: incoming(response), permit, served })
     }
 
@@ -297,6 +301,9 @@ fn unanswered(error: &Unanswered) -> Refusal {
 fn ask_for_socket(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    // Nothing follows the head but frames.
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::EXPECT);
     let extensions = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
     let extensions: Vec<&str> = extensions.filter_map(|text| text.to_str().ok()).collect();
     let known = wire::websocket::offered(&extensions.join(","));

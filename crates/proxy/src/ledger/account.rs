@@ -182,6 +182,11 @@ impl Account {
         self.read_as(Shape::ResponsesMessages);
     }
 
+    /// Notes that what answers cannot be read: how it ends tells nothing.
+    pub(crate) fn is_unreadable(&mut self) {
+        self.read_as(Shape::Opaque);
+    }
+
     fn read_as(&mut self, shape: Shape) {
         self.ends_with_event =
             matches!(shape, Shape::ResponsesEvents | Shape::ResponsesMessages | Shape::ChatEvents);

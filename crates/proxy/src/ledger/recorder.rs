@@ -150,6 +150,11 @@ impl Recorder {
         }
     }
 
+    /// Notes that what answers cannot be read.
+    pub fn is_unreadable(&mut self) {
+        self.account.is_unreadable();
+    }
+
     /// Notes that a message has ended; tells whether the exchange ends with it.
     pub fn message_ended(&mut self) -> bool {
         if self.books.options.bodies == Bodies::Full {
@@ -210,13 +215,6 @@ impl Recorder {
         if self.place.take().is_some() {
             self.books.metrics.forgotten();
             self.books.count_refused(Some(self.account.record.key_id.clone()), Word::Busy);
-        }
-    }
-
-    /// Leaves no record: what looked like an exchange was the handshake of a WebSocket.
-    pub fn is_no_exchange(mut self) {
-        if self.place.take().is_some() {
-            self.books.metrics.forgotten();
         }
     }
 

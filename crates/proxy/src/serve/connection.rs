@@ -1,6 +1,6 @@
 //! The connections that come in on a listening socket.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ impl Host {
         match version {
             Version::One => {
                 let connection = protocols.http1.serve_connection(stream, service);
-                let connection = connection.with_upgrades();
+                let connection = pin!(connection.with_upgrades());
                 drop(terms);
                 // Not when it is left: a request may be on its way on an idle connection. The next
                 // answer ends it.
@@ -134,7 +134,7 @@ impl Host {
                 self.attend_to(connection, end, shut_down).await?;
             }
             Version::Two => {
-                let connection = protocols.http2.serve_connection(stream, service);
+                let connection = pin!(protocols.http2.serve_connection(stream, service));
                 drop(terms);
                 // RFC 9113 §6.8: a client is told which of its streams are still answered.
                 let end = &self.stages.leaving;
@@ -151,11 +151,10 @@ impl Host {
 
     async fn attend_to<C: Future<Output = hyper::Result<()>>>(
         &self,
-        connection: C,
+        mut connection: Pin<&mut C>,
         end: &CancellationToken,
         shut_down: impl FnOnce(Pin<&mut C>),
     ) -> hyper::Result<()> {
-        let mut connection = std::pin::pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = end.cancelled() => shut_down(connection.as_mut()),

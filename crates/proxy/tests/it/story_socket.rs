@@ -46,7 +46,7 @@ async fn frames_pass_as_they_are_in_both_directions() {
         masked(0x01, b"HELLO-"),
         masked(0x89, b"there?"),
         masked(0x80, "w\u{f6}rld".as_bytes()),
-        masked(0x82, &[0, 159, 146, 150]),
+        masked(0x82, &[7, 159, 146, 150]),
         masked(0x81, b""),
         masked(0x01, b"  {\"type\":"),
         masked(0x8A, b"pong"),
@@ -55,9 +55,8 @@ async fn frames_pass_as_they_are_in_both_directions() {
         masked(0x81, b"{ this is no JSON"),
         masked(0x88, &[3, 232, b'b', b'y', b'e']),
     ];
-    let sent = sent.concat();
     // The pong overtakes the held message that it stands in; else every byte is in its place.
-    for piece in sent.chunks(5) {
+    for piece in sent.concat().chunks(5) {
         client.send(piece).await;
     }
     let mut expected: Vec<(u8, Vec<u8>)> = Vec::new();
@@ -65,7 +64,7 @@ async fn frames_pass_as_they_are_in_both_directions() {
         (0x01, &b"HELLO-"[..]),
         (0x89, b"there?"),
         (0x80, "w\u{f6}rld".as_bytes()),
-        (0x82, &[0, 159, 146, 150]),
+        (0x82, &[7, 159, 146, 150]),
         (0x81, b""),
         (0x8A, b"pong"),
         (0x01, b"  {\"type\":"),
@@ -95,7 +94,12 @@ async fn frames_pass_as_they_are_in_both_directions() {
     let got = client.exactly(answered.len()).await.unwrap();
     assert!(got == answered, "an answer was changed");
     assert_eq!(read_frame(&mut client).await, None);
-    assert_eq!(gateway.records(), Vec::<Value>::new(), "nothing was asked");
+    // What cannot be read might have asked something: it is on record.
+    until("the record", || gateway.records().len() == 1).await;
+    let record = gateway.records().remove(0);
+    assert_eq!((&record["model"], &record["outcome"]), (&Value::Null, &json!("cancelled")));
+    let id = record["id"].as_str().unwrap();
+    assert_eq!(lossy(&gateway.raw(id, "request")), "{ this is no JSON");
 }
 
 #[tokio::test]
@@ -233,6 +237,40 @@ async fn compressed_messages_pass_and_are_read_in_a_copy() {
     let refused: Value = serde_json::from_str(&read_text(&mut client).await).unwrap();
     assert_eq!((&refused["type"], &refused["status"]), (&json!("error"), &json!(400)));
     assert_eq!(refused["error"]["code"], "invalid_prompt");
+    // The upstream did not get it, and could not read what repeats from it: so the socket ends.
+    assert_eq!(read_text(&mut client).await, "close 1008 a compressed message was refused");
+    assert_eq!(read_frame(&mut server).await, None);
+}
+
+#[tokio::test]
+async fn nothing_that_might_ask_gets_by_without_a_record() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key_with("ada@example.com", &["--models", "gpt-5*"]);
+    let question = create(&json!({ "model": "o3" })).to_string();
+    let twice = r#"{"type":"response.create","model":"o3","type":"x"}"#;
+    let text = json!(question).to_string();
+    let wide: Vec<u8> = question.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let disguised: [(u8, &[u8]); 9] = [
+        (0x82, question.as_bytes()),
+        (0x81, twice.as_bytes()),
+        (0x82, &wide),
+        (0x81, &[&b"\xEF\xBB\xBF"[..], question.as_bytes()].concat()),
+        (0x81, &[&b" \n\t"[..], question.as_bytes(), b" x"].concat()),
+        (0x81, &[&b"["[..], question.as_bytes(), b"]"].concat()),
+        (0x81, text.as_bytes()),
+        (0x80, question.as_bytes()),
+        (0x81, br#"{"model":"o3","input":"hi"}"#),
+    ];
+    let (mut client, mut server) = open(&gateway, &upstream, &key.value).await;
+    for (first, payload) in disguised {
+        client.send(&masked(first, payload)).await;
+        let told: Value = serde_json::from_str(&read_text(&mut client).await).unwrap();
+        assert_eq!(told["status"], 400, "{}", lossy(payload));
+    }
+    assert_eq!(gateway.records().len(), disguised.len());
+    client.send(&masked(0x81, b"done")).await;
+    assert_eq!(read_text(&mut server).await, "done");
 }
 
 #[tokio::test]
@@ -296,6 +334,16 @@ async fn whoever_ends_an_exchange_is_on_record() {
     server.send(&frame(0x81, b"{\"type\":\"response.crea")[..9]).await;
     drop(server);
     assert_eq!(read_frame(&mut client).await, None);
+    // The upstream closes, and the client answers that.
+    let (mut client, mut server) = open(&gateway, &upstream, &key.value).await;
+    client.send(&question).await;
+    read_frame(&mut server).await.unwrap();
+    server.send(&frame(0x88, &[3, 243])).await;
+    assert_eq!(read_text(&mut client).await, "close 1011 ");
+    client.send(&masked(0x88, &[3, 243])).await;
+    drop(client);
+    assert_eq!(read_frame(&mut server).await, Some((0x88, vec![3, 243])));
+    drop(server);
     // The client leaves, and the upstream hears of it.
     let (mut client, mut server) = open(&gateway, &upstream, &key.value).await;
     client.send(&question).await;
@@ -303,16 +351,17 @@ async fn whoever_ends_an_exchange_is_on_record() {
     drop(client);
     assert_eq!(read_frame(&mut server).await, None);
 
-    until("three records", || gateway.records().len() == 3).await;
+    until("four records", || gateway.records().len() == 4).await;
     assert_eq!(
         ends(&gateway),
         [
             json!(["failed", "upstream", null, 400]),
             json!(["failed", "upstream", null, 200]),
+            json!(["failed", "upstream", null, null]),
             json!(["cancelled", "client", null, null]),
         ]
     );
-    assert_eq!(gateway.records()[2]["usage"], "estimated");
+    assert_eq!(gateway.records()[3]["usage"], "estimated");
 }
 
 #[tokio::test]
@@ -453,7 +502,11 @@ async fn a_handshake_is_refused_as_a_request_is() {
     assert_eq!(answer.header("x-request-id"), Some("req_7"));
     assert_eq!(ends(&gateway), [json!(["failed", "upstream", null, 401])]);
 
-    // By this proxy: an unknown key, another address, one that is not there, and none spoken.
+    // By this proxy: one with a body, an unknown key, another address, one that is not there, and none spoken.
+    let mut client = Raw::connect(gateway.address).await;
+    client.send(handshake(&key.value, &["content-length: 10"]).as_bytes()).await;
+    client.send(b"0123456789").await;
+    assert_eq!(client.answer().await.refusal(), Some("unreadable_body"));
     let mut client = Raw::connect(gateway.address).await;
     client.send(handshake("cpk_nobody", &[]).as_bytes()).await;
     assert_eq!(client.answer().await.refusal(), Some("key_unknown"));

@@ -4,14 +4,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use serde_json::Value;
-use tokio::net::UnixStream;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 
-use crate::harness::client::{Answer, ask, metric, post, request};
-use crate::harness::{Gateway, Raw, simulator, until, url};
+use crate::harness::client::{Answer, ask, contains, metric, post, request};
+use crate::harness::recording::{self, Step};
+use crate::harness::socket::{Upstream, asks, open, read_frame, read_text, says};
+use crate::harness::{Gateway, Raw, Recording, simulator, until, url};
 
 const SETTINGS: [(&str, &str); 1] = [("CODEX_PROXY_DRAIN_TIMEOUT", "10s")];
+
+const HELLO: &[u8] = b"{\"model\":\"gpt-5.5\",\"stream\":true,\"input\":\"hello\"}";
 
 /// What asks without a pause until it is told to stop.
 #[derive(Clone)]
@@ -63,6 +70,29 @@ impl Load {
         ids
     }
 
+    /// Over HTTP/2, on one connection as long as it takes more; the ids.
+    async fn over_http2(self) -> Vec<String> {
+        let (mut ids, mut tasks) = (Vec::new(), JoinSet::new());
+        while !self.enough.load(Ordering::Relaxed) {
+            let stream = TokioIo::new(TcpStream::connect(self.address).await.unwrap());
+            let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+            let (mut sender, connection) = handshake.await.unwrap();
+            tasks.spawn(connection);
+            while !self.enough.load(Ordering::Relaxed) {
+                let request = http::Request::post(format!("http://{}/v1/responses", self.address))
+                    .header("authorization", format!("Bearer {}", self.key))
+                    .body(Full::new(Bytes::from_static(HELLO)));
+                // What the connection does not take any more was not sent.
+                let Ok(answer) = sender.send_request(request.unwrap()).await else { break };
+                ids.push(answer.headers()["x-codex-proxy-id"].to_str().unwrap().to_owned());
+                let body = answer.into_body().collect().await.unwrap().to_bytes();
+                assert!(contains(&body, b"response.completed"));
+                self.ended.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        ids
+    }
+
     /// Waits until so many more have ended.
     async fn more(&self, count: usize) {
         let now = self.ended.load(Ordering::Relaxed);
@@ -89,6 +119,7 @@ async fn three_takeovers_in_a_row_fail_no_exchange_and_lose_no_count() {
         clients.spawn(load.clone().kept("sim:pace=30ms hello"));
         clients.spawn(load.clone().anew("hello"));
         clients.spawn(load.clone().kept("hello"));
+        clients.spawn(load.clone().over_http2());
     }
 
     let (mut ids, mut refused) = (Vec::new(), 0);
@@ -140,6 +171,57 @@ async fn three_takeovers_in_a_row_fail_no_exchange_and_lose_no_count() {
     let left = std::fs::read_dir(folder.path().join("data/spool")).unwrap();
     assert_eq!(left.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(), ["node"]);
     simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_ends_between_two_exchanges_and_the_next_one_finds_the_successor() {
+    let upstream = Upstream::start().await;
+    let mut gateway = Gateway::start_with(&upstream.url(), &SETTINGS);
+    let key = gateway.key("ada@example.com").value;
+    let (mut idle, _idle_server) = open(&gateway, &upstream, &key).await;
+    let (mut busy, mut server) = open(&gateway, &upstream, &key).await;
+    let question = json!({ "type": "response.create", "model": "gpt-5.5", "input": "hello" });
+    busy.send(&asks(&question)).await;
+    read_frame(&mut server).await.unwrap();
+
+    let successor = gateway.take_over(&upstream.url(), &SETTINGS, &[]).unwrap();
+    assert_eq!(read_text(&mut idle).await, "close 1012 This proxy is stopping.");
+    let usage = json!({ "input_tokens": 3, "output_tokens": 2, "total_tokens": 5 });
+    let end = json!({ "type": "response.completed", "response": {
+        "id": "resp_1", "object": "response", "status": "completed", "model": "gpt-5.5",
+        "usage": usage,
+    } });
+    server.send(&says(&end)).await;
+    assert_eq!(read_text(&mut busy).await, end.to_string());
+    assert_eq!(read_text(&mut busy).await, "close 1012 This proxy is stopping.");
+
+    let (mut next, mut server) = open(&successor, &upstream, &key).await;
+    next.send(&asks(&question)).await;
+    read_frame(&mut server).await.unwrap();
+    server.send(&says(&end)).await;
+    assert_eq!(read_text(&mut next).await, end.to_string());
+    drop((idle, busy, next));
+    let (well, said) = gateway.ended();
+    assert!(well, "{said}");
+    let ends: Vec<_> = successor.records().iter().map(|r| r["outcome"].clone()).collect();
+    assert_eq!(ends, ["complete", "complete"]);
+}
+
+#[tokio::test]
+async fn what_a_killed_predecessor_left_open_is_closed_by_its_successor() {
+    let steps = vec![recording::stream_head(), recording::chunk("event: a\n\n"), Step::Wait];
+    let upstream = Recording::start(steps).await;
+    let mut gateway = Gateway::start_with(&upstream.url(), &SETTINGS);
+    let key = gateway.key("ada@example.com").value;
+    let mut client = Raw::asking(gateway.address, &key, std::str::from_utf8(HELLO).unwrap()).await;
+    client.read_until("event: a").await;
+    let successor = gateway.take_over(&upstream.url(), &SETTINGS, &[]).unwrap();
+    assert_eq!(successor.records().len(), 0);
+
+    drop(gateway.kill());
+    until("the record", || successor.records().len() == 1).await;
+    let record = successor.records().remove(0);
+    assert_eq!((&record["outcome"], &record["source"]), (&json!("failed"), &json!("proxy")));
 }
 
 #[tokio::test]

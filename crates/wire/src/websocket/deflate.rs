@@ -65,6 +65,8 @@ pub(super) struct Inflater {
     state: Decompress,
     forgets: Forgets,
     piece: Vec<u8>,
+    /// Bytes of the message have come.
+    begun: bool,
 }
 
 /// The bytes are not what the coding says.
@@ -73,7 +75,7 @@ pub(super) struct Broken;
 
 impl Inflater {
     pub(super) fn new(forgets: Forgets) -> Self {
-        Self { state: Decompress::new(false), forgets, piece: Vec::new() }
+        Self { state: Decompress::new(false), forgets, piece: Vec::new(), begun: false }
     }
 
     /// Decodes the next bytes of a message.
@@ -82,6 +84,7 @@ impl Inflater {
         mut coded: &[u8],
         data: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Broken> {
+        self.begun |= !coded.is_empty();
         loop {
             self.piece.clear();
             self.piece.reserve(PIECE);
@@ -94,23 +97,26 @@ impl Inflater {
             if !self.piece.is_empty() {
                 data(&self.piece);
             }
-            match status {
-                // A final block inside a message: what follows begins anew (RFC 7692 §7.2.3.5).
-                Status::StreamEnd => self.state.reset(false),
-                Status::Ok | Status::BufError => {}
+            // RFC 7692 §7.2.3.5 allows a final block, and readers differ in what follows it: who stands
+            // behind us might read another message than we do.
+            if status == Status::StreamEnd {
+                return Err(Broken);
             }
             let is_full = self.piece.len() == self.piece.capacity();
             if coded.is_empty() && !is_full {
                 return Ok(());
             }
-            if used == 0 && self.piece.is_empty() && status != Status::StreamEnd {
+            if used == 0 && self.piece.is_empty() {
                 return Err(Broken);
             }
         }
     }
 
-    /// Ends a message.
+    /// Ends a message. One without a single byte is none: even an empty one has a block.
     pub(super) fn end(&mut self, data: &mut dyn FnMut(&[u8])) -> Result<(), Broken> {
+        if !std::mem::take(&mut self.begun) {
+            return Err(Broken);
+        }
         self.feed(&TAIL, data)?;
         if self.forgets == Forgets::EachMessage {
             self.state.reset(false);

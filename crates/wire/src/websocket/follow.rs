@@ -87,6 +87,11 @@ impl Follower {
         self.is_readable
     }
 
+    /// Whether a frame is said to be compressed where that was not agreed (RFC 6455 §5.2, RSV1).
+    pub fn is_unagreed(&self, head: &Head) -> bool {
+        head.is_compressed && self.inflater.is_none()
+    }
+
     /// What the last control frame carried.
     pub fn control(&self) -> &[u8] {
         &self.control

@@ -10,10 +10,9 @@ use http::response::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::CancellationToken;
-use wire::websocket::{Follower, Opcode, close, text};
+use wire::websocket::{Follower, Forgets, Opcode, close, text};
 
-use super::{Asked, BORDER, Buffer, Ended, Open, WAITING};
+use super::{Asked, BORDER, Buffer, Closing, Ended, Open, Side, WAITING, piece_size};
 use crate::exchange::manner::Manner;
 use crate::exchange::refusal::{Refusal, Word};
 use crate::ledger::account::End;
@@ -29,13 +28,14 @@ pub(super) struct Answering<'a, W> {
     pub(super) manner: &'a Manner,
     /// The handshake's answer.
     pub(super) accepted: &'a Parts,
+    pub(super) compresses: Option<Forgets>,
     pub(super) follower: Follower,
     pub(super) waiting: mpsc::Receiver<Asked>,
     /// What is under way, the one that is being answered first.
     pub(super) queue: VecDeque<Asked>,
     /// The exchange that ended last: what comes between two exchanges is kept with the first.
     pub(super) last: Option<Recorder>,
-    pub(super) closing: CancellationToken,
+    pub(super) closing: &'a Closing,
     // Both are waited for all the time, and so made once.
     pub(super) interrupted: Waited<'a, Refusal>,
     pub(super) draining: Waited<'a, ()>,
@@ -68,18 +68,23 @@ enum Next {
 
 impl<W: AsyncWrite + Unpin> Answering<'_, W> {
     /// Reads until the upstream is gone, or the socket is closed from here.
-    pub(super) async fn run(mut self, from: impl AsyncRead + Unpin) -> Ended {
-        let ended = self.go_on(from).await.unwrap_or(Ended::Client);
-        let end = match ended {
-            Ended::Upstream => End::Broken,
-            Ended::Client | Ended::Here => End::Left,
-        };
-        self.end_all(end).await;
-        let _ = self.writer.shutdown().await;
-        ended
+    pub(super) async fn run(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Ended {
+        self.go_on(from).await.unwrap_or(Ended::Client)
     }
 
-    async fn go_on(&mut self, mut from: impl AsyncRead + Unpin) -> io::Result<Ended> {
+    /// Ends what the socket leaves open.
+    pub(super) async fn finish(&mut self, ended: &Ended) {
+        let end = match ended {
+            // Whoever closes first does not wait for an answer.
+            Ended::Upstream if self.closing.is_clients() => End::Left,
+            Ended::Upstream => End::Broken,
+            Ended::Client | Ended::Here => End::Left,
+            Ended::Cut(word) => End::Refused(*word),
+        };
+        self.end_all(end).await;
+    }
+
+    async fn go_on(&mut self, from: &mut (impl AsyncRead + Unpin)) -> io::Result<Ended> {
         let mut buffer = Buffer::new();
         loop {
             if self.follower.is_between_messages()
@@ -87,24 +92,29 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
             {
                 return Ok(ended);
             }
-            match self.next(&mut from, &mut buffer).await? {
+            match self.next(from, &mut buffer).await {
                 Next::Bytes(0) => return Ok(Ended::Upstream),
                 Next::Bytes(length) => {
                     self.last_sign = Instant::now();
-                    self.pass(buffer.first(length)).await?;
+                    for piece in buffer.first(length).chunks(piece_size(self.compresses)) {
+                        self.pass(piece).await?;
+                    }
+                    self.writer.flush().await?;
                     buffer.adapt(length);
                 }
                 Next::Asked(asked) => {
                     self.last_sign = Instant::now();
+                    self.settle_unread().await;
                     self.queue.push_back(asked);
                 }
                 Next::Drain => self.state = State::Draining,
                 Next::Interrupted(refusal) => self.end_with(refusal),
                 Next::Due => {
                     if let State::Ending(refusal) = &self.state {
-                        let word = refusal.word();
-                        self.end_all(End::Refused(word)).await;
-                        return Ok(Ended::Here);
+                        return Ok(Ended::Cut(refusal.word()));
+                    }
+                    if self.last_sign.elapsed() >= self.manner.idle_timeout {
+                        self.settle_unread().await;
                     }
                     self.look_at_the_time();
                 }
@@ -112,22 +122,18 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         }
     }
 
-    async fn next(
-        &mut self,
-        from: &mut (impl AsyncRead + Unpin),
-        buffer: &mut Buffer,
-    ) -> io::Result<Next> {
+    async fn next(&mut self, from: &mut (impl AsyncRead + Unpin), buffer: &mut Buffer) -> Next {
         let is_open = matches!(self.state, State::Open);
         let is_ending = matches!(self.state, State::Ending(_));
-        let next = tokio::select! {
+        tokio::select! {
             biased;
             refusal = self.interrupted.as_mut(), if !is_ending => Next::Interrupted(refusal),
             () = self.draining.as_mut(), if is_open => Next::Drain,
             Some(asked) = self.waiting.recv(), if self.queue.len() < WAITING => Next::Asked(asked),
-            length = buffer.read(from) => Next::Bytes(length?),
+            // A broken connection is at its end as well.
+            length = buffer.read(from) => Next::Bytes(length.unwrap_or(0)),
             () = self.timer.as_mut() => Next::Due,
-        };
-        Ok(next)
+        }
     }
 
     /// Says what is to be said between two messages, and tells if that was the end.
@@ -153,7 +159,9 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
     /// Passes bytes on and shows them to the recorder.
     async fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
         // What is answered here was put into the queue before it went upstream.
-        while let Ok(asked) = self.waiting.try_recv() {
+        while self.queue.len() < WAITING
+            && let Ok(asked) = self.waiting.try_recv()
+        {
             self.queue.push_back(asked);
         }
         let (mut at, mut sent) = (0, 0);
@@ -173,15 +181,30 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
                 self.end_answered().await?;
             }
             if step.ended.is_some_and(|head| head.opcode == Opcode::Close) {
-                self.closing.cancel();
+                self.closing.begin(Side::Upstream);
+                let end = if self.closing.is_clients() { End::Left } else { End::Broken };
+                self.end_all(end).await;
             }
             at += step.used;
         }
         self.writer.write_all(bytes.get(sent..).unwrap_or_default()).await?;
         if let Some(Asked::Exchange(open)) = self.queue.front_mut() {
+            if !self.follower.is_readable() {
+                open.recorder.is_unreadable();
+            }
             open.recorder.keep_up();
         }
         Ok(())
+    }
+
+    /// Where answers cannot be read, nobody knows when one ends: at the next question, or after a
+    /// silence. Failing to understand an answer never fails it.
+    async fn settle_unread(&mut self) {
+        if !self.follower.is_readable() {
+            while let Some(Asked::Exchange(mut open)) = self.queue.pop_front() {
+                let _ = open.recorder.end(End::Answered).await;
+            }
+        }
     }
 
     /// A message has ended; tells whether its exchange has.
@@ -244,7 +267,9 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
     /// Ends all exchanges under way; how many there were.
     async fn end_all(&mut self, end: End) -> usize {
         let mut ended = 0;
-        while let Some(asked) = self.queue.pop_front() {
+        // What is on its way to the queue was asked too, and nothing more is taken.
+        self.waiting.close();
+        while let Some(asked) = self.queue.pop_front().or_else(|| self.waiting.try_recv().ok()) {
             if let Asked::Exchange(mut open) = asked {
                 let _ = open.recorder.end(end).await;
                 ended += 1;
@@ -255,11 +280,13 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
 
     async fn tell(&mut self, refusal: &Refusal) -> io::Result<()> {
         let refusal = refusal.clone().with_contact(self.manner.contact.as_deref());
-        self.writer.write_all(&text(&refusal.socket_message())).await
+        self.writer.write_all(&text(&refusal.socket_message())).await?;
+        self.writer.flush().await
     }
 
     async fn close(&mut self, code: u16, reason: &str) -> io::Result<Ended> {
         self.writer.write_all(&close(code, reason)).await?;
+        self.writer.flush().await?;
         Ok(Ended::Here)
     }
 }

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wire::ask::Ask;
-use wire::websocket::{Follower, Head, Opcode, Part};
+use wire::websocket::{Follower, Forgets, Head, Opcode, Part, Step};
 
-use super::{Asked, Buffer, Ended, Open};
+use super::{Asked, Buffer, Closing, Ended, Open, Side, piece_size};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::limit::Permit;
 use crate::exchange::refusal::{Refusal, Word};
-use crate::exchange::screen::message::{Collected, ScreenedMessage};
+use crate::exchange::screen::Buffered;
+use crate::exchange::screen::message::{Collected, Inspected, ScreenedMessage};
 use crate::exchange::upstream::Served;
 use crate::exchange::{Proxy, authenticate, refused};
 use crate::ledger::recorder::Recorder;
@@ -28,22 +28,40 @@ pub(super) struct Asking<'a> {
     pub(super) handshake: &'a Request<()>,
     pub(super) connection: Uuid,
     pub(super) served: &'a Served,
+    pub(super) compresses: Option<Forgets>,
     pub(super) follower: Follower,
     pub(super) message: Message,
     pub(super) asked: mpsc::Sender<Asked>,
-    pub(super) closing: CancellationToken,
+    pub(super) closing: &'a Closing,
 }
 
 /// What becomes of the message under way.
 pub(super) enum Message {
     /// None is.
     None,
-    /// It may ask for an answer: a JSON object, as far as it has come.
-    Held(Collected),
-    /// It is no JSON object.
+    /// It may ask for an answer, as far as it has come.
+    Held(Held),
+    /// It cannot ask anything.
     Passing,
     /// It was refused before its end.
     Refused,
+}
+
+/// A message that is held.
+#[derive(Default)]
+pub(super) struct Held {
+    collected: Collected,
+    /// So much of its text is blank.
+    blank: usize,
+    form: Form,
+}
+
+/// How a message came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Form {
+    #[default]
+    Plain,
+    Compressed,
 }
 
 /// The rest cannot be followed: this side of the socket is over.
@@ -58,13 +76,34 @@ impl Asking<'_> {
     ) -> Ended {
         let mut buffer = Buffer::new();
         loop {
-            let Ok(length @ 1..) = buffer.read(from).await else { return Ended::Client };
-            if let Err(Over) = self.pass(buffer.first(length), to).await {
-                // The other direction ends the socket, and tells why.
-                return std::future::pending().await;
+            let length = match self.read(&mut buffer, from).await {
+                Ok(Ok(length @ 1..)) => length,
+                Ok(Ok(0) | Err(_)) => return Ended::Client,
+                Err(Over) => return std::future::pending().await,
+            };
+            for piece in buffer.first(length).chunks(piece_size(self.compresses)) {
+                if let Err(Over) = self.pass(piece, to).await {
+                    // The other direction ends the socket, and tells why.
+                    return std::future::pending().await;
+                }
             }
             buffer.adapt(length);
         }
+    }
+
+    /// Waits for more; only so long while a message is held.
+    async fn read(
+        &mut self,
+        buffer: &mut Buffer,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Result<std::io::Result<usize>, Over> {
+        if matches!(self.message, Message::Held(_)) {
+            match self.proxy.screen.in_time(buffer.read(from)).await {
+                Ok(read) => return Ok(read),
+                Err(refusal) => self.refuse_unread(refusal).await?,
+            }
+        }
+        Ok(buffer.read(from).await)
     }
 
     async fn pass(
@@ -74,16 +113,21 @@ impl Asking<'_> {
     ) -> Result<(), Over> {
         let mut out = Vec::new();
         while !bytes.is_empty() {
-            let mut text = Vec::new();
-            let step = self.follower.step(bytes, &mut |data| text.extend_from_slice(data));
+            // A read may hold thousands of frames.
+            tokio::task::coop::consume_budget().await;
+            let (step, text) = self.step(bytes);
             let (now, rest) = bytes.split_at_checked(step.used).unwrap_or((bytes, &[]));
             bytes = rest;
             let raw = match &step.part {
                 Part::PartOfHead => continue,
                 Part::Head(head) => {
                     if self.begins_too_early(head) {
-                        self.end(1002, "a message began before the one before it had ended").await;
-                        return Err(Over);
+                        self.send(&mut out, to).await?;
+                        return self.end(1002, "a message began inside another").await;
+                    }
+                    if self.follower.is_unagreed(head) {
+                        self.send(&mut out, to).await?;
+                        return self.end(1002, "compression was not agreed on").await;
                     }
                     head.bytes()
                 }
@@ -92,20 +136,32 @@ impl Asking<'_> {
             if step.is_control {
                 out.extend_from_slice(raw);
                 if step.ended.is_some_and(|head| head.opcode == Opcode::Close) {
-                    self.closing.cancel();
+                    self.closing.begin(Side::Client);
                 }
                 continue;
             }
-            self.take(raw, &text, &mut out).await;
-            if step.ends_message() {
-                let message = std::mem::replace(&mut self.message, Message::None);
-                if let Message::Held(collected) = message {
-                    send(&mut out, to).await?;
-                    out = self.decide(collected).await;
-                }
+            self.take(&step, raw, &text, &mut out).await?;
+            drop(text);
+            if step.ends_message()
+                && let Message::Held(held) = std::mem::replace(&mut self.message, Message::None)
+            {
+                self.send(&mut out, to).await?;
+                self.decide(held, to).await?;
             }
         }
-        send(&mut out, to).await
+        self.send(&mut out, to).await
+    }
+
+    /// One step of the follower, and what it shows of a message that is looked at.
+    fn step(&mut self, bytes: &[u8]) -> (Step, Vec<u8>) {
+        let is_looked_at = matches!(self.message, Message::None | Message::Held(_));
+        let mut text = Vec::new();
+        let step = self.follower.step(bytes, &mut |data| {
+            if is_looked_at {
+                text.extend_from_slice(data);
+            }
+        });
+        (step, text)
     }
 
     /// Whoever stands behind us might take the second for a message of its own, which nobody saw.
@@ -115,69 +171,128 @@ impl Asking<'_> {
     }
 
     /// Takes some bytes of a message, and what they say: holds them or lets them go.
-    async fn take(&mut self, raw: &[u8], text: &[u8], out: &mut Vec<u8>) {
+    async fn take(
+        &mut self,
+        step: &Step,
+        raw: &[u8],
+        text: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Over> {
         if let Message::None = self.message {
-            self.message = Message::Held(Collected::default());
+            let is_compressed = matches!(step.part, Part::Head(head) if head.is_compressed);
+            let form = if is_compressed { Form::Compressed } else { Form::Plain };
+            self.message = Message::Held(Held { form, ..Held::default() });
         }
-        let collected = match &mut self.message {
-            Message::Held(collected) => collected,
-            Message::Passing => return out.extend_from_slice(raw),
-            Message::None | Message::Refused => return,
+        let held = match &mut self.message {
+            Message::Held(held) => held,
+            Message::Passing => {
+                out.extend_from_slice(raw);
+                return Ok(());
+            }
+            Message::None | Message::Refused => {
+                let is_over = step.ends_message();
+                self.message = if is_over { Message::None } else { Message::Refused };
+                return Ok(());
+            }
         };
-        collected.frames.extend_from_slice(raw);
-        collected.text.extend_from_slice(text);
-        if is_no_object(&collected.text) {
-            out.append(&mut collected.frames);
-            self.message = Message::Passing;
-            return;
+        held.collected.frames.extend_from_slice(raw);
+        held.collected.text.extend_from_slice(text);
+        if held.asks_nothing() {
+            out.append(&mut held.collected.frames);
+            self.message = if step.ends_message() { Message::None } else { Message::Passing };
+            return Ok(());
         }
-        if let Err(refusal) = self.proxy.screen.bound(collected) {
-            self.message = Message::Refused;
-            self.refuse_unread(refusal).await;
+        if let Err(refusal) = self.proxy.screen.bound(&mut held.collected) {
+            self.refuse_unread(refusal).await?;
+            if step.ends_message() {
+                self.message = Message::None;
+            }
         }
+        Ok(())
     }
 
-    /// What goes upstream of a whole message: all of it, or nothing.
-    async fn decide(&mut self, collected: Collected) -> Vec<u8> {
-        let Collected { frames, text, .. } = collected;
-        let ask = Ask::read(&text).filter(|_| self.follower.is_readable());
-        let asks = match &ask {
-            Some(ask) => ask.message_type.as_deref() == Some("response.create"),
-            // It might ask anything. The upstream says what is wrong with it, unless it has to be
-            // known here.
-            None => self.must_be_read().await,
-        };
-        if !asks {
-            return frames;
+    /// Sends a whole message upstream, or refuses it.
+    async fn decide(&mut self, held: Held, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
+        let form = held.form;
+        let is_blank = held.blank == held.collected.text.len();
+        let Inspected { message, frames } = self.proxy.screen.message(held.collected);
+        // What cannot be read, or does not say what it is, might ask anything.
+        let says_other = |ask: &Ask| ask.message_type.is_some() && !ask.asks();
+        let is_other = is_blank || message.ask.as_ref().is_some_and(says_other);
+        if is_other && self.follower.is_readable() {
+            return self.send_frames(frames, to).await;
         }
-        let message = self.proxy.screen.message(text, ask);
         match self.exchange(Ok(message)).await {
             Ok(open) => {
                 // First in the queue, then on its way: so its answer finds it there.
                 let _ = self.asked.send(Asked::Exchange(Box::new(open))).await;
-                frames
+                self.send_frames(frames, to).await
             }
             Err(refusal) => {
-                let _ = self.asked.send(Asked::Refused(refusal)).await;
-                Vec::new()
+                drop(frames);
+                self.refuse(refusal, form).await
             }
         }
     }
 
-    async fn must_be_read(&self) -> bool {
-        let arrival = self.proxy.ledger.arrival();
-        let principal = authenticate(self.proxy, arrival, self.handshake.headers()).await;
-        !self.follower.is_readable() || principal.is_ok_and(|who| !who.key.models.is_empty())
-    }
-
-    async fn refuse_unread(&self, refusal: Refusal) {
-        if let Err(refusal) = self.exchange(Err(refusal)).await {
-            let _ = self.asked.send(Asked::Refused(refusal)).await;
+    /// Refuses the message that is held, before its end; the rest of it is thrown away.
+    async fn refuse_unread(&mut self, refusal: Refusal) -> Result<(), Over> {
+        let held = std::mem::replace(&mut self.message, Message::Refused);
+        let form = if let Message::Held(held) = held { held.form } else { Form::Plain };
+        match self.exchange(Err(refusal)).await {
+            Ok(_) => Ok(()),
+            Err(refusal) => self.refuse(refusal, form).await,
         }
     }
 
-    async fn end(&self, code: u16, reason: &'static str) {
+    /// Tells of a refusal. A compressed message that the upstream does not get is missing there for
+    /// those after it, which may repeat from it (RFC 7692 §7.1.1): the socket ends with it.
+    async fn refuse(&self, refusal: Refusal, form: Form) -> Result<(), Over> {
+        let _ = self.asked.send(Asked::Refused(refusal)).await;
+        let is_readable = self.follower.is_readable();
+        if form == Form::Compressed && (self.compresses == Some(Forgets::Never) || !is_readable) {
+            return self.end(1008, "a compressed message was refused").await;
+        }
+        Ok(())
+    }
+
+    async fn end(&self, code: u16, reason: &'static str) -> Result<(), Over> {
         let _ = self.asked.send(Asked::End(code, reason)).await;
+        Err(Over)
+    }
+
+    async fn send_frames(
+        &self,
+        frames: Buffered,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), Over> {
+        self.write(&frames.bytes, to).await
+    }
+
+    async fn send(
+        &self,
+        out: &mut Vec<u8>,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), Over> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let written = self.write(out, to).await;
+        out.clear();
+        written
+    }
+
+    /// An upstream that is gone is noticed by who reads from it. Flushed, because TLS may keep the
+    /// end of what was written to itself.
+    async fn write(&self, bytes: &[u8], to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
+        let sent = async {
+            to.write_all(bytes).await?;
+            to.flush().await
+        };
+        match tokio::time::timeout(self.proxy.manner.idle_timeout, sent).await {
+            Ok(sent) => sent.map_err(|_| Over),
+            Err(_) => self.end(1011, "the upstream does not read").await,
+        }
     }
 
     /// The journey of one exchange, up to where its frames may go upstream. The key is looked at
@@ -214,43 +329,40 @@ impl Asking<'_> {
     }
 }
 
-/// Sends what was collected; an upstream that is gone is noticed by who reads from it.
-async fn send(out: &mut Vec<u8>, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
-    if out.is_empty() {
-        return Ok(());
+impl Held {
+    /// Whether it surely asks nothing: it begins as nothing that could be read as JSON with
+    /// something in it. A byte order mark and wider characters are reckoned with: who stands
+    /// behind us might.
+    fn asks_nothing(&mut self) -> bool {
+        let text = self.collected.text.get(self.blank..).unwrap_or_default();
+        let start = text.trim_ascii_start();
+        self.blank += text.len() - start.len();
+        start.first().is_some_and(|first| !b"{[\"\0\xEF\xFE\xFF".contains(first))
     }
-    let sent = to.write_all(out).await;
-    out.clear();
-    sent.map_err(|_| Over)
-}
-
-/// Whether what was read so far cannot become a JSON object. A byte order mark is looked past: who
-/// stands behind us might do the same.
-fn is_no_object(text: &[u8]) -> bool {
-    const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-    let start = text.get(..BYTE_ORDER_MARK.len().min(text.len())).unwrap_or_default();
-    if !start.is_empty()
-        && start.len() < BYTE_ORDER_MARK.len()
-        && BYTE_ORDER_MARK.starts_with(start)
-    {
-        return false;
-    }
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    text.trim_ascii_start().first().is_some_and(|first| *first != b'{')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_no_object;
+    use super::Held;
 
     #[test]
-    fn what_could_be_an_object_is_held() {
-        for text in ["", " \r\n\t", "{", "  {\"a\"", "\u{feff}", "\u{feff} {"] {
-            assert!(!is_no_object(text.as_bytes()), "{text:?}");
+    fn what_could_be_read_as_json_is_held() {
+        let check = |pieces: &[&[u8]]| {
+            let mut held = Held::default();
+            let tell = |piece: &&[u8]| {
+                held.collected.text.extend_from_slice(piece);
+                held.asks_nothing()
+            };
+            pieces.iter().map(tell).next_back()
+        };
+        let mut held: Vec<&[u8]> = vec![b"", b" \r\n\t", b"{", b"  {\"a\"", b"[", b"\"{", b"\0{"];
+        held.extend([&b"\xEF\xBB\xBF{"[..], b"\xFF\xFE{\0"]);
+        for text in held {
+            assert_eq!(check(&[text]), Some(false), "{text:?}");
         }
-        assert!(!is_no_object(b"\xEF"));
-        for text in ["[", "\"{\"", " x", "\u{feff}x", "HELLO", "\u{e9}"] {
-            assert!(is_no_object(text.as_bytes()), "{text:?}");
+        assert_eq!(check(&[b"  ", b" ", b"{"]), Some(false));
+        for text in [&b" x"[..], b"HELLO", b"7", b"true", b"\xC3\xA9"] {
+            assert_eq!(check(&[text]), Some(true), "{text:?}");
         }
     }
 }

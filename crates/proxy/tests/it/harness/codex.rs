@@ -64,7 +64,7 @@ impl Codex {
     }
 
     /// Runs a version of Codex as it is configured; nothing if it takes too long.
-    pub(crate) async fn run(
+    pub(crate) async fn run_version(
         &self,
         program: &Path,
         key: &str,
@@ -118,7 +118,7 @@ impl Codex {
         let program = installed("node_modules/.bin/codex");
         let arguments: Vec<String> =
             ["exec"].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
-        self.run(&program, key, &arguments, CAP).await.expect("Codex ends in time")
+        self.run_version(&program, key, &arguments, CAP).await.expect("Codex ends in time")
     }
 
     fn git(&self, arguments: &[&str]) -> String {

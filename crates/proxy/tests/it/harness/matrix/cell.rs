@@ -152,7 +152,7 @@ impl Cell {
         let mut code = None;
         for arguments in self.arguments() {
             let program = self.version.program();
-            let ended = codex.run(&program, key, &arguments, self.patience.cap()).await;
+            let ended = codex.run_version(&program, key, &arguments, self.patience.cap()).await;
             let Some(Finished { stdout, stderr, code: ended }) = ended else {
                 printed.push_str("did not end");
                 break;

@@ -5,18 +5,9 @@ use std::fmt::Write;
 use super::cell::Outcome;
 use super::provider::{Provider, Transport, Version};
 
-/// One table a version: cases down, providers across.
-pub(crate) fn table(versions: &[Version], outcomes: &[Outcome]) -> String {
+/// The table of one version: cases down, providers across.
+pub(crate) fn table(version: Version, outcomes: &[Outcome]) -> String {
     let mut page = String::new();
-    for version in versions {
-        let of_version: Vec<&Outcome> =
-            outcomes.iter().filter(|outcome| outcome.cell.version == *version).collect();
-        section(&mut page, *version, &of_version);
-    }
-    page
-}
-
-fn section(page: &mut String, version: Version, outcomes: &[&Outcome]) {
     let columns: Vec<(Provider, Transport)> = Provider::ALL
         .iter()
         .flat_map(|provider| [(*provider, Transport::Http), (*provider, Transport::WebSocket)])
@@ -34,15 +25,16 @@ fn section(page: &mut String, version: Version, outcomes: &[&Outcome]) {
         }
     }
     for case in cases {
-        let cells = columns.iter().map(|(provider, transport)| {
+        let ends = columns.iter().map(|(provider, transport)| {
             let found = outcomes.iter().find(|outcome| {
                 let cell = &outcome.cell;
                 (cell.provider, cell.transport) == (*provider, *transport) && cell.case.name == case
             });
-            found.map_or("–".to_owned(), |outcome| told(outcome))
+            found.map_or("–".to_owned(), told)
         });
-        writeln!(page, "| {case} | {} |", cells.collect::<Vec<_>>().join(" | ")).unwrap();
+        writeln!(page, "| {case} | {} |", ends.collect::<Vec<_>>().join(" | ")).unwrap();
     }
+    page
 }
 
 /// `= 6`: the same, with six requests.
