@@ -44,7 +44,9 @@ fn words(count: usize, mut seed: Seed) -> String {
 }
 
 fn filler(size: usize) -> String {
-    FILLER.chars().cycle().take(size).collect()
+    let mut text = FILLER.repeat(size / FILLER.len() + 1);
+    text.truncate(size);
+    text
 }
 
 fn pieces(size: usize) -> Vec<String> {

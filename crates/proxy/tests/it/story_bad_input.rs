@@ -297,7 +297,7 @@ async fn a_client_that_does_not_read_is_let_go() {
     let settings = [("CODEX_PROXY_CLIENT_READ_TIMEOUT", "500ms")];
     let gateway = Gateway::start_with(&url(&simulator), &settings);
     let key = gateway.key("ada@example.com");
-    let body = r#"{"model":"gpt-5.5","stream":true,"input":"sim:huge=40MiB"}"#;
+    let body = r#"{"model":"gpt-5.5","stream":true,"input":"sim:huge=16MiB"}"#;
     // Kept open, and never read.
     let _client = Raw::asking(gateway.address, &key.value, body).await;
     crate::harness::until("its record", || !gateway.records().is_empty()).await;
