@@ -268,8 +268,10 @@ def a_stream_that_is_reset_leaves_the_others():
 def what_is_open_ends_after_a_clients_goaway():
     peer = Peer()
     number = peer.ask("sim:first=200ms sim:say=\"hi\"", stream=True)
+    head = peer.until(peer.status)
     peer.send(GoAwayFrame(0, last_stream_id=0, error_code=0))
-    return peer.told(number)
+    ended = lambda frame: head if "END_STREAM" in frame.flags and frame.stream_id == number else None
+    return peer.until(ended)
 
 
 @case
