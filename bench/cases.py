@@ -79,7 +79,6 @@ IDLE_AFTER = 2  # seconds
 # As many streams at once as one process may have with 20,000 open files: they open within five
 # seconds, say something after four, eight and twelve, and end.
 LIVE = Case("live stream", "2 KB", 9_500, connections=9_500, rate=2_000, answer="paced&gap=4000000", events=2)
-LIVE_AFTER = 8  # seconds
 
 
 def write_bodies(folder: Path):
