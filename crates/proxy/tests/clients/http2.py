@@ -268,6 +268,9 @@ def a_stream_that_is_reset_leaves_the_others():
 def what_is_open_ends_after_a_clients_goaway():
     peer = Peer()
     number = peer.ask("sim:first=200ms sim:say=\"hi\"", stream=True)
+    # Its answer says that the request before it was read.
+    peer.send(PingFrame(0, b"12345678"))
+    peer.until(lambda frame: True if isinstance(frame, PingFrame) else None)
     peer.send(GoAwayFrame(0, last_stream_id=0, error_code=0))
     return peer.told(number)
 
