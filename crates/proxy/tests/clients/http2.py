@@ -267,11 +267,11 @@ def a_stream_that_is_reset_leaves_the_others():
 @case
 def what_is_open_ends_after_a_clients_goaway():
     peer = Peer()
-    peer.ask("sim:words=30 sim:pace=10ms", stream=True)
-    # The answer has begun: before that the gateway's library gives the stream up (h2 0.4).
-    peer.until(peer.status)
+    number = peer.ask("sim:first=200ms sim:say=\"hi\"", stream=True)
+    head = peer.until(peer.status)
     peer.send(GoAwayFrame(0, last_stream_id=0, error_code=0))
-    return peer.until(lambda frame: "ended" if "END_STREAM" in frame.flags else None)
+    ended = lambda frame: head if "END_STREAM" in frame.flags and frame.stream_id == number else None
+    return peer.until(ended)
 
 
 @case

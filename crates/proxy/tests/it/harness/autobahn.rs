@@ -31,6 +31,7 @@ pub(crate) struct Suite {
     program: PathBuf,
     folder: TempDir,
     cases: Vec<String>,
+    left_out: Vec<String>,
     cap: Duration,
 }
 
@@ -48,13 +49,14 @@ impl Drop for Beside {
 }
 
 impl Suite {
-    /// With these cases; nothing where it is not installed, which needs a Python 2.7.
-    pub(crate) fn find(cases: &[&str], cap: Duration) -> Option<Self> {
+    /// With these cases but those; nothing where it is not installed, which needs a Python 2.7.
+    pub(crate) fn find(cases: &[&str], left_out: &[&str], cap: Duration) -> Option<Self> {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let program = target.with_file_name("autobahn").join("bin/wstest");
-        let cases = cases.iter().map(|case| (*case).to_owned()).collect();
+        let owned = |cases: &[&str]| cases.iter().map(|case| (*case).to_owned()).collect();
+        let (cases, left_out) = (owned(cases), owned(left_out));
         let folder = tempfile::tempdir().unwrap();
-        program.exists().then_some(Self { program, folder, cases, cap })
+        program.exists().then_some(Self { program, folder, cases, left_out, cap })
     }
 
     /// The suite's server that sends everything back.
@@ -112,7 +114,7 @@ impl Suite {
     fn spec(&self, name: &str, more: &Value) -> PathBuf {
         let mut spec = json!({
             "outdir": self.folder.path().join(name), "cases": self.cases,
-            "exclude-cases": [], "exclude-agent-cases": {},
+            "exclude-cases": self.left_out, "exclude-agent-cases": {},
         });
         for (key, value) in more.as_object().unwrap() {
             spec[key] = value.clone();
