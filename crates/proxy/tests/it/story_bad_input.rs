@@ -300,7 +300,7 @@ async fn a_client_that_does_not_read_is_let_go() {
     let body = r#"{"model":"gpt-5.5","stream":true,"input":"sim:huge=16MiB"}"#;
     // Kept open, and never read.
     let _client = Raw::asking(gateway.address, &key.value, body).await;
-    crate::harness::until("its record", || !gateway.records().is_empty()).await;
+    client::metric(gateway.address, "codex_proxy_exchanges_total{outcome=\"cancelled\"} 1").await;
     let record = &gateway.records()[0];
     assert_eq!((&record["outcome"], &record["source"]), (&"cancelled".into(), &"client".into()));
     simulator.stop().await;
