@@ -43,7 +43,7 @@ impl Publisher {
         state: State,
     ) -> Result<Self, Error> {
         let starting = "starting the publisher's thread";
-        let runtime = Builder::new_current_thread().enable_time().build();
+        let runtime = Builder::new_current_thread().enable_time().thread_name("publish").build();
         let runtime = runtime.map_err(Error::disk(starting))?;
         let (stop, stopped) = oneshot::channel();
         let work = move || runtime.block_on(run(&spool, &*objects, &state, stopped));

@@ -69,7 +69,8 @@ pub async fn exchange(
     })?;
     let principal = authenticate(proxy, arrival, request.headers()).await?;
     if socket::is_asked(&request) {
-        return socket::open(proxy, principal, endpoint, arrival, request).await;
+        // Boxed, so that an ordinary exchange is not moved about with room for it.
+        return Box::pin(socket::open(proxy, principal, endpoint, arrival, request)).await;
     }
     let mut recorder = proxy.ledger.open(&principal, &endpoint, &request, arrival)?;
     let operation = endpoint.operation;

@@ -188,6 +188,11 @@ impl Tap {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Set here, since most answers end with their last piece: a nearer time wakes the driver.
+        let lingers = self.last_piece + LINGER;
+        if matches!(self.stage, Stage::Lingering) && self.timer.deadline() > lingers {
+            self.timer.as_mut().reset(lingers);
+        }
         ready!(self.timer.as_mut().poll(cx));
         if let Stage::Lingering = self.stage {
             self.end(End::Answered, After::Trail);
@@ -248,7 +253,6 @@ impl Tap {
     fn linger(&mut self, last: Bytes) {
         self.held.push_back(Frame::data(last));
         self.stage = Stage::Lingering;
-        self.timer.as_mut().reset(Instant::now() + LINGER);
     }
 
     fn end(&mut self, end: End, after: After) {
