@@ -93,6 +93,9 @@ enum Asked {
 struct Open {
     recorder: Recorder,
     _permit: Permit,
+    /// It could not be read that it asks for an answer: then any message that is no part of one
+    /// ends it, so that it does not stand in the way of others.
+    is_unsure: bool,
 }
 
 /// Why a direction has ended.

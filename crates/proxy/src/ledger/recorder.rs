@@ -164,6 +164,11 @@ impl Recorder {
         self.account.meter.end_message()
     }
 
+    /// Whether a response has begun.
+    pub fn is_answering(&self) -> bool {
+        self.account.meter.reading().response_id.is_some()
+    }
+
     /// What the request asked its answer to be.
     pub fn expected(&self) -> Expected {
         self.account.expected

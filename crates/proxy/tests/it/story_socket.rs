@@ -97,7 +97,7 @@ async fn frames_pass_as_they_are_in_both_directions() {
     // What cannot be read might have asked something: it is on record.
     until("the record", || gateway.records().len() == 1).await;
     let record = gateway.records().remove(0);
-    assert_eq!((&record["model"], &record["outcome"]), (&Value::Null, &json!("cancelled")));
+    assert_eq!((&record["model"], &record["outcome"]), (&Value::Null, &json!("failed")));
     let id = record["id"].as_str().unwrap();
     assert_eq!(lossy(&gateway.raw(id, "request")), "{ this is no JSON");
 }
@@ -240,6 +240,27 @@ async fn compressed_messages_pass_and_are_read_in_a_copy() {
     // The upstream did not get it, and could not read what repeats from it: so the socket ends.
     assert_eq!(read_text(&mut client).await, "close 1008 a compressed message was refused");
     assert_eq!(read_frame(&mut server).await, None);
+}
+
+#[tokio::test]
+async fn what_is_no_question_after_all_stands_in_nobodys_way() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+    let (mut client, mut server) = open(&gateway, &upstream, &key.value).await;
+    // More than may wait for their answers, each sent back as it came.
+    for _ in 0..40 {
+        client.send(&masked(0x81, b"{ no JSON")).await;
+        assert_eq!(read_text(&mut server).await, "{ no JSON");
+        server.send(&frame(0x81, b"{ no JSON")).await;
+        assert_eq!(read_text(&mut client).await, "{ no JSON");
+    }
+    client.send(&asks(&create(&json!({})))).await;
+    read_frame(&mut server).await.unwrap();
+    server.send(&says(&completed("resp_1"))).await;
+    assert_eq!(read_text(&mut client).await, completed("resp_1").to_string());
+    let ends = ends(&gateway);
+    assert_eq!((ends.len(), &ends[40][0]), (41, &json!("complete")));
 }
 
 #[tokio::test]

@@ -210,7 +210,10 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
     /// A message has ended; tells whether its exchange has.
     fn ends_exchange(&mut self) -> bool {
         match (self.queue.front_mut(), &mut self.last) {
-            (Some(Asked::Exchange(open)), _) => open.recorder.message_ended(),
+            (Some(Asked::Exchange(open)), _) => {
+                let is_terminal = open.recorder.message_ended();
+                is_terminal || (open.is_unsure && !open.recorder.is_answering())
+            }
             (_, Some(last)) => {
                 last.late(b"\n");
                 false

@@ -303,8 +303,10 @@ impl Asking<'_> {
         let mut recorder =
             self.proxy.ledger.open(&principal, self.endpoint, self.handshake, arrival)?;
         recorder.in_socket(self.connection);
+        let asks = |message: &ScreenedMessage| message.ask.as_ref().is_some_and(Ask::asks);
+        let is_unsure = !message.as_ref().is_ok_and(asks);
         match self.carry(&principal, message, &mut recorder).await {
-            Ok(permit) => Ok(Open { recorder, _permit: permit }),
+            Ok(permit) => Ok(Open { recorder, _permit: permit, is_unsure }),
             Err(refusal) => Err(refused(refusal, recorder).await),
         }
     }
