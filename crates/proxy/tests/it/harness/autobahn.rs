@@ -49,14 +49,16 @@ impl Drop for Beside {
 }
 
 impl Suite {
-    /// With these cases but those; nothing where it is not installed, which needs a Python 2.7.
-    pub(crate) fn find(cases: &[&str], left_out: &[&str], cap: Duration) -> Option<Self> {
+    /// With these cases but those. It must be installed, for which a Python 2.7 is needed.
+    pub(crate) fn find(cases: &[&str], left_out: &[&str], cap: Duration) -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let program = target.with_file_name("autobahn").join("bin/wstest");
         let owned = |cases: &[&str]| cases.iter().map(|case| (*case).to_owned()).collect();
         let (cases, left_out) = (owned(cases), owned(left_out));
         let folder = tempfile::tempdir().unwrap();
-        program.exists().then_some(Self { program, folder, cases, left_out, cap })
+        let hint = "Autobahn is not installed: run `sh crates/proxy/tests/matrix/autobahn.sh`";
+        assert!(program.exists(), "{hint} (with the same CARGO_TARGET_DIR)");
+        Self { program, folder, cases, left_out, cap }
     }
 
     /// The suite's server that sends everything back.
