@@ -44,9 +44,9 @@ pub struct Common {
     /// Configuration file [env CODEX_PROXY_CONFIG; default codex-proxy.toml, if there]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How much to say about what is going on
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
-    log: tracing::Level,
+    /// How much to say about what is going on [default: info; of the demo: error]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<tracing::Level>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +60,13 @@ enum Command {
     Simulate(simulate::Args),
 }
 
+impl Command {
+    /// The demo tells itself what it shows.
+    fn usual_log(&self) -> tracing::Level {
+        if matches!(self, Self::Demo(_)) { tracing::Level::ERROR } else { tracing::Level::INFO }
+    }
+}
+
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
@@ -67,7 +74,7 @@ pub fn run() -> ExitCode {
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     tracing_subscriber::fmt()
-        .with_max_level(cli.common.log)
+        .with_max_level(cli.common.log.unwrap_or_else(|| cli.command.usual_log()))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
