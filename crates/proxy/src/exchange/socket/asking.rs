@@ -15,7 +15,6 @@ use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::limit::Permit;
 use crate::exchange::refusal::{Refusal, Word};
-use crate::exchange::screen::Buffered;
 use crate::exchange::screen::message::{Collected, Inspected, ScreenedMessage};
 use crate::exchange::upstream::Served;
 use crate::exchange::{Proxy, authenticate, refused};
@@ -220,13 +219,13 @@ impl Asking<'_> {
         let says_other = |ask: &Ask| ask.message_type.is_some() && !ask.asks();
         let is_other = is_blank || message.ask.as_ref().is_some_and(says_other);
         if is_other && self.follower.is_readable() {
-            return self.send_frames(frames, to).await;
+            return self.write(&frames.bytes, to).await;
         }
         match self.exchange(Ok(message)).await {
             Ok(open) => {
                 // First in the queue, then on its way: so its answer finds it there.
                 let _ = self.asked.send(Asked::Exchange(Box::new(open))).await;
-                self.send_frames(frames, to).await
+                self.write(&frames.bytes, to).await
             }
             Err(refusal) => {
                 drop(frames);
@@ -259,14 +258,6 @@ impl Asking<'_> {
     async fn end(&self, code: u16, reason: &'static str) -> Result<(), Over> {
         let _ = self.asked.send(Asked::End(code, reason)).await;
         Err(Over)
-    }
-
-    async fn send_frames(
-        &self,
-        frames: Buffered,
-        to: &mut (impl AsyncWrite + Unpin),
-    ) -> Result<(), Over> {
-        self.write(&frames.bytes, to).await
     }
 
     async fn send(
