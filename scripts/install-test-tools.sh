@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the programs that the tests drive, by name, where they are missing: a tracer for the
-# crash tests, an instruction counter and a C
-# compiler for its load, Node and Python for the real clients, git for the folders that Codex works in.
+# crash tests, an instruction counter and a C compiler for its load, Node and Python for the real
+# clients, git for the folders that Codex works in.
 set -eu
 
 missing=""
