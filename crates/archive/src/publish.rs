@@ -47,7 +47,7 @@ impl Publisher {
         state: State,
     ) -> Result<Self, Error> {
         let starting = "starting the publisher's thread";
-        let runtime = Builder::new_current_thread().enable_time().thread_name("publish").build();
+        let runtime = Builder::new_current_thread().enable_all().thread_name("publish").build();
         let runtime = runtime.map_err(Error::disk(starting))?;
         let (stop, stopped) = oneshot::channel();
         let work = move || {
@@ -86,6 +86,7 @@ async fn run(
             tracing::error!(%error, "what another writer left cannot be brought to an end");
         }
         let result = publish_sealed(spool, objects).await;
+        state.outage.note(&result);
         if let Err(error) = state.folders.remove_empty() {
             tracing::warn!(%error, "an empty folder of the spool stays behind");
         }
@@ -108,7 +109,6 @@ pub(crate) async fn publish_sealed(spool: &Path, objects: &dyn ObjectStore) -> R
     let mut result = Ok(());
     for folder in all_folders(spool)? {
         if let Err(error) = publish_folder(&folder, objects).await {
-            tracing::warn!(%error, "journals wait in {}", folder.display());
             result = Err(error);
         }
     }

@@ -3,6 +3,7 @@
 //! What is appended is in the file (and, by the [`Sync`] setting, on the disk). A journal that is
 //! full or old is sealed; the publisher takes it from there. Nothing waits for the object store.
 
+pub mod backlog;
 pub mod desk;
 pub(crate) mod folders;
 mod growing;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::outage::Outage;
 use crate::segment::Clock;
 use crate::{Error, make_private_folder};
 use desk::Desk;
@@ -78,6 +80,8 @@ pub struct State {
     pub(crate) sealed: Arc<Notify>,
     /// All folders of the spool, those of other writers too.
     pub(crate) folders: Folders,
+    /// How publishing goes.
+    pub(crate) outage: Arc<Outage>,
     writable: Arc<AtomicBool>,
 }
 
@@ -85,6 +89,11 @@ impl State {
     /// Whether the last append succeeded.
     pub fn is_writable(&self) -> bool {
         self.writable.load(Ordering::Relaxed)
+    }
+
+    /// Rounds of publishing that failed.
+    pub fn publish_failures(&self) -> u64 {
+        self.outage.failures()
     }
 }
 
@@ -96,7 +105,7 @@ impl Spool {
         folders.recover_left()?;
         let Own { path, name, lock } = folders.own()?;
         let (sealed, writable) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(true)));
-        let state = State { sealed, folders, writable };
+        let state = State { sealed, folders, outage: Arc::default(), writable };
         state.sealed.notify_one();
         let options = Options { folder: path, node: name, ..options };
         let desk = Arc::new(Desk::new(options, state));
@@ -128,14 +137,6 @@ impl Spool {
         self.thread.thread().unpark();
         // A panic of the keeper has been printed; what it left is recovered at the next start.
         let _ = self.thread.join();
-    }
-}
-
-/// An error with what it came from.
-fn error_text(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 

@@ -290,7 +290,7 @@ async fn ledger(
         seal_bytes: SEAL_BYTES,
         clock: clock::now,
     };
-    let objects = archive::open(&config.archive.url)
+    let objects = archive::open(&config.archive.url, &config.archive.access)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     // Recovery reads what an earlier process left, which may be much.
     let spool = tokio::task::spawn_blocking(move || Spool::open(options)).await??;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::desk::{Desk, Synced};
 use super::growing::Growing;
-use super::{Sync, error_text};
-use crate::Error;
+use super::Sync;
+use crate::{Error, error_text};
 
 /// How often is done what is due by time; under [`Sync::Group`] the longest that an appended entry
 /// stays off the disk.

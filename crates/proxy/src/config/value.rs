@@ -194,6 +194,11 @@ fn engine(text: &str, forms: &[&str], base: &Path) -> Result<String, String> {
     if !known || path.is_empty() {
         return Err(unknown());
     }
+    let is_remote = |form: &&str| form.starts_with(&format!("{name}://"));
+    if forms.iter().any(|form| is_remote(&form)) {
+        let is_whole = path.strip_prefix("//").is_some_and(|rest| !rest.starts_with(['/', '?']));
+        return if is_whole { Ok(text.to_owned()) } else { Err(unknown()) };
+    }
     Ok(format!("{name}:{}", base.join(path).display()))
 }
 
