@@ -79,7 +79,8 @@ async fn what_is_put_is_read_back_whole_and_in_pieces(objects: &dyn ObjectStore)
     assert_eq!(bytes(objects, name).await, whole);
     for range in [0..1, 17..4_000, 9_999..10_000] {
         let piece = objects.get_range(&path(name), range.clone()).await.unwrap();
-        let (from, to) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+        let (from, to) =
+            (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
         assert_eq!(piece, whole.get(from..to).unwrap());
     }
     let beyond = objects.get_range(&path(name), 20_000..20_001).await;
@@ -93,7 +94,8 @@ async fn nothing_is_overwritten(objects: &dyn ObjectStore) {
     put(objects, "bodies/once", b"as it was").await;
     for other in [&b"as it is!"[..], b"longer than it was", b""] {
         let put = objects.put(&path("bodies/once"), PutPayload::from(other.to_vec())).await;
-        let named = matches!(&put, Err(Error::AlreadyExists { path, .. }) if path.ends_with("bodies/once"));
+        let named =
+            matches!(&put, Err(Error::AlreadyExists { path, .. }) if path.ends_with("bodies/once"));
         assert!(named, "{put:?}");
     }
     assert_eq!(bytes(objects, "bodies/once").await, b"as it was");
@@ -117,7 +119,8 @@ async fn large_objects_go_in_parts(objects: &dyn ObjectStore) {
     put(objects, "bodies/large", &whole).await;
     assert!(bytes(objects, "bodies/large").await == whole, "it is as it was put");
     // Over the place where one part ends and the next begins.
-    let seam = objects.get_range(&path("bodies/large"), (8 << 20) - 3..(8 << 20) + 3).await.unwrap();
+    let seam =
+        objects.get_range(&path("bodies/large"), (8 << 20) - 3..(8 << 20) + 3).await.unwrap();
     assert_eq!(seam, whole.get((8 << 20) - 3..(8 << 20) + 3).unwrap());
     let mut other = whole.clone();
     *other.last_mut().unwrap() ^= 1;
@@ -151,13 +154,8 @@ async fn old_days_go_and_others_stay(objects: &dyn ObjectStore) {
     }
     put(objects, "bodies/notes", b"not ours").await;
     let keep = Keep { bodies_days: 1, records_days: 2 };
-    let old = |kind, day, bytes| Old {
-        kind,
-        day: date(2026, 11, day),
-        objects: 1,
-        bytes,
-        refused: None,
-    };
+    let old =
+        |kind, day, bytes| Old { kind, day: date(2026, 11, day), objects: 1, bytes, refused: None };
     let expected = [old("bodies", 1, 4), old("bodies", 2, 4), old("records", 1, 6)];
     let today = date(2026, 11, 4);
     let told = prune(objects, keep, today, Doing::Tell).await.unwrap();

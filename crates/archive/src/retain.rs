@@ -1,7 +1,7 @@
 //! Deletes what need not be kept any longer, a day's folder at a time.
 
 use futures_util::{StreamExt, TryStreamExt};
-use jiff::ToSpan;
+use jiff::Span;
 use jiff::civil::Date;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -53,11 +53,7 @@ pub async fn prune(
 ) -> Result<Vec<Old>, Error> {
     let mut pruned = Vec::new();
     for (kind, days) in [("bodies", keep.bodies_days), ("records", keep.records_days)] {
-        // So long ago that there is no such day: nothing is too old.
-        let Ok(first_kept) = today.checked_sub(i64::try_from(days).unwrap_or(i64::MAX / 2).days())
-        else {
-            continue;
-        };
+        let Some(first_kept) = before(today, days) else { continue };
         for (day, folder) in folders(objects, kind).await? {
             if day < first_kept {
                 pruned.push(prune_folder(objects, (kind, day), &folder, doing).await?);
@@ -65,6 +61,12 @@ pub async fn prune(
         }
     }
     Ok(pruned)
+}
+
+/// So many days before; none where there is no such day, so that nothing is older.
+fn before(today: Date, days: u64) -> Option<Date> {
+    let span = Span::new().try_days(i64::try_from(days).ok()?).ok()?;
+    today.checked_sub(span).ok()
 }
 
 async fn prune_folder(
@@ -107,7 +109,8 @@ async fn folders(objects: &dyn ObjectStore, kind: &str) -> Result<Vec<(Date, Pat
     for year in below(objects, &Path::from(kind)).await? {
         for month in below(objects, &year).await? {
             for folder in below(objects, &month).await? {
-                let day = Date::strptime(format!("{kind}/year=%Y/month=%m/day=%d"), &folder);
+                let day =
+                    Date::strptime(format!("{kind}/year=%Y/month=%m/day=%d"), folder.as_ref());
                 // What is not ours stays.
                 found.extend(day.ok().map(|day| (day, folder)));
             }

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use crate::outage::Outage;
 use crate::segment::Clock;
 use crate::{Error, make_private_folder};
+use backlog::Backlog;
 use desk::Desk;
 use folders::{Folders, Own};
 use keeper::Keeper;
@@ -89,6 +90,11 @@ impl State {
     /// Whether the last append succeeded.
     pub fn is_writable(&self) -> bool {
         self.writable.load(Ordering::Relaxed)
+    }
+
+    /// Measures what is not in the archive yet.
+    pub fn backlog(&self) -> Result<Backlog, Error> {
+        Backlog::measure(&self.folders.root, (self.folders.clock)())
     }
 
     /// Rounds of publishing that failed.

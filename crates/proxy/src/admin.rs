@@ -1,6 +1,8 @@
 //! What an operator can do. Commands call it now; the API and pages will call the same.
 
 pub mod audit;
+pub mod doctor;
 pub mod import;
 pub mod keys;
+pub mod lifecycle;
 pub mod report;

@@ -79,7 +79,10 @@ impl AskRetention for Bucket {
         };
         // The address holds a signature: it is not repeated.
         let asked = asked.await.map_err(reqwest::Error::without_url);
-        Ok(asked.map_or_else(|error| Retention::Unknown(error.to_string()), |(status, text)| read(status, &text)))
+        Ok(asked.map_or_else(
+            |error| Retention::Unknown(error.to_string()),
+            |(status, text)| read(status, &text),
+        ))
     }
 }
 

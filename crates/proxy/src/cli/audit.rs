@@ -1,5 +1,8 @@
 //! `audit`: find exchanges and read them back.
 
+mod lifecycle;
+mod prune;
+
 use std::io::Write;
 
 use anyhow::Result;
@@ -33,6 +36,8 @@ enum Command {
     List(List),
     Show(Show),
     Search(Search),
+    Prune(prune::Prune),
+    Lifecycle(lifecycle::Lifecycle),
 }
 
 /// List records, newest first
@@ -160,6 +165,8 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
                 audit::search(&reader, &text, &filter.into(), &mut keep).await?;
                 Listing::new(HIT_COLUMNS, &hits)?.print(format)
             }
+            Command::Prune(args) => prune::run(&config, &args).await,
+            Command::Lifecycle(_) => lifecycle::run(&config),
         }
     })
 }

@@ -183,6 +183,8 @@ pub const FIXED: &[&str] = &[
     "archive.endpoint",
     "archive.path_style",
     "archive.kms_key",
+    "archive.retain_days",
+    "archive.retain_records_days",
     "archive.sync",
     "archive.seal_after",
     "archive.spool_quota",
