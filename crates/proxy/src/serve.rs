@@ -50,8 +50,6 @@ const FLUSH: Duration = Duration::from_millis(500);
 const SWEEP: Duration = Duration::from_secs(5);
 /// How often it is measured what waits in the spool.
 const MEASURE: Duration = Duration::from_millis(500);
-/// How often it is looked whether a new day has begun, on which old ones go.
-const DAILY: Duration = Duration::from_mins(20);
 /// How often it is looked whether open exchanges have ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// For clients to hear that their exchange was cut off.
@@ -269,9 +267,7 @@ impl Background {
     fn retain(&self, retain: Retain) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            // Not waited for at the end: what is deleted halfway is deleted at the next start.
-            let daily = every(DAILY, stop.clone(), async || retain.daily().await);
-            stop.run_until_cancelled(async { tokio::join!(retain.daily(), daily) }).await;
+            stop.run_until_cancelled(retain.run()).await;
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Deletes from the archive what is kept no longer: at the start, and once a day.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::convert::Infallible;
+use std::time::Duration;
 
 use archive::retain::{Doing, Keep, prune};
 use archive::segment::day_of;
@@ -14,28 +14,40 @@ use crate::config::archive::Archive;
 /// A day begins so many hours late: what other nodes have of the last one arrives before.
 const LATE_HOURS: i64 = 2;
 
+/// How often it is looked whether a new day has begun.
+const LOOK: Duration = Duration::from_mins(20);
+
 /// The archive whose old days go.
 pub struct Retain {
     archive: Archive,
     /// The day on which it was last done.
-    done: Mutex<Option<Date>>,
+    done: Option<Date>,
 }
 
 impl Retain {
     /// Nothing is done yet.
     pub fn new(archive: Archive) -> Self {
-        Self { archive, done: Mutex::default() }
+        Self { archive, done: None }
+    }
+
+    /// Does it now and every day. To be dropped at any moment: what is deleted halfway is deleted
+    /// at the next start.
+    pub async fn run(mut self) -> Infallible {
+        loop {
+            self.daily().await;
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Does it, unless it is done today. What cannot be deleted is said once a day; where the
     /// archive cannot be reached it is tried again at the next call.
-    pub async fn daily(&self) {
+    async fn daily(&mut self) {
         let today = day_of(clock::now() - LATE_HOURS.hours());
-        if *self.done.lock().unwrap_or_else(PoisonError::into_inner) == Some(today) {
+        if self.done == Some(today) {
             return;
         }
         match self.prune(today).await {
-            Ok(()) => *self.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(today),
+            Ok(()) => self.done = Some(today),
             Err(error) => tracing::warn!("old days stay in the archive for now: {error}"),
         }
     }

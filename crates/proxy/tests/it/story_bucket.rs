@@ -108,7 +108,8 @@ async fn what_passed_is_found_by_whoever_knows_the_bucket() {
     simulator.stop().await;
 }
 
-#[tokio::test]
+// The gate goes on while a command is waited for.
+#[tokio::test(flavor = "multi_thread")]
 async fn while_the_bucket_is_away_records_wait_and_none_is_lost() {
     let (simulator, emulator) = (simulator().await, Emulator::start());
     emulator.make("audit", &[]).await;
@@ -167,7 +168,8 @@ async fn two_nodes_share_a_bucket() {
     simulator.stop().await;
 }
 
-#[tokio::test]
+// The gate goes on while a command is waited for.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_spool_that_is_full_refuses_before_anything_is_sent() {
     let (simulator, emulator) = (simulator().await, Emulator::start());
     emulator.make("audit", &[]).await;
@@ -220,8 +222,7 @@ async fn a_locked_bucket_takes_what_is_put_and_the_doctor_knows_it() {
     let lock = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
         <DefaultRetention><Mode>COMPLIANCE</Mode><Days>400</Days></DefaultRetention>\
         </Rule></ObjectLockConfiguration>";
-    let locked = ask(emulator.address, "PUT", "/audit?object-lock", &[], lock).await;
-    assert_eq!(locked.status, 200, "{}", locked.text());
+    emulator.put("/audit?object-lock", &[], lock).await;
     let settings = settings(URL, emulator.address);
     let settings =
         [&pairs(&settings)[..], &[("OPENAI_API_KEY", crate::harness::ORGANISATION_KEY)]].concat();
@@ -230,7 +231,7 @@ async fn a_locked_bucket_takes_what_is_put_and_the_doctor_knows_it() {
     let id = exchange(&gateway, &key, "hello").await.0;
     let (folder, well, said) = gateway.stop();
     assert!(well, "{said}");
-    assert_eq!(ids(&records(fresh().path(), &settings)), [id]);
+    assert_eq!(ids(&records(fresh().path(), &settings)), [id], "{said}");
 
     let upstream = url(&simulator);
     let with_upstream = [&settings[..], &[("CODEX_PROXY_UPSTREAM_URL", &*upstream)]].concat();

@@ -35,7 +35,7 @@ impl Asked {
         let (state, detail) = match &self.status {
             Err(error) => (State::Wrong, format!("{error:#}")),
             Ok(status) if status.is_success() => (State::Ok, "answers, and takes the key".into()),
-            Ok(status @ (&StatusCode::UNAUTHORIZED | &StatusCode::FORBIDDEN)) => {
+            Ok(status) if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(status) => {
                 (State::Wrong, format!("does not take the key: it answers {status}"))
             }
             // Not every upstream lists models; that it answers is seen.

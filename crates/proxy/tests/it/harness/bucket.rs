@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::client::ask;
+use super::client::Raw;
 use super::sdk::{installed, script};
 
 /// An emulator of S3, with its buckets. Killed when dropped, and the buckets with it.
@@ -31,8 +31,23 @@ impl Emulator {
 
     /// Makes a bucket, with these headers.
     pub(crate) async fn make(&self, bucket: &str, headers: &[(&str, &str)]) {
-        let made = ask(self.address, "PUT", &format!("/{bucket}"), headers, "").await;
-        assert_eq!(made.status, 200, "{}", made.text());
+        self.put(&format!("/{bucket}"), headers, "").await;
+    }
+
+    /// Puts something of a bucket, unsigned.
+    pub(crate) async fn put(&self, path: &str, headers: &[(&str, &str)], body: &str) {
+        let host = self.address.to_string();
+        let length = body.len().to_string();
+        let usual = [("Host", &*host), ("Content-Length", &*length)];
+        let headers: String = usual
+            .iter()
+            .chain(headers)
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let mut raw = Raw::connect(self.address).await;
+        raw.send(format!("PUT {path} HTTP/1.1\r\n{headers}\r\n{body}").as_bytes()).await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
 }
 
