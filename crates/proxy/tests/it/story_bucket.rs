@@ -215,7 +215,8 @@ async fn until_ready(gateway: &Gateway, status: u16) {
     }
 }
 
-#[tokio::test]
+// The upstream answers while the doctor is waited for.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_bucket_takes_what_is_put_and_the_doctor_knows_it() {
     let (simulator, emulator) = (simulator().await, Emulator::start());
     emulator.make("audit", &[("x-amz-bucket-object-lock-enabled", "true")]).await;
