@@ -18,7 +18,7 @@ use crate::config::archive::Archive;
 use crate::config::reference::SecretRef;
 
 /// The longest that is waited for one part.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How far our clock may be from another: Amazon takes no signature that is a quarter of an hour
 /// off, and what two machines tell is hard to put in order long before.
 const CLOCKS_APART: Duration = Duration::from_mins(1);

@@ -58,7 +58,8 @@ pub(super) async fn ask_all(config: &Config, now: fn() -> Timestamp) -> Vec<Aske
             let answer = tokio::time::timeout(PATIENCE, ask(target, key)).await.with_context(late);
             asked.push(match answer.and_then(|answer| answer) {
                 Ok(answer) => {
-                    let clock = apart(&answer, now());
+                    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+                    let clock = date.and_then(|date| apart(date, now()));
                     Asked { name, status: Ok(answer.status()), clock }
                 }
                 Err(error) => Asked { name, status: Err(error), clock: None },
@@ -109,9 +110,38 @@ fn models(base: &Uri) -> Result<Uri> {
     Ok(Uri::from_parts(parts)?)
 }
 
-/// How far the clock of whoever answers is from ours; nothing where it does not tell the time.
-fn apart(answer: &Response<hyper::body::Incoming>, now: Timestamp) -> Option<Duration> {
-    let date = answer.headers().get(DATE)?.to_str().ok()?;
+/// How far the clock of whoever answers is from ours, as its header `date` tells.
+fn apart(date: &str, now: Timestamp) -> Option<Duration> {
     let date = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
     Some(now.duration_since(date).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{apart, models};
+
+    #[test]
+    fn clocks_are_compared_by_the_date_of_an_answer() {
+        let now = "2026-11-22T11:35:55Z".parse().unwrap();
+        let cases = [
+            ("Sun, 22 Nov 2026 11:35:55 GMT", Some(0)),
+            ("Sun, 22 Nov 2026 11:34:00 GMT", Some(115)),
+            ("Sun, 22 Nov 2026 12:35:55 GMT", Some(3_600)),
+            ("yesterday", None),
+        ];
+        for (date, seconds) in cases {
+            assert_eq!(apart(date, now), seconds.map(Duration::from_secs), "{date}");
+        }
+    }
+
+    #[test]
+    fn models_are_asked_below_the_base_address() {
+        let asked = |base: &str| models(&base.parse().unwrap()).unwrap().to_string();
+        assert_eq!(asked("https://api.openai.com/v1"), "https://api.openai.com/v1/models");
+        let azure = "https://acme.openai.azure.com/openai/v1/?api-version=preview";
+        let expected = "https://acme.openai.azure.com/openai/v1/models?api-version=preview";
+        assert_eq!(asked(azure), expected);
+    }
 }

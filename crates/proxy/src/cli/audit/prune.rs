@@ -9,9 +9,10 @@ use crate::cli::output::{Format, Listing};
 use crate::clock;
 use crate::config::Config;
 
-/// Delete days that are older than archive.retain_days and archive.retain_records_days
+/// Delete the days that are kept no longer
 ///
-/// A running serve does the same once a day.
+/// The settings of the archive say how long bodies and records are kept. A running serve does the
+/// same once a day.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  codex-proxy audit prune --dry-run")]
 pub(super) struct Prune {
