@@ -117,11 +117,11 @@ fn item(chance: &mut Chance) -> String {
         _ => "go on",
     };
     let length = if chance.one_of(20) == 0 { 100_000 } else { 20 + chance.one_of(3_000) };
-    let text: String =
-        (0..length / 8).map(|_| format!("{:07x} ", chance.one_of(1 << 28))).collect();
+    let words_of_it = (0..length / 8).map(|_| format!("{:07x}", chance.one_of(1 << 28)));
+    let text = words_of_it.collect::<Vec<_>>().join(" ");
     format!(
         "{{\"type\":\"message\",\"role\":\"user\",\"content\":\
-         [{{\"type\":\"input_text\",\"text\":\"{text}{words}\"}}]}}"
+         [{{\"type\":\"input_text\",\"text\":\"{text} {words}\"}}]}}"
     )
 }
 
