@@ -1,0 +1,130 @@
+//! Walks over JSON by its brackets and quotes, without reading values.
+
+use std::ops::Range;
+
+use memchr::memchr;
+
+use super::SHORTEST;
+
+/// How deep an object stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// It is the document.
+    Document,
+    /// It is the `response` of an event.
+    Response,
+}
+
+/// Notes the items of the object that begins here; tells where it ends, if it does.
+pub(super) fn items_of_object(
+    text: &[u8],
+    at: usize,
+    found: &mut Vec<Range<usize>>,
+) -> Option<usize> {
+    object(text, at, Level::Document, found)
+}
+
+fn object(text: &[u8], at: usize, level: Level, found: &mut Vec<Range<usize>>) -> Option<usize> {
+    let mut at = skip_space(text, at + 1);
+    while text.get(at)? != &b'}' {
+        let key_end = string_end(text, at)?;
+        let key = text.get(at..key_end)?;
+        at = skip_space(text, key_end);
+        at = skip_space(text, expect(text, at, b':')?);
+        at = match (key, text.get(at)?) {
+            (b"\"instructions\"" | b"\"tools\"", _) => item(text, at, found)?,
+            (b"\"input\"" | b"\"messages\"", b'[') => elements(text, at, found)?,
+            (b"\"response\"", b'{') if level == Level::Document => {
+                object(text, at, Level::Response, found)?
+            }
+            _ => value_end(text, at)?,
+        };
+        at = next(text, at)?;
+    }
+    Some(at + 1)
+}
+
+fn elements(text: &[u8], at: usize, found: &mut Vec<Range<usize>>) -> Option<usize> {
+    let mut at = skip_space(text, at + 1);
+    while text.get(at)? != &b']' {
+        at = next(text, item(text, at, found)?)?;
+    }
+    Some(at + 1)
+}
+
+fn item(text: &[u8], at: usize, found: &mut Vec<Range<usize>>) -> Option<usize> {
+    let end = value_end(text, at)?;
+    if end - at >= SHORTEST {
+        found.push(at..end);
+    }
+    Some(end)
+}
+
+/// Goes over a comma to what follows it; else to what ends the container.
+fn next(text: &[u8], at: usize) -> Option<usize> {
+    let at = skip_space(text, at);
+    match text.get(at)? {
+        b',' => Some(skip_space(text, at + 1)),
+        b'}' | b']' => Some(at),
+        _ => None,
+    }
+}
+
+fn expect(text: &[u8], at: usize, byte: u8) -> Option<usize> {
+    (text.get(at)? == &byte).then_some(at + 1)
+}
+
+/// Where the white space ends that may stand here.
+pub(super) fn skip_space(text: &[u8], at: usize) -> usize {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| is_space(byte)).count()
+}
+
+/// Where the value ends that begins here.
+fn value_end(text: &[u8], at: usize) -> Option<usize> {
+    match text.get(at)? {
+        b'"' => string_end(text, at),
+        b'{' | b'[' => container_end(text, at),
+        b',' | b':' | b'}' | b']' => None,
+        _ => {
+            let ends =
+                |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r');
+            Some(at + text.get(at..)?.iter().position(ends)?)
+        }
+    }
+}
+
+fn container_end(text: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    loop {
+        match text.get(at)? {
+            b'"' => {
+                at = string_end(text, at)?;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}
+
+/// Where the string ends that begins here with its quote.
+fn string_end(text: &[u8], at: usize) -> Option<usize> {
+    let mut at = expect(text, at, b'"')?;
+    loop {
+        let quote = at + memchr(b'"', text.get(at..)?)?;
+        let before = text.get(at..quote)?.iter().rev();
+        // From quote to quote, since texts have more other escapes than escaped quotes.
+        let escaped = before.take_while(|byte| **byte == b'\\').count() % 2 == 1;
+        at = quote + 1;
+        if !escaped {
+            return Some(at);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Which items today's segments hold already, and where.
+//!
+//! An item is known within its conversation, on its day, to the node that wrote it: so a day's
+//! folder is complete in itself, and nodes need not agree. Whatever is forgotten here is merely
+//! stored once more, so that all of this is bounded, and a file that was saved a while ago will do.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The file in the spool's folder.
+const NAME: &str = "known";
+/// How many items are known at most: some 60 bytes each.
+const MOST: usize = 200_000;
+
+/// The hash of an item: its name.
+pub(crate) type Id = [u8; blake3::OUT_LEN];
+
+/// The items of one day.
+pub(crate) struct Known {
+    /// Which object store holds them: in another they are not.
+    archive: String,
+    day: Date,
+    sessions: HashMap<String, Session>,
+    items: usize,
+    /// How many there were when they were saved.
+    saved: usize,
+    /// Counts up; tells which conversation was touched last.
+    touches: u64,
+}
+
+/// The items of one conversation.
+#[derive(Default)]
+struct Session {
+    touched: u64,
+    frames: Vec<Lies>,
+    /// By name: in which of the frames.
+    items: HashMap<Id, u32>,
+}
+
+/// Where a frame lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lies {
+    pub(crate) segment: Arc<str>,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+/// As it is saved.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    archive: String,
+    day: Date,
+    segments: Vec<String>,
+    sessions: HashMap<String, SavedSession>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedSession {
+    /// Segment by its number, offset, length, names.
+    frames: Vec<(usize, u64, u64, Vec<String>)>,
+}
+
+/// Items of a segment that is being made: they are known for good when it is in the object store.
+#[derive(Default)]
+pub(crate) struct Fresh {
+    sessions: HashMap<String, Session>,
+}
+
+impl Known {
+    /// Knows nothing.
+    pub(crate) fn nothing(archive: String) -> Self {
+        let (day, sessions) = (Date::ZERO, HashMap::new());
+        Self { archive, day, sessions, items: 0, saved: 0, touches: 0 }
+    }
+
+    /// Reads what was saved; what cannot be read is not known.
+    pub(crate) fn load(spool: &Path, archive: String) -> Self {
+        let mut known = Self::nothing(archive);
+        let read = std::fs::read(spool.join(NAME)).and_then(|bytes| zstd::decode_all(&*bytes));
+        let saved = read.ok().and_then(|text| serde_json::from_slice::<Saved>(&text).ok());
+        if let Some(saved) = saved.filter(|saved| saved.archive == known.archive) {
+            known.day = saved.day;
+            let segments: Vec<Arc<str>> = saved.segments.into_iter().map(Arc::from).collect();
+            for (name, session) in saved.sessions {
+                let session = session.read(&segments);
+                known.items += session.items.len();
+                known.sessions.insert(name, session);
+            }
+            known.saved = known.items;
+        }
+        known
+    }
+
+    /// Which day's they are.
+    pub(crate) fn day(&self) -> Date {
+        self.day
+    }
+
+    /// Forgets other days.
+    pub(crate) fn turn_to(&mut self, day: Date) {
+        if self.day != day {
+            self.day = day;
+            (self.items, self.saved) = (0, 0);
+            self.sessions.clear();
+        }
+    }
+
+    /// The segments that items lie in.
+    pub(crate) fn segments(&self) -> Vec<Arc<str>> {
+        let frames = self.sessions.values().flat_map(|session| session.frames.iter());
+        let mut segments: Vec<_> = frames.map(|frame| frame.segment.clone()).collect();
+        segments.sort_unstable();
+        segments.dedup();
+        segments
+    }
+
+    /// Forgets all conversations with items in a segment that is gone.
+    pub(crate) fn forget_segment(&mut self, segment: &str) {
+        let holds = |session: &Session| session.frames.iter().any(|one| &*one.segment == segment);
+        self.sessions.retain(|_, session| !holds(session));
+        self.items = self.sessions.values().map(|session| session.items.len()).sum();
+    }
+
+    /// Where an item lies.
+    pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Lies> {
+        self.sessions.get(session)?.find(id)
+    }
+
+    /// Knows the items of a segment that is in the object store now.
+    pub(crate) fn learn(&mut self, fresh: Fresh) {
+        for (name, new) in fresh.sessions {
+            self.touches += 1;
+            let session = self.sessions.entry(name).or_default();
+            let before = session.items.len();
+            session.touched = self.touches;
+            let first = session.frames.len();
+            session.frames.extend(new.frames);
+            let shifted =
+                |at: u32| u32::try_from(first).ok().and_then(|first| at.checked_add(first));
+            session
+                .items
+                .extend(new.items.into_iter().filter_map(|(id, at)| Some((id, shifted(at)?))));
+            self.items += session.items.len() - before;
+        }
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
+        if self.items <= MOST {
+            return;
+        }
+        let mut by_age: Vec<_> =
+            self.sessions.iter().map(|(name, session)| (session.touched, name.clone())).collect();
+        by_age.sort_unstable();
+        for (_, name) in by_age {
+            // Some room, so that this is not done each time.
+            if self.items <= MOST - MOST / 8 {
+                break;
+            }
+            let gone = self.sessions.remove(&name);
+            self.items -= gone.map_or(0, |session| session.items.len());
+        }
+    }
+
+    /// Saves what is known, if that is an eighth more than when it was last saved.
+    pub(crate) fn save_if_grown(&mut self, spool: &Path) -> Result<(), Error> {
+        if self.items.abs_diff(self.saved) > self.saved / 8 { self.save(spool) } else { Ok(()) }
+    }
+
+    /// Saves what is known, if that is other than what was saved.
+    pub(crate) fn save(&mut self, spool: &Path) -> Result<(), Error> {
+        if self.items == self.saved {
+            return Ok(());
+        }
+        let (path, part) = (spool.join(NAME), spool.join("known.part"));
+        let write = || {
+            let bytes = zstd::bulk::compress(&serde_json::to_vec(&self.as_saved())?, 1)?;
+            let mut file = File::create(&part)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&part, &path)
+        };
+        write().map_err(Error::disk(format!("writing {}", path.display())))?;
+        self.saved = self.items;
+        Ok(())
+    }
+
+    fn as_saved(&self) -> Saved {
+        let segments = self.segments();
+        let number = |segment: &Arc<str>| segments.binary_search(segment).unwrap_or_default();
+        let sessions =
+            self.sessions.iter().map(|(name, session)| (name.clone(), session.as_saved(&number)));
+        Saved {
+            archive: self.archive.clone(),
+            day: self.day,
+            sessions: sessions.collect(),
+            segments: segments.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Session {
+    fn find(&self, id: &Id) -> Option<&Lies> {
+        self.frames.get(usize::try_from(*self.items.get(id)?).ok()?)
+    }
+
+    fn add(&mut self, lies: Lies, items: impl IntoIterator<Item = Id>) {
+        let at = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
+        self.frames.push(lies);
+        self.items.extend(items.into_iter().map(|id| (id, at)));
+    }
+
+    fn as_saved(&self, number: &impl Fn(&Arc<str>) -> usize) -> SavedSession {
+        let saved = |lies: &Lies| (number(&lies.segment), lies.offset, lies.length, Vec::new());
+        let mut frames: Vec<_> = self.frames.iter().map(saved).collect();
+        for (id, at) in &self.items {
+            let frame = usize::try_from(*at).ok().and_then(|at| frames.get_mut(at));
+            if let Some((.., names)) = frame {
+                names.push(blake3::Hash::from_bytes(*id).to_hex().to_string());
+            }
+        }
+        SavedSession { frames }
+    }
+}
+
+impl SavedSession {
+    fn read(self, segments: &[Arc<str>]) -> Session {
+        let mut session = Session::default();
+        for (number, offset, length, names) in self.frames {
+            let Some(segment) = segments.get(number) else { continue };
+            let lies = Lies { segment: segment.clone(), offset, length };
+            let ids = names.iter().filter_map(|name| blake3::Hash::from_hex(name).ok());
+            session.add(lies, ids.map(|hash| *hash.as_bytes()));
+        }
+        session
+    }
+}
+
+impl Fresh {
+    /// Where an item lies.
+    pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Lies> {
+        self.sessions.get(session)?.find(id)
+    }
+
+    /// Notes a frame and what it holds.
+    pub(crate) fn add(&mut self, session: &str, lies: Lies, items: impl IntoIterator<Item = Id>) {
+        self.sessions.entry(session.to_owned()).or_default().add(lies, items);
+    }
+}
