@@ -4,7 +4,7 @@
 //! bodies are lists of parts: a text, or the name of an item. In order they are the body.
 
 use std::borrow::Cow;
-use std::io::{BufRead, BufReader, Error, ErrorKind, Result};
+use std::io::{BufRead, BufReader, Result};
 use std::ops::ControlFlow;
 
 use base64::Engine as _;
@@ -82,9 +82,9 @@ pub(crate) struct ItemLine<'a> {
     pub(crate) session: &'a str,
     /// Whose that is.
     pub(crate) user: &'a str,
-    /// Its bytes.
+    /// What it is.
     #[serde(flatten)]
-    pub(crate) bytes: PartBytes<'a>,
+    pub(crate) content: Content<'a>,
 }
 
 /// An exchange's line.
@@ -142,15 +142,16 @@ pub(crate) enum Part<'a> {
     Item(String),
 }
 
-/// Bytes of an item, or of a part that is none: as text where they are UTF-8.
-#[derive(Debug, Serialize, Deserialize)]
+/// What an item is: text where it is UTF-8.
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum PartBytes<'a> {
+pub(crate) enum Content<'a> {
     /// Exactly these characters.
-    #[serde(borrow)]
     Text(Cow<'a, str>),
     /// Anything else.
     Base64(String),
+    /// In order they are the item.
+    Parts(Vec<Part<'a>>),
 }
 
 /// Frames of one segment.
@@ -165,14 +166,14 @@ pub(crate) struct Needs {
 impl<'a> Part<'a> {
     /// As text where it is.
     pub(crate) fn of(bytes: &'a [u8]) -> Self {
-        match PartBytes::of(bytes) {
-            PartBytes::Text(text) => Self::Text(text),
-            PartBytes::Base64(text) => Self::Base64(text),
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(Cow::Borrowed(text)),
+            Err(_) => Self::Base64(BASE64.encode(bytes)),
         }
     }
 }
 
-impl<'a> PartBytes<'a> {
+impl<'a> Content<'a> {
     /// As text where it is.
     pub(crate) fn of(bytes: &'a [u8]) -> Self {
         match std::str::from_utf8(bytes) {
@@ -182,20 +183,14 @@ impl<'a> PartBytes<'a> {
     }
 }
 
-/// A line as it is read back.
-#[derive(Debug)]
-pub(crate) enum Line<'a> {
-    Item(StoredItem<'a>),
-    Exchange(Box<StoredExchange<'a>>),
-}
-
 /// What is read of an item.
 #[derive(Debug, Deserialize)]
 pub(crate) struct StoredItem<'a> {
-    pub(crate) id: String,
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
-    base64: Option<String>,
+    pub(crate) text: Option<Cow<'a, str>>,
+    pub(crate) base64: Option<String>,
+    #[serde(borrow)]
+    pub(crate) parts: Option<Vec<Part<'a>>>,
 }
 
 /// What is read of an exchange, besides its record.
@@ -209,38 +204,11 @@ pub(crate) struct StoredExchange<'a> {
     pub(crate) needs: Vec<Needs>,
 }
 
-impl<'a> Line<'a> {
-    /// Reads a line.
-    pub(crate) fn read(line: &'a [u8]) -> Result<Self> {
-        if Self::item_id(line).is_some() {
-            return Ok(Self::Item(serde_json::from_slice(line)?));
-        }
-        Ok(Self::Exchange(Box::new(serde_json::from_slice(line)?)))
-    }
-
-    /// The name of an item, if this is its line. Without reading the line: whoever writes puts it
-    /// first.
-    pub(crate) fn item_id(line: &[u8]) -> Option<&str> {
-        let id = line.strip_prefix(b"{\"kind\":\"item\",\"id\":\"")?;
-        std::str::from_utf8(id.get(..2 * blake3::OUT_LEN)?).ok()
-    }
-}
-
-impl StoredItem<'_> {
-    /// Its bytes, if they are what its name says.
-    pub(crate) fn bytes(&self) -> Result<Cow<'_, [u8]>> {
-        let damaged =
-            |what: &str| Error::new(ErrorKind::InvalidData, format!("item {} {what}", self.id));
-        let bytes = match (&self.text, &self.base64) {
-            (Some(text), _) => Cow::Borrowed(text.as_bytes()),
-            (None, Some(text)) => BASE64.decode(text).map_err(|_| damaged("is no base64"))?.into(),
-            (None, None) => return Err(damaged("has no bytes")),
-        };
-        if *blake3::hash(&bytes).to_hex() != *self.id {
-            return Err(damaged("is not what was stored: its hash does not agree"));
-        }
-        Ok(bytes)
-    }
+/// The name of an item, if this is its line. Without reading the line: whoever writes puts it
+/// first.
+pub(crate) fn item_id(line: &[u8]) -> Option<&str> {
+    let id = line.strip_prefix(b"{\"kind\":\"item\",\"id\":\"")?;
+    std::str::from_utf8(id.get(..2 * blake3::OUT_LEN)?).ok()
 }
 
 /// Reads the lines of a frame, one after the other, until `each` breaks; fails where the frame is

@@ -4,7 +4,7 @@
 //! folder is complete in itself, and nodes need not agree. Whatever is forgotten here is merely
 //! stored once more, so that all of this is bounded, and a file that was saved a while ago will do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::Error;
 
 /// The file in the spool's folder.
 const NAME: &str = "known";
-/// How many items are known at most: some 60 bytes each.
+/// How many items are known at most: some 80 bytes each.
 const MOST: usize = 200_000;
 
 /// The hash of an item: its name.
@@ -40,14 +40,18 @@ pub(crate) struct Known {
 #[derive(Default)]
 struct Session {
     touched: u64,
-    frames: Vec<Lies>,
-    /// By name: in which of the frames.
-    items: HashMap<Id, u32>,
+    items: HashMap<Id, Lies>,
 }
 
+/// The frames that hold an item: its own, and those of the items that it is made of.
+pub(crate) type Lies = Arc<[Arc<Frame>]>;
+
+/// Frames other than an item's own.
+pub(crate) type Others = BTreeSet<Arc<Frame>>;
+
 /// Where a frame lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lies {
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Frame {
     pub(crate) segment: Arc<str>,
     pub(crate) offset: u64,
     pub(crate) length: u64,
@@ -64,8 +68,10 @@ struct Saved {
 
 #[derive(Serialize, Deserialize)]
 struct SavedSession {
-    /// Segment by its number, offset, length, names.
-    frames: Vec<(usize, u64, u64, Vec<String>)>,
+    /// Segment by its number, offset, length.
+    frames: Vec<(usize, u64, u64)>,
+    /// Frames by their numbers, and the items that lie in just these.
+    items: Vec<(Vec<usize>, Vec<String>)>,
 }
 
 /// Items of a segment that is being made: they are known for good when it is in the object store.
@@ -90,7 +96,7 @@ impl Known {
             known.day = saved.day;
             let segments: Vec<Arc<str>> = saved.segments.into_iter().map(Arc::from).collect();
             for (name, session) in saved.sessions {
-                let session = session.read(&segments);
+                let Some(session) = session.read(&segments) else { continue };
                 known.items += session.items.len();
                 known.sessions.insert(name, session);
             }
@@ -115,23 +121,21 @@ impl Known {
 
     /// The segments that items lie in.
     pub(crate) fn segments(&self) -> Vec<Arc<str>> {
-        let frames = self.sessions.values().flat_map(|session| session.frames.iter());
-        let mut segments: Vec<_> = frames.map(|frame| frame.segment.clone()).collect();
-        segments.sort_unstable();
-        segments.dedup();
-        segments
+        let frames = self.sessions.values().flat_map(Session::frames);
+        let segments: BTreeSet<_> = frames.map(|frame| frame.segment.clone()).collect();
+        segments.into_iter().collect()
     }
 
     /// Forgets all conversations with items in a segment that is gone.
     pub(crate) fn forget_segment(&mut self, segment: &str) {
-        let holds = |session: &Session| session.frames.iter().any(|one| &*one.segment == segment);
+        let holds = |session: &Session| session.frames().any(|frame| &*frame.segment == segment);
         self.sessions.retain(|_, session| !holds(session));
         self.items = self.sessions.values().map(|session| session.items.len()).sum();
     }
 
     /// Where an item lies.
     pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Lies> {
-        self.sessions.get(session)?.find(id)
+        self.sessions.get(session)?.items.get(id)
     }
 
     /// Knows the items of a segment that is in the object store now.
@@ -141,13 +145,7 @@ impl Known {
             let session = self.sessions.entry(name).or_default();
             let before = session.items.len();
             session.touched = self.touches;
-            let first = session.frames.len();
-            session.frames.extend(new.frames);
-            let shifted =
-                |at: u32| u32::try_from(first).ok().and_then(|first| at.checked_add(first));
-            session
-                .items
-                .extend(new.items.into_iter().filter_map(|(id, at)| Some((id, shifted(at)?))));
+            session.items.extend(new.items);
             self.items += session.items.len() - before;
         }
         self.forget_oldest();
@@ -208,50 +206,60 @@ impl Known {
 }
 
 impl Session {
-    fn find(&self, id: &Id) -> Option<&Lies> {
-        self.frames.get(usize::try_from(*self.items.get(id)?).ok()?)
-    }
-
-    fn add(&mut self, lies: Lies, items: impl IntoIterator<Item = Id>) {
-        let at = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
-        self.frames.push(lies);
-        self.items.extend(items.into_iter().map(|id| (id, at)));
+    fn frames(&self) -> impl Iterator<Item = &Arc<Frame>> {
+        self.items.values().flat_map(|lies| lies.iter())
     }
 
     fn as_saved(&self, number: &impl Fn(&Arc<str>) -> usize) -> SavedSession {
-        let saved = |lies: &Lies| (number(&lies.segment), lies.offset, lies.length, Vec::new());
-        let mut frames: Vec<_> = self.frames.iter().map(saved).collect();
-        for (id, at) in &self.items {
-            let frame = usize::try_from(*at).ok().and_then(|at| frames.get_mut(at));
-            if let Some((.., names)) = frame {
-                names.push(blake3::Hash::from_bytes(*id).to_hex().to_string());
-            }
+        let frames: Vec<_> = self.frames().collect::<BTreeSet<_>>().into_iter().collect();
+        let place = |frame| frames.binary_search(&frame).unwrap_or_default();
+        let mut by_place: BTreeMap<&Lies, Vec<String>> = BTreeMap::new();
+        for (id, lies) in &self.items {
+            let name = blake3::Hash::from_bytes(*id).to_hex().to_string();
+            by_place.entry(lies).or_default().push(name);
         }
-        SavedSession { frames }
+        let items = by_place.into_iter();
+        let items = items.map(|(lies, names)| (lies.iter().map(place).collect(), names)).collect();
+        let saved = |frame: &&Arc<Frame>| (number(&frame.segment), frame.offset, frame.length);
+        SavedSession { frames: frames.iter().map(saved).collect(), items }
     }
 }
 
 impl SavedSession {
-    fn read(self, segments: &[Arc<str>]) -> Session {
+    /// What it says; nothing where it contradicts itself.
+    fn read(self, segments: &[Arc<str>]) -> Option<Session> {
         let mut session = Session::default();
-        for (number, offset, length, names) in self.frames {
-            let Some(segment) = segments.get(number) else { continue };
-            let lies = Lies { segment: segment.clone(), offset, length };
-            let ids = names.iter().filter_map(|name| blake3::Hash::from_hex(name).ok());
-            session.add(lies, ids.map(|hash| *hash.as_bytes()));
+        let frame = |(number, offset, length): (usize, u64, u64)| {
+            Some(Arc::new(Frame { segment: segments.get(number)?.clone(), offset, length }))
+        };
+        let frames: Vec<_> = self.frames.into_iter().map(frame).collect::<Option<_>>()?;
+        for (numbers, names) in self.items {
+            let lies = numbers.into_iter().map(|number| frames.get(number).cloned());
+            let lies: Lies = lies.collect::<Option<Vec<_>>>()?.into();
+            for name in names {
+                let id = blake3::Hash::from_hex(name).ok()?;
+                session.items.insert(*id.as_bytes(), lies.clone());
+            }
         }
-        session
+        Some(session)
     }
 }
 
 impl Fresh {
     /// Where an item lies.
     pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Lies> {
-        self.sessions.get(session)?.find(id)
+        self.sessions.get(session)?.items.get(id)
     }
 
-    /// Notes a frame and what it holds.
-    pub(crate) fn add(&mut self, session: &str, lies: Lies, items: impl IntoIterator<Item = Id>) {
-        self.sessions.entry(session.to_owned()).or_default().add(lies, items);
+    /// Notes a frame, the items that it holds, and in which other frames lies what these are made
+    /// of.
+    pub(crate) fn add(&mut self, session: &str, frame: &Arc<Frame>, items: HashMap<Id, Others>) {
+        let alone: Lies = [frame.clone()].into();
+        let session = self.sessions.entry(session.to_owned()).or_default();
+        for (id, others) in items {
+            let made = || others.iter().chain([frame]).cloned().collect();
+            let lies = if others.is_empty() { alone.clone() } else { made() };
+            session.items.insert(id, lies);
+        }
     }
 }

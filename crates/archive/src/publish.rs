@@ -1,6 +1,7 @@
 //! Makes segments of sealed journals, and brings them to the object store with their records beside
 //! them.
 
+mod draw;
 mod segment;
 
 use std::collections::HashSet;

@@ -143,14 +143,15 @@ pub(crate) fn carried(spool: &Path, place: &Place) -> Result<Option<Entry>, Erro
         return Ok(None);
     }
     let begin = usize::try_from(place.offset).unwrap_or(usize::MAX);
-    of_bytes(place, carry.entries.get(begin..).unwrap_or_default()).map(Some)
+    let length = usize::try_from(place.length).unwrap_or(usize::MAX);
+    let bytes = carry.entries.get(begin..begin.saturating_add(length));
+    of_bytes(place, bytes.unwrap_or_default()).map(Some)
 }
 
 /// The entry that these bytes begin with.
 fn of_bytes(place: &Place, bytes: &[u8]) -> Result<Entry, Error> {
     let damaged = |what: String| Error::Damaged(place.segment.clone(), what);
-    let entry = split(bytes).into_iter().next();
-    let entry = entry.ok_or_else(|| damaged("here is no entry".to_owned()))?;
+    let entry = split(bytes).pop().ok_or_else(|| damaged("here is no entry".to_owned()))?;
     let noted = entry.noted().map_err(|error| damaged(error.to_string()))?;
     Ok(Entry { noted, body: entry.body.to_vec() })
 }

@@ -4,27 +4,10 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use super::SHORTEST;
+use super::{Cut, LONG_TEXT, SHORTEST};
 
-/// How deep an object stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
-    /// It is the document.
-    Document,
-    /// It is the `response` of an event.
-    Response,
-}
-
-/// Notes the items of the object that begins here; tells where it ends, if it does.
-pub(super) fn items_of_object(
-    text: &[u8],
-    at: usize,
-    found: &mut Vec<Range<usize>>,
-) -> Option<usize> {
-    object(text, at, Level::Document, found)
-}
-
-fn object(text: &[u8], at: usize, level: Level, found: &mut Vec<Range<usize>>) -> Option<usize> {
+/// Notes what the request repeats that begins here; tells where it ends, if it does.
+pub(super) fn request(text: &[u8], at: usize, found: &mut Vec<Cut>) -> Option<usize> {
     let mut at = skip_space(text, at + 1);
     while text.get(at)? != &b'}' {
         let key_end = string_end(text, at)?;
@@ -32,10 +15,16 @@ fn object(text: &[u8], at: usize, level: Level, found: &mut Vec<Range<usize>>) -
         at = skip_space(text, key_end);
         at = skip_space(text, expect(text, at, b':')?);
         at = match (key, text.get(at)?) {
-            (b"\"instructions\"" | b"\"tools\"", _) => item(text, at, found)?,
-            (b"\"input\"" | b"\"messages\"", b'[') => elements(text, at, found)?,
-            (b"\"response\"", b'{') if level == Level::Document => {
-                object(text, at, Level::Response, found)?
+            (b"\"instructions\"" | b"\"tools\"", _) => {
+                let end = value_end(text, at)?;
+                note(at..end, SHORTEST, found);
+                end
+            }
+            (b"\"input\"" | b"\"messages\"", b'[') => {
+                let mut run = Vec::new();
+                let end = elements(text, at, &mut run);
+                found.extend((!run.is_empty()).then_some(Cut::Run(run)));
+                end?
             }
             _ => value_end(text, at)?,
         };
@@ -44,20 +33,62 @@ fn object(text: &[u8], at: usize, level: Level, found: &mut Vec<Range<usize>>) -
     Some(at + 1)
 }
 
-fn elements(text: &[u8], at: usize, found: &mut Vec<Range<usize>>) -> Option<usize> {
+fn elements(text: &[u8], at: usize, run: &mut Vec<Range<usize>>) -> Option<usize> {
     let mut at = skip_space(text, at + 1);
     while text.get(at)? != &b']' {
-        at = next(text, item(text, at, found)?)?;
+        let end = value_end(text, at)?;
+        run.push(at..end);
+        at = next(text, end)?;
     }
     Some(at + 1)
 }
 
-fn item(text: &[u8], at: usize, found: &mut Vec<Range<usize>>) -> Option<usize> {
-    let end = value_end(text, at)?;
-    if end - at >= SHORTEST {
-        found.push(at..end);
+/// Notes the long texts of the value that begins here with its bracket, and its `tools`; tells where
+/// it ends, if it does.
+pub(super) fn answer(text: &[u8], mut at: usize, found: &mut Vec<Cut>) -> Option<usize> {
+    let mut depth = 0_usize;
+    loop {
+        match text.get(at)? {
+            b'"' => {
+                let end = string_end(text, at)?;
+                at = match text.get(at..end)? {
+                    b"\"tools\"" => tools(text, end, found)?,
+                    _ => {
+                        note(at..end, LONG_TEXT, found);
+                        end
+                    }
+                };
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            return Some(at);
+        }
     }
+}
+
+/// Notes an array behind its key.
+fn tools(text: &[u8], key_end: usize, found: &mut Vec<Cut>) -> Option<usize> {
+    let at = skip_space(text, key_end);
+    let Some(value) = expect(text, at, b':').map(|at| skip_space(text, at)) else {
+        return Some(key_end);
+    };
+    if text.get(value)? != &b'[' {
+        return Some(value);
+    }
+    let end = value_end(text, value)?;
+    note(value..end, SHORTEST, found);
     Some(end)
+}
+
+fn note(range: Range<usize>, shortest: usize, found: &mut Vec<Cut>) {
+    if range.len() >= shortest {
+        found.push(Cut::Item(range));
+    }
 }
 
 /// Goes over a comma to what follows it; else to what ends the container.
