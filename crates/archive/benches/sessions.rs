@@ -7,7 +7,8 @@ mod play;
 
 use std::time::{Duration, Instant};
 
-use play::{House, midnight, recorded};
+use play::{House, recorded};
+use rustix::time::{ClockId, clock_gettime};
 
 fn main() {
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
@@ -16,38 +17,26 @@ fn main() {
         return;
     };
     let mut exchanges = recorded(folder.as_ref());
-    let raw: usize = exchanges.iter().map(|one| one.request.len() + one.response.len()).sum();
     let home = tempfile::tempdir().unwrap();
     let house = House { folder: home.path().to_owned() };
+    let clocks = [ClockId::ProcessCPUTime, ClockId::ThreadCPUTime];
+    let before = clocks.map(spent);
+    house.live_through_all(&mut exchanges);
+    let [written, appended] =
+        [0, 1].map(|at| ms(spent(clocks[at]) - before[at]) / exchanges.len() as f64);
 
-    // A restart after half of it, midnight after three quarters.
-    let (half, quarter) = (exchanges.len() / 2, exchanges.len() / 4);
-    let before = processor_time();
-    let (first, rest) = exchanges.split_at_mut(half);
-    house.live(first);
-    let (second, third) = rest.split_at_mut(quarter);
-    house.live(second);
-    midnight();
-    house.live(third);
-    let spent = processor_time() - before;
-
+    let raw: usize = exchanges.iter().map(|one| one.request.len() + one.response.len()).sum();
     let stored = house.bytes();
     println!("exchanges  {}, {raw} bytes raw", exchanges.len());
     println!("stored     {stored} bytes, 1/{:.1}", raw as f64 / stored as f64);
     for part in ["archive/bodies", "archive/records", "archive/manifests", "spool"] {
-        println!("           {part} {}", play::bytes(&home.path().join(part)));
+        println!("           {} in {part}", play::bytes(&home.path().join(part)));
     }
-    println!(
-        "written    {:.3} ms of processor time an exchange",
-        ms(spent) / exchanges.len() as f64
-    );
+    println!("written    {written:.3} ms of processor time an exchange, {appended:.3} to append");
     let mut took = read_all(&house, &exchanges);
     took.sort();
-    println!(
-        "read back  {:.2} ms at the median, {:.2} at most",
-        ms(took[took.len() / 2]),
-        ms(*took.last().unwrap())
-    );
+    let [median, most] = [took[took.len() / 2], took[took.len() - 1]].map(ms);
+    println!("read back  {median:.2} ms at the median, {most:.2} at most");
 }
 
 /// Reads every exchange back, compares its bodies, and tells how long each took.

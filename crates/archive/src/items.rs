@@ -19,7 +19,7 @@ pub(crate) const SHORTEST: usize = 128;
 /// So do shorter texts of an answer, which may come back once.
 const LONG_TEXT: usize = 512;
 /// Elements of a run are grouped by so many on average, and by four times as many at most.
-const GROUP: usize = 16;
+const GROUP: usize = 8;
 
 /// A place where a body is cut.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,12 +49,12 @@ pub(crate) type Lies = Arc<[Arc<Frame>]>;
 /// Frames other than an item's own.
 pub(crate) type Others = BTreeSet<Arc<Frame>>;
 
-/// Where a frame lies.
+/// Where a frame lies. In order of the offsets first: numbers are compared sooner than names.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Frame {
-    pub(crate) segment: Arc<str>,
     pub(crate) offset: u64,
     pub(crate) length: u64,
+    pub(crate) segment: Arc<str>,
 }
 
 /// As it is saved.

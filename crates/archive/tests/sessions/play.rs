@@ -115,11 +115,25 @@ impl House {
         publisher.unwrap().finish();
     }
 
+    /// A restart after half of the exchanges, midnight after three quarters.
+    pub(crate) fn live_through_all(&self, exchanges: &mut [Recorded]) {
+        let (first, rest) = exchanges.split_at_mut(exchanges.len() / 2);
+        let (second, third) = rest.split_at_mut(rest.len() / 2);
+        self.live(first);
+        self.live(second);
+        NOW.fetch_add(DAY, Ordering::Relaxed);
+        self.live(third);
+    }
+
     /// As time would: a journal is made a segment while the next one grows.
     fn wait_for_publisher(&self) {
-        let waits = || bytes(&self.folder.join("spool")) > 48 << 20;
-        while waits() {
-            std::thread::sleep(Duration::from_millis(1));
+        let spool = self.folder.join("spool/cafe0001w0");
+        let sealed = || {
+            let files = std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().path());
+            files.filter(|path| path.extension().is_some_and(|ending| ending == "full")).count()
+        };
+        while sealed() > 2 {
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -132,11 +146,6 @@ impl House {
     pub(crate) fn bytes(&self) -> u64 {
         bytes(&self.folder)
     }
-}
-
-/// From now on it is the next day.
-pub(crate) fn midnight() {
-    NOW.fetch_add(DAY, Ordering::Relaxed);
 }
 
 fn append(spool: &Spool, one: &Recorded) {
