@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools bench matrix
+.PHONY: demo test lint install-test-tools instructions bench matrix
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -10,6 +10,7 @@ demo:
 test: install-test-tools lint
 	cargo test --workspace
 	sh crates/proxy/tests/matrix/autobahn.sh --sample
+	$(MAKE) instructions
 
 lint:
 	cargo fmt --all --check
@@ -22,6 +23,11 @@ install-test-tools:
 # Compares the real Codex CLI with and without the gateway, in all ways; writes docs/matrix.md.
 matrix: install-test-tools
 	sh crates/proxy/tests/matrix/run.sh
+
+# Counts instructions of the serving threads beside a reference; see docs/benchmarks.md.
+instructions:
+	cargo build --release --package codex-proxy
+	python3 bench/instructions.py
 
 # Measures against nginx and HAProxy on this machine; see docs/benchmarks.md.
 bench:

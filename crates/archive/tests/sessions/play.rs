@@ -15,6 +15,7 @@ use archive::spool::{Options, Spool, Sync};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 
 /// 22 November 2026, noon, in milliseconds since 1970.
 const NOON: i64 = 1_795_348_800_000;
@@ -106,9 +107,10 @@ impl House {
         let spool = Spool::open(self.options()).unwrap();
         let publisher =
             Publisher::start(self.folder.join("spool"), self.objects(), spool.state().clone());
+        let runtime = Builder::new_current_thread().build().unwrap();
         for one in exchanges {
             one.record.time = now();
-            append(&spool, one);
+            runtime.block_on(append(&spool, one));
             self.wait_for_publisher();
         }
         spool.close();
@@ -148,7 +150,7 @@ impl House {
     }
 }
 
-fn append(spool: &Spool, one: &Recorded) {
+async fn append(spool: &Spool, one: &Recorded) {
     let headers: Vec<(String, String)> = [
         ("accept", "text/event-stream"),
         ("content-type", "application/json"),
@@ -165,17 +167,12 @@ fn append(spool: &Spool, one: &Recorded) {
     let record = &one.record;
     let mut draft = Draft::default();
     draft.push(&Entry::Open { record, request: &request }, one.request.clone());
-    append_draft(spool, &draft);
+    spool.desk().append(&draft).await.unwrap();
     let response = ResponseHead { status: 200, headers };
     let mut draft = Draft::default();
     let closing = Entry::Close { record, response: Some(&response) };
     draft.push(&closing, one.response.clone());
-    append_draft(spool, &draft);
-}
-
-fn append_draft(spool: &Spool, draft: &Draft) {
-    // Nobody waits for the disk here.
-    drop(spool.desk().append(draft).unwrap());
+    spool.desk().append(&draft).await.unwrap();
 }
 
 /// Bytes of a file, or of all files below a folder.
