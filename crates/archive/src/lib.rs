@@ -1,19 +1,23 @@
 //! The audit archive: what passed, kept whole and findable.
 //!
 //! An exchange leaves entries in a *journal* of the spool on local disk: one when it opens, more
-//! while large bodies pass, one when it closes. A journal that is full or old is published: its
-//! entries become *frames* of a *segment* in the object store, with its records beside it. Readers
-//! look at both places.
+//! while large bodies pass, one when it closes. A journal that is full or old is published: each
+//! exchange that has ended becomes a *frame* of a *segment* in the object store, with its record
+//! beside it; what has not ended is carried over. What a conversation repeats is stored once, as an
+//! *item*. Readers look at both places.
 
+mod carry;
 pub mod frame;
+mod gather;
+mod items;
 pub mod journal;
+mod known;
 pub mod publish;
 pub mod read;
 pub mod record;
 pub mod segment;
 pub mod spool;
 mod spooled;
-mod underway;
 
 use std::path::Path;
 use std::sync::Arc;

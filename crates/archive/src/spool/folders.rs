@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::recover::recover;
+use crate::carry::Carry;
 use crate::segment::{Clock, FULL, GROWING, list, sync_folder};
-use crate::underway::Underway;
 use crate::{Error, make_private_folder};
 
 /// The lock of a writer, in its folder.
@@ -72,8 +72,7 @@ pub(crate) fn all_folders(root: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(folders)
 }
 
-/// The right to make segments of a folder's journals, and to change which exchanges they leave under
-/// way; none while another has it.
+/// The right to make segments of a folder's journals, and to change what is carried over; none while another has it.
 pub(crate) fn publishing(folder: &Path) -> Result<Option<File>, Error> {
     lock(folder, PUBLISHING, Missing::Made)
 }
@@ -124,7 +123,7 @@ impl Folders {
             let Some(_lock) = lock(&folder, LOCK, Missing::NotLeft)? else { continue };
             let Some(_publishing) = publishing(&folder)? else { continue };
             if is_done(&folder)? {
-                Underway::forget(&folder);
+                Carry::forget(&folder);
                 // What else is in there is not ours: then the folder stays.
                 let _ = std::fs::remove_file(folder.join(PUBLISHING));
                 let removed = std::fs::remove_file(folder.join(LOCK));
@@ -138,7 +137,7 @@ impl Folders {
 /// Whether nothing in a folder is to be published, or to be brought to an end.
 fn is_done(folder: &Path) -> Result<bool, Error> {
     let no_journals = list(folder, &[GROWING, FULL])?.is_empty();
-    Ok(no_journals && Underway::load(folder)?.exchanges.is_empty())
+    Ok(no_journals && Carry::load(folder)?.entries.is_empty())
 }
 
 /// What it means that a folder has no lock.
