@@ -52,6 +52,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// For a predecessor to end after a process that is itself about to end.
 const PREDECESSOR: Duration = Duration::from_mins(1);
+/// How long a start waits for the recovery of what an earlier process left.
+const RECOVERY: Duration = Duration::from_millis(500);
 /// A journal of the spool is sealed at this size.
 const SEAL_BYTES: u64 = 16 << 20;
 
@@ -292,9 +294,11 @@ async fn ledger(
     };
     let objects = archive::open(&config.archive.url)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
-    // Recovery reads what an earlier process left, which may be much.
-    let spool = tokio::task::spawn_blocking(move || Spool::open(options)).await??;
+    let spool = Spool::open(options)?;
     let publisher = Publisher::start(folder, objects, spool.state().clone())?;
+    // What an earlier process left open mostly has its end before anybody can ask for it; where it is
+    // much, that goes on beside.
+    let _ = tokio::time::timeout(RECOVERY, spool.state().recovered()).await;
     let options = Options {
         node,
         prices: prices.clone(),
