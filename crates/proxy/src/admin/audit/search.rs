@@ -1,0 +1,99 @@
+//! Where a text stands in bodies.
+
+use anyhow::Result;
+use archive::read::Reader;
+use archive::record::{Record, to_the_millisecond};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::filter::Filter;
+use super::{Tell, days, of_day};
+
+/// A place where a text was found.
+#[derive(Debug, Serialize)]
+pub struct Hit {
+    /// The exchange.
+    pub id: String,
+    /// When it began.
+    #[serde(serialize_with = "to_the_millisecond")]
+    pub time: Timestamp,
+    /// Who asked.
+    pub user: String,
+    /// Method and path.
+    pub endpoint: String,
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// `request` or `response`.
+    pub side: &'static str,
+    /// The text and what stands around it.
+    pub excerpt: String,
+}
+
+/// A text, as it may stand in bodies.
+pub(super) struct Needle(Vec<Vec<u8>>);
+
+impl Needle {
+    /// Finds the text as it is, and as JSON escapes it.
+    pub(super) fn new(text: &str) -> Result<Self> {
+        let quoted = serde_json::to_string(text)?;
+        let escaped = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let mut forms = vec![text.as_bytes().to_vec()];
+        forms.extend(escaped.filter(|escaped| *escaped != text).map(|e| e.as_bytes().to_vec()));
+        Ok(Self(forms))
+    }
+
+    /// The first place, with what stands around it.
+    pub(super) fn find(&self, body: &[u8]) -> Option<String> {
+        let place = |form: &Vec<u8>| Some((memchr::memmem::find(body, form)?, form.len()));
+        let (at, length) = self.0.iter().filter_map(place).min()?;
+        Some(excerpt(body, at, length))
+    }
+}
+
+/// Where a text stands in bodies, newest first; it may be written as JSON escapes it.
+pub async fn search(
+    reader: &Reader,
+    text: &str,
+    filter: &Filter,
+    each: &mut dyn FnMut(Hit) -> Result<()>,
+    tell: Tell<'_>,
+) -> Result<()> {
+    let needle = Needle::new(text)?;
+    let view = reader.view()?;
+    let (mut read, mut hits) = (0u64, 0u64);
+    for day in days(&view, filter).await? {
+        for found in of_day(reader, &view, (day, filter), usize::MAX).await? {
+            let exchange = reader.exchange(&found).await?;
+            let sides =
+                [("request", &exchange.request_body), ("response", &exchange.response_body)];
+            for (side, body) in sides {
+                let Some(excerpt) = needle.find(body) else { continue };
+                hits += 1;
+                each(hit(&found.record, side, excerpt))?;
+            }
+            read += 1;
+            tell(&format_args!("{day}: {read} exchanges read, {hits} places found"));
+        }
+    }
+    Ok(())
+}
+
+fn hit(record: &Record, side: &'static str, excerpt: String) -> Hit {
+    Hit {
+        id: record.id.clone(),
+        time: record.time,
+        user: record.user.clone(),
+        endpoint: record.endpoint.clone(),
+        status: record.status,
+        side,
+        excerpt,
+    }
+}
+
+/// The text and up to forty bytes on each side, on one line.
+fn excerpt(body: &[u8], at: usize, length: usize) -> String {
+    let from = at.saturating_sub(40);
+    let to = (at + length + 40).min(body.len());
+    let text = String::from_utf8_lossy(body.get(from..to).unwrap_or_default()).into_owned();
+    text.trim_matches('\u{FFFD}').chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

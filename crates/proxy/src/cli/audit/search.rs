@@ -1,0 +1,34 @@
+//! `audit search`: a text in bodies.
+
+use anyhow::Result;
+use archive::read::Reader;
+
+use super::filter::FilterArgs;
+use crate::admin::audit::search;
+use crate::cli::output::{Format, Progress, Rows};
+
+/// Find a text in bodies
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  codex-proxy audit search 'high demand' --from 2026-11-01")]
+pub(super) struct Search {
+    /// The text
+    text: String,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Form of the listing
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+const COLUMNS: &[&str] = &["id", "time", "user", "status", "side", "excerpt"];
+
+/// Prints where the text stands.
+pub(super) async fn run(reader: &Reader, search: Search) -> Result<()> {
+    let mut rows = Rows::new(COLUMNS, search.format);
+    let filter = search.filter.into();
+    let progress = Progress::default();
+    let tell = |done: &dyn std::fmt::Display| progress.tell(done);
+    search::search(reader, &search.text, &filter, &mut |hit| rows.push(&hit), &tell).await?;
+    drop(progress);
+    rows.end()
+}
