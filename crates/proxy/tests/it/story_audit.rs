@@ -1,0 +1,115 @@
+//! Finding exchanges: what an operator asks, and which records that shows.
+
+use serde_json::{Value, json};
+
+use crate::harness::client::{ask, post};
+use crate::harness::{Gateway, Simulator, simulator, url};
+
+/// Two people, who asked this and that.
+struct Office {
+    simulator: Simulator,
+    gateway: Gateway,
+}
+
+impl Office {
+    async fn new() -> Self {
+        let simulator = simulator().await;
+        let gateway = Gateway::start(&url(&simulator));
+        let ada = gateway.key_with("ada@example.com", &["--team", "blue"]);
+        let grace = gateway.key_with("grace@example.com", &["--models", "gpt-4.1*"]);
+        let at = gateway.address;
+        let asking =
+            |model: &str, words: &str| json!({ "model": model, "input": words }).to_string();
+
+        post(at, "/v1/responses", &ada.value, &asking("gpt-5.5", "sim:say=one")).await;
+        post(at, "/v1/responses", &ada.value, &asking("gpt-4.1", "sim:status=429")).await;
+        let bearer = format!("Bearer {}", grace.value);
+        let turn = json!({ "session_id": "session-7", "thread_id": "thread-8",
+            "workspaces": { "/home/grace/lighthouse": {} } })
+        .to_string();
+        let headers = [("authorization", bearer.as_str()), ("x-codex-turn-metadata", &turn)];
+        ask(at, "POST", "/v1/responses", &headers, &asking("gpt-4.1", "sim:say=three")).await;
+        post(at, "/v1/responses", &grace.value, &asking("gpt-5.5", "four")).await;
+        assert_eq!(gateway.records().len(), 4);
+        Self { simulator, gateway }
+    }
+
+    /// The models asked by what is listed, newest first, each with its outcome.
+    fn listed(&self, arguments: &[&str]) -> Vec<String> {
+        let listed = self.gateway.ok(&[&["audit", "list", "--format", "json"], arguments].concat());
+        let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+        let word = |record: &Value, name: &str| record[name].as_str().unwrap().to_owned();
+        listed.iter().map(|r| word(r, "model") + " " + &word(r, "outcome")).collect()
+    }
+}
+
+#[tokio::test]
+async fn records_are_listed_by_what_is_known_of_them() {
+    let office = Office::new().await;
+    let (one, two) = ("gpt-5.5 complete", "gpt-4.1 failed");
+    let (three, four) = ("gpt-4.1 complete", "gpt-5.5 refused");
+
+    let cases: &[(&[&str], &[&str])] = &[
+        (&[], &[four, three, two, one]),
+        (&["--limit", "0"], &[four, three, two, one]),
+        (&["--limit", "2"], &[four, three]),
+        (&["--user", "Ada@example.com"], &[two, one]),
+        (&["--team", "blue", "--outcome", "complete"], &[one]),
+        (&["--model", "gpt-4.1"], &[three, two]),
+        (&["--model", "gpt-4*"], &[three, two]),
+        (&["--status", "429"], &[two]),
+        (&["--session", "session-7"], &[three]),
+        (&["--session", "thread-8"], &[three]),
+        (&["--repo", "lighthouse"], &[three]),
+        (&["--refusal", "model_not_allowed"], &[four]),
+        (&["--refusal", "key_disabled"], &[]),
+        (&["--finding", "*"], &[]),
+        (&["--from", "2100-01-01"], &[]),
+        (&["--to", "2020-01-01"], &[]),
+        (&["--from", "2020-01-01T00:00:00Z", "--to", "2100-01-01"], &[four, three, two, one]),
+    ];
+    for (arguments, expected) in cases {
+        assert_eq!(office.listed(arguments), *expected, "{arguments:?}");
+    }
+    office.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_is_the_same_in_all_forms() {
+    let office = Office::new().await;
+
+    let as_json: Vec<Value> =
+        serde_json::from_str(&office.gateway.ok(&["audit", "list", "--format", "json"])).unwrap();
+    let as_csv = office.gateway.ok(&["audit", "list", "--format", "csv"]);
+    let as_table = office.gateway.ok(&["audit", "list"]);
+
+    let fields: Vec<&str> = as_json[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let mut lines = as_csv.lines();
+    assert_eq!(lines.next().unwrap(), fields.join(","));
+    for (record, (line, row)) in as_json.iter().zip(lines.zip(as_table.lines().skip(1))) {
+        let id = record["id"].as_str().unwrap();
+        assert!(line.starts_with(id) && row.starts_with(id), "{id}: {line}: {row}");
+    }
+    assert_eq!(as_table.lines().count(), 5);
+    let nothing = ["audit", "list", "--user", "nobody@example.com", "--format"];
+    assert_eq!(office.gateway.ok(&[&nothing[..], &["json"]].concat()), "[]\n");
+    let head = office.gateway.ok(&[&nothing[..], &["csv"]].concat());
+    assert!(head.starts_with("id,time,user,"), "{head}");
+    office.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_told() {
+    let office = Office::new().await;
+
+    for (arguments, told) in [
+        (&["audit", "list", "--from", "yesterday"][..], "write a day as 2026-11-22 or a time as"),
+        (&["audit", "show", "0199"], "no exchange has the id 0199: see `codex-proxy audit list`"),
+        (&["audit", "session", "session-9"], "no conversation has the id session-9"),
+    ] {
+        let output = office.gateway.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && errors.contains(told), "{arguments:?}: {errors}");
+    }
+    office.simulator.stop().await;
+}
