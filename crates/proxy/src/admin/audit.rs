@@ -3,6 +3,7 @@
 pub mod filter;
 pub mod search;
 pub mod session;
+pub mod tail;
 
 use std::fmt::Display;
 

@@ -5,6 +5,7 @@ mod list;
 mod search;
 mod session;
 mod show;
+mod tail;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -29,6 +30,7 @@ enum Command {
     Show(show::Show),
     Search(search::Search),
     Session(session::Session),
+    Tail(tail::Tail),
 }
 
 /// Runs one of the audit commands.
@@ -40,6 +42,7 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::List(list) => list::run(&reader, list).await,
             Command::Show(show) => show::run(&reader, &show).await,
             Command::Session(session) => session::run(&reader, session).await,
+            Command::Tail(tail) => tail::run(&reader, tail).await,
             Command::Search(search) => search::run(&reader, search).await,
         }
     })
