@@ -1,6 +1,7 @@
 //! Finding exchanges, and reading them back.
 
 pub mod filter;
+pub mod origin;
 pub mod search;
 pub mod session;
 pub mod tail;

@@ -2,6 +2,7 @@
 
 mod filter;
 mod list;
+mod origin;
 mod search;
 mod session;
 mod show;
@@ -30,6 +31,7 @@ enum Command {
     Show(show::Show),
     Search(search::Search),
     Session(session::Session),
+    Origin(origin::Origin),
     Tail(tail::Tail),
 }
 
@@ -43,6 +45,7 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::Show(show) => show::run(&reader, &show).await,
             Command::Session(session) => session::run(&reader, session).await,
             Command::Tail(tail) => tail::run(&reader, tail).await,
+            Command::Origin(origin) => origin::run(&reader, origin).await,
             Command::Search(search) => search::run(&reader, search).await,
         }
     })

@@ -62,6 +62,7 @@ async fn records_are_listed_by_what_is_known_of_them() {
         (&["--session", "thread-8"], &[three]),
         (&["--repo", "lighthouse"], &[three]),
         (&["--refusal", "model_not_allowed"], &[four]),
+        (&["--refusal", "may not ask the model gpt-5.5"], &[four]),
         (&["--refusal", "key_disabled"], &[]),
         (&["--finding", "*"], &[]),
         (&["--from", "2100-01-01"], &[]),
@@ -111,5 +112,52 @@ async fn what_cannot_be_meant_is_told() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && errors.contains(told), "{arguments:?}: {errors}");
     }
+    office.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn an_error_is_traced_to_who_said_it() {
+    let office = Office::new().await;
+    let origin = |text: &str| -> Value {
+        let told = office.gateway.ok(&["audit", "origin", text, "--format", "json"]);
+        serde_json::from_str(&told).unwrap()
+    };
+    let records = office.gateway.records();
+    let answer = |number: usize, origin: &str| json!([{ "id": records[number]["id"], "origin": origin, "status": records[number]["status"] }]);
+    let traced = |text: &str| {
+        let mut told = origin(text);
+        for answer in told["answers"].as_array_mut().unwrap() {
+            ["time", "user", "outcome", "excerpt"].iter().for_each(|name| {
+                answer.as_object_mut().unwrap().remove(*name);
+            });
+        }
+        told
+    };
+
+    let ours =
+        json!({ "origin": "proxy", "upstream": 0, "proxy": 1, "answers": answer(3, "proxy") });
+    assert_eq!(traced("may not ask the model"), ours);
+    let theirs = json!({ "origin": "upstream", "upstream": 1, "proxy": 0, "answers": answer(1, "upstream") });
+    assert_eq!(traced("rate_limit"), theirs);
+    // What only a good answer says is the upstream's too; what a request says is nobody's answer.
+    assert_eq!(traced("three")["answers"], answer(2, "upstream"));
+    assert_eq!(origin("sim:status")["origin"], Value::Null);
+    let told = office.gateway.ok(&["audit", "origin", "may not ask the model"]);
+    assert!(told.starts_with("Ours: this proxy said it in 1 of its refusals.\n"), "{told}");
+    office.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_client_is_told_instead_of_an_answer_is_kept() {
+    let office = Office::new().await;
+    let refused = office.gateway.records().remove(3);
+    let id = refused["id"].as_str().unwrap();
+
+    let told: Value = serde_json::from_slice(&office.gateway.raw(id, "response")).unwrap();
+    let meta: Value = serde_json::from_slice(&office.gateway.raw(id, "meta")).unwrap();
+
+    assert_eq!(told["error"]["code"], "invalid_prompt");
+    assert_eq!(meta["response"]["status"], 400);
+    assert_eq!((&refused["response_bytes"], &refused["cost_usd"]), (&json!(0), &json!("0.0000")));
     office.simulator.stop().await;
 }
