@@ -1,9 +1,11 @@
 //! Finding exchanges, and reading them back.
 
+pub mod export;
 pub mod filter;
 pub mod origin;
 pub mod search;
 pub mod session;
+pub mod sql;
 pub mod tail;
 
 use std::fmt::Display;

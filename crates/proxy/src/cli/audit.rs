@@ -1,11 +1,13 @@
 //! `audit`: find exchanges and read them back.
 
+mod export;
 mod filter;
 mod list;
 mod origin;
 mod search;
 mod session;
 mod show;
+mod sql;
 mod tail;
 
 use anyhow::Result;
@@ -31,6 +33,8 @@ enum Command {
     Show(show::Show),
     Search(search::Search),
     Session(session::Session),
+    Export(export::Export),
+    Sql(sql::Sql),
     Origin(origin::Origin),
     Tail(tail::Tail),
 }
@@ -46,6 +50,8 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::Session(session) => session::run(&reader, session).await,
             Command::Tail(tail) => tail::run(&reader, tail).await,
             Command::Origin(origin) => origin::run(&reader, origin).await,
+            Command::Sql(sql) => sql::run(&reader, sql).await,
+            Command::Export(export) => export::run(&reader, export).await,
             Command::Search(search) => search::run(&reader, search).await,
         }
     })

@@ -21,16 +21,16 @@ pub enum Format {
 }
 
 /// Rows with named fields.
-pub struct Listing {
+pub struct Listing<'a> {
     /// The fields of a table, in order; JSON and CSV have all.
-    pub columns: &'static [&'static str],
+    pub columns: &'a [&'a str],
     /// Objects, all with the same fields.
     pub rows: Vec<Value>,
 }
 
-impl Listing {
+impl<'a> Listing<'a> {
     /// Makes a listing of serialisable rows.
-    pub fn new<T: Serialize>(columns: &'static [&'static str], rows: &[T]) -> Result<Self> {
+    pub fn new<T: Serialize>(columns: &'a [&'a str], rows: &[T]) -> Result<Self> {
         let rows = rows.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         Ok(Self { columns, rows })
     }
@@ -81,8 +81,8 @@ impl Listing {
 
 /// Rows that are printed as they come, so that any number of them can be. A table waits for its
 /// end, because its columns must be as wide as their widest cell.
-pub struct Rows {
-    columns: &'static [&'static str],
+pub struct Rows<'a> {
+    columns: &'a [&'a str],
     form: Form,
 }
 
@@ -92,9 +92,9 @@ enum Form {
     Csv { writer: Box<csv::Writer<Stdout>>, fields: Vec<String> },
 }
 
-impl Rows {
+impl<'a> Rows<'a> {
     /// Begins a listing on stdout.
-    pub fn new(columns: &'static [&'static str], format: Format) -> Self {
+    pub fn new(columns: &'a [&'a str], format: Format) -> Self {
         let form = match format {
             Format::Table => Form::Table(Vec::new()),
             Format::Json => Form::Json { any: false },

@@ -161,3 +161,70 @@ async fn what_a_client_is_told_instead_of_an_answer_is_kept() {
     assert_eq!((&refused["response_bytes"], &refused["cost_usd"]), (&json!(0), &json!("0.0000")));
     office.simulator.stop().await;
 }
+
+#[tokio::test]
+async fn records_are_asked_in_sql() {
+    let office = Office::new().await;
+    let ask = |query: &str, more: &[&str]| -> Value {
+        let words = ["audit", "sql", query, "--format", "json"];
+        serde_json::from_str(&office.gateway.ok(&[&words[..], more].concat())).unwrap()
+    };
+
+    let counts =
+        ask("select user, count(*) n, sum(outcome = 'complete') good from records group by 1", &[]);
+    assert_eq!(
+        counts,
+        json!([{ "user": "ada@example.com", "n": 2, "good": 1 },
+            { "user": "grace@example.com", "n": 2, "good": 1 }])
+    );
+    assert_eq!(ask("select count(*) n from records", &["--team", "blue"]), json!([{ "n": 2 }]));
+    assert_eq!(ask("select id from records", &["--to", "2020-01-01"]), json!([]));
+
+    // The columns are the fields of a record, the day before them and exact money beside the cost.
+    let records = office.gateway.records();
+    let rows = ask("select *, usd(cost_nanos) usd from records order by id", &[]);
+    for (row, record) in rows.as_array().unwrap().iter().zip(&records) {
+        let mut expected = record.as_object().unwrap().clone();
+        let text = |name: &str| json!(record[name].to_string());
+        let changes = json!({ "priced": u8::from(record["priced"] == true), "tags": text("tags"),
+            "findings": text("findings"), "usd": record["cost_usd"], "cost_usd": row["cost_usd"],
+            "cost_nanos": row["cost_nanos"], "day": &record["time"].as_str().unwrap()[..10] });
+        expected.extend(changes.as_object().unwrap().clone());
+        assert_eq!(*row, Value::Object(expected));
+    }
+    let cost: f64 = records[0]["cost_usd"].as_str().unwrap().parse().unwrap();
+    assert_eq!((&rows[0]["cost_usd"], cost > 0.0), (&json!(cost), true));
+
+    let refused = office.gateway.run(&["audit", "sql", "delete from records"]);
+    assert!(!refused.status.success());
+    office.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn exchanges_are_exported_whole() {
+    let office = Office::new().await;
+    let lines = |text: &str| -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let file = office.gateway.folder.path().join("out.jsonl");
+    let path = file.to_str().unwrap();
+
+    let records = lines(&office.gateway.ok(&["audit", "export"]));
+    assert_eq!(office.gateway.ok(&["audit", "export", "--bodies", "--output", path]), "");
+    let whole = lines(&std::fs::read_to_string(&file).unwrap());
+
+    assert_eq!(records, office.gateway.records());
+    assert_eq!(whole.len(), 4);
+    for (whole, record) in whole.iter().zip(&records) {
+        let id = record["id"].as_str().unwrap();
+        let meta: Value = serde_json::from_slice(&office.gateway.raw(id, "meta")).unwrap();
+        let body = |part: &str| String::from_utf8(office.gateway.raw(id, part)).unwrap();
+        let mut expected = meta.clone();
+        expected["request"]["body"] = body("request").into();
+        expected["response"]["body"] = body("response").into();
+        assert_eq!(*whole, expected);
+    }
+    let hers = lines(&office.gateway.ok(&["audit", "export", "--user", "ada@example.com"]));
+    assert_eq!(hers, records[..2]);
+    office.simulator.stop().await;
+}

@@ -6,7 +6,7 @@ mod text;
 
 use std::borrow::Cow;
 
-use archive::record::{Outcome, Source};
+use archive::record::Source;
 use jiff::Timestamp;
 use wire::price::usd;
 
@@ -104,12 +104,6 @@ fn failure(what: &What) -> String {
     let What::Failed { status, outcome, source, times, tried_again, .. } = what else {
         return String::new();
     };
-    let word = match outcome {
-        Outcome::Complete => "complete",
-        Outcome::Refused => "refused",
-        Outcome::Failed => "failed",
-        Outcome::Cancelled => "cancelled",
-    };
     let by = match source {
         Source::Client => "the client",
         Source::Upstream => "the upstream",
@@ -118,6 +112,7 @@ fn failure(what: &What) -> String {
     let status = status.map(|status| format!(", status {status}")).unwrap_or_default();
     let times = if *times > 1 { format!(", {times} times") } else { String::new() };
     let again = if *tried_again { ", then asked again" } else { "" };
+    let word = outcome.as_str();
     format!("{word} by {by}{status}{times}{again}")
 }
 

@@ -58,7 +58,6 @@ async fn follow(reader: &Reader, filter: &Filter, form: Form) -> Result<()> {
 /// A record in a line.
 fn text(record: &Record) -> String {
     let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "-".to_owned());
-    let outcome = format!("{:?}", record.outcome).to_lowercase();
     let model = record.upstream_model.as_ref().or(record.model.as_ref()).cloned();
     format!(
         "{:.3} {} {} {} {} {} {} tokens, {} USD, {} ms {}",
@@ -66,7 +65,7 @@ fn text(record: &Record) -> String {
         record.id,
         record.user,
         record.status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
-        record.refusal.as_ref().unwrap_or(&outcome),
+        record.refusal.as_deref().unwrap_or(record.outcome.as_str()),
         word(&model),
         record.total_tokens,
         word(&record.cost_usd),
