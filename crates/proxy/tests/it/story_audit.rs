@@ -127,9 +127,9 @@ async fn an_error_is_traced_to_who_said_it() {
     let traced = |text: &str| {
         let mut told = origin(text);
         for answer in told["answers"].as_array_mut().unwrap() {
-            ["time", "user", "outcome", "excerpt"].iter().for_each(|name| {
-                answer.as_object_mut().unwrap().remove(*name);
-            });
+            for name in ["time", "user", "outcome", "excerpt"] {
+                answer.as_object_mut().unwrap().remove(name);
+            }
         }
         told
     };

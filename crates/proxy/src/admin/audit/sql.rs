@@ -71,9 +71,9 @@ impl Question {
     /// Fills the table with the records that pass, beside reading them.
     pub async fn load(self, reader: &Reader, filter: &Filter, tell: Tell<'_>) -> Result<Self> {
         let (to, batches) = sync_channel(QUEUE);
-        let filler = std::thread::spawn(move || self.fill(&batches));
+        let thread = std::thread::spawn(move || self.fill(&batches));
         let read = read(reader, filter, to, tell).await;
-        let filled = filler.join().map_err(|_| anyhow!("filling the table of records panicked"))?;
+        let filled = thread.join().map_err(|_| anyhow!("filling the table of records panicked"))?;
         // Where filling failed, reading stopped for that reason.
         let filled = filled.context("filling the table of records")?;
         read?;

@@ -9,9 +9,8 @@ use crate::cli::output::{Format, Progress, Rows};
 
 /// Ask a question in SQL over the table records
 ///
-/// The columns are the fields of a record, with `day`, and `cost_nanos` beside `cost_usd`:
-/// usd(sum(cost_nanos)) is an exact sum. The flags leave out records before they are asked, which
-/// is quicker than WHERE.
+/// The columns are the fields of a record, with day, and exact nano-dollars beside the cost: see the
+/// example. The flags leave out records before the question is asked, which is quicker than WHERE.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   codex-proxy audit sql 'select user, usd(sum(cost_nanos)) from records group by 1' --from 2026-11-01")]
