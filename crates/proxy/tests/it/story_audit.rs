@@ -228,3 +228,23 @@ async fn exchanges_are_exported_whole() {
     assert_eq!(hers, records[..2]);
     office.simulator.stop().await;
 }
+
+#[tokio::test]
+async fn a_text_is_found_where_it_stands() {
+    let office = Office::new().await;
+    let ids: Vec<Value> = office.gateway.records().iter().map(|r| r["id"].clone()).collect();
+    let places = |text: &str| -> Vec<(Value, Value)> {
+        let found = office.gateway.ok(&["audit", "search", text, "--format", "json"]);
+        let found: Vec<Value> = serde_json::from_str(&found).unwrap();
+        found.iter().map(|hit| (hit["id"].clone(), hit["side"].clone())).collect()
+    };
+    let (asked, answered) = (json!("request"), json!("response"));
+
+    assert_eq!(places("sim:say=three"), [(ids[2].clone(), asked.clone())]);
+    assert_eq!(places("\"text\":\"three\""), [(ids[2].clone(), answered)]);
+    assert_eq!(places("/say=t[a-z]+/"), [(ids[2].clone(), asked)]);
+    assert_eq!(places("nobody said this"), []);
+    let wrong = office.gateway.run(&["audit", "search", "/(/"]);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("reading the regular expression"));
+    office.simulator.stop().await;
+}

@@ -112,6 +112,41 @@ async fn a_conversation_in_a_socket_reads_like_one_over_http() {
 }
 
 #[tokio::test]
+async fn a_compaction_is_one_step() {
+    let desk = Desk::new().await;
+    let words = "sim:shell=\"echo long\" sim:input_tokens=150000 sim:times=1 please";
+    let limit = "model_auto_compact_token_limit=100000";
+
+    let done = desk.exec(&["-c", limit, words]).await;
+
+    let shown = desk.session(done.session());
+    let turns = shown["threads"][0]["turns"].as_array().unwrap();
+    let said: Vec<String> = turns.iter().flat_map(steps).collect();
+    assert_eq!(turns.len(), 1, "{shown:#}");
+    assert_eq!(said[..2], [format!("said: {words}"), "command: echo long -> long".to_owned()]);
+    assert!(said[2].starts_with("compacted: ") && said[3].starts_with("answered: "), "{said:?}");
+    assert_eq!(said.len(), 4, "{said:?}");
+    desk.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_sub_agent_has_a_thread_of_its_own() {
+    let desk = Desk::new().await;
+    std::fs::write(desk.codex.repository().join("lamp.txt"), "lit").unwrap();
+
+    let done = desk.exec(&["review", "--uncommitted"]).await;
+
+    let shown = desk.session(done.session());
+    let threads = shown["threads"].as_array().unwrap();
+    let agent = threads.iter().find(|thread| thread["subagent"] == "review").unwrap();
+    assert_eq!(agent["parent"], done.session());
+    let said = steps(&agent["turns"][0]);
+    assert!(said[0].starts_with("said: Review the current code changes"), "{said:?}");
+    assert!(said[1].starts_with("answered: ") && said.len() == 2, "{said:?}");
+    desk.simulator.stop().await;
+}
+
+#[tokio::test]
 async fn a_conversation_is_written_for_terminals_documents_and_browsers() {
     let desk = Desk::new().await;
     let done = desk.exec(&["sim:say=\"<b>Well</b>\" please"]).await;

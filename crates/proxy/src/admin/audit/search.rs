@@ -1,9 +1,10 @@
 //! Where a text stands in bodies.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use archive::read::Reader;
 use archive::record::{Record, to_the_millisecond};
 use jiff::Timestamp;
+use regex::bytes::{Regex, RegexBuilder};
 use serde::Serialize;
 
 use super::filter::Filter;
@@ -29,8 +30,19 @@ pub struct Hit {
     pub excerpt: String,
 }
 
-/// A text, as it may stand in bodies.
-pub(super) struct Needle(Vec<Vec<u8>>);
+/// What is looked for in bodies.
+pub(super) enum Needle {
+    /// A text in these forms.
+    Text(Vec<Vec<u8>>),
+    /// Whatever matches.
+    Pattern(Regex),
+}
+
+/// Of a long place so many bytes are shown.
+const EXCERPT: usize = 400;
+
+/// A pattern may take so many bytes of memory.
+const PATTERN: usize = 16 << 20;
 
 impl Needle {
     /// Finds the text as it is, and as JSON escapes it.
@@ -39,18 +51,37 @@ impl Needle {
         let escaped = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         let mut forms = vec![text.as_bytes().to_vec()];
         forms.extend(escaped.filter(|escaped| *escaped != text).map(|e| e.as_bytes().to_vec()));
-        Ok(Self(forms))
+        Ok(Self::Text(forms))
+    }
+
+    /// The same; between slashes it is a regular expression.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let inner = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+        let Some(pattern) = inner.filter(|pattern| !pattern.is_empty()) else {
+            return Self::new(text);
+        };
+        let pattern = RegexBuilder::new(pattern).size_limit(PATTERN).build();
+        Ok(Self::Pattern(pattern.context("reading the regular expression")?))
     }
 
     /// The first place, with what stands around it.
     pub(super) fn find(&self, body: &[u8]) -> Option<String> {
-        let place = |form: &Vec<u8>| Some((memchr::memmem::find(body, form)?, form.len()));
-        let (at, length) = self.0.iter().filter_map(place).min()?;
-        Some(excerpt(body, at, length))
+        let (at, length) = match self {
+            Self::Text(forms) => {
+                let place = |form: &Vec<u8>| Some((memchr::memmem::find(body, form)?, form.len()));
+                forms.iter().filter_map(place).min()?
+            }
+            Self::Pattern(pattern) => {
+                let place = pattern.find(body)?;
+                (place.start(), place.len())
+            }
+        };
+        Some(excerpt(body, at, length.min(EXCERPT)))
     }
 }
 
-/// Where a text stands in bodies, newest first; it may be written as JSON escapes it.
+/// Where a text stands in bodies, newest first; it may be written as JSON escapes it. Between
+/// slashes it is a regular expression.
 pub async fn search(
     reader: &Reader,
     text: &str,
@@ -58,7 +89,7 @@ pub async fn search(
     each: &mut dyn FnMut(Hit) -> Result<()>,
     tell: Tell<'_>,
 ) -> Result<()> {
-    let needle = Needle::new(text)?;
+    let needle = Needle::read(text)?;
     let view = reader.view()?;
     let (mut read, mut hits) = (0u64, 0u64);
     for day in days(&view, filter).await? {

@@ -9,9 +9,11 @@ use crate::cli::output::{Format, Progress, Rows};
 
 /// Find a text in bodies
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  codex-proxy audit search 'high demand' --from 2026-11-01")]
+#[command(after_help = "Example:
+  codex-proxy audit search 'high demand' --from 2026-11-01
+  codex-proxy audit search '/AKIA[0-9A-Z]{16}/'")]
 pub(super) struct Search {
-    /// The text
+    /// The text; between slashes a regular expression
     text: String,
     #[command(flatten)]
     filter: FilterArgs,
