@@ -1,16 +1,16 @@
 //! A journal: what exchanges leave in the spool, appended as it is, and made into a segment later.
 //!
-//! An exchange waits for these appends, so they are cheap: an entry is a header, a line of JSON, and
-//! the bytes of a body untouched. Escaping and compressing are left to the publisher.
+//! An exchange waits for these appends, so they are cheap: an entry is a header, a note in
+//! `MessagePack`, and the bytes of a body untouched. Escaping and compressing are left to the publisher.
 //!
 //! The header, its numbers little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 4 | `cpj1` |
-//! | 4 | length of the line |
+//! | 4 | length of the note |
 //! | 4 | length of the body |
-//! | 4 | CRC-32 of the two lengths, the line and the body |
+//! | 4 | CRC-32 of the two lengths, the note and the body |
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 
@@ -22,6 +22,8 @@ use crate::record::Record;
 
 const MAGIC: [u8; 4] = *b"cpj1";
 const HEADER: usize = 16;
+/// Most notes fit into this.
+const USUAL_NOTE: usize = 2 << 10;
 /// A longer body is cut into several entries: far below what four bytes can say.
 const MOST: usize = 1 << 30;
 
@@ -83,11 +85,20 @@ impl Draft {
         }
     }
 
+    /// The end of an exchange that could not be written as it was.
+    pub fn failed(mut record: Record) -> Self {
+        record.fail();
+        let mut draft = Self::default();
+        draft.push(&Entry::Close { record: &record, response: None }, Bytes::new());
+        draft
+    }
+
     fn add(&mut self, entry: &Entry<'_>, body: Bytes) {
-        let mut head = Vec::with_capacity(2 << 10);
+        let mut head = Vec::with_capacity(USUAL_NOTE);
         head.extend_from_slice(&[0; HEADER]);
-        // Cannot fail: the types have no maps with other keys than texts, and memory takes all.
-        let _ = serde_json::to_writer(&mut head, entry);
+        // With names, so that another version of this program can read it. Cannot fail: memory takes
+        // all.
+        let _ = rmp_serde::encode::write_named(&mut head, entry);
         let lengths = [head.len() - HEADER, body.len()].map(in_four_bytes);
         let sum = sum(lengths, head.get(HEADER..).unwrap_or_default(), &body);
         let header = [MAGIC, lengths[0].to_le_bytes(), lengths[1].to_le_bytes(), sum.to_le_bytes()];
@@ -106,13 +117,36 @@ impl Draft {
         self.length as u64
     }
 
+    /// The bytes in one.
+    pub(crate) fn whole(&self) -> Vec<u8> {
+        self.parts.concat()
+    }
+
     /// The bytes, for one write.
     pub(crate) fn slices(&self) -> Vec<IoSlice<'_>> {
         self.parts.iter().map(|part| IoSlice::new(part)).collect()
     }
 }
 
-/// Bodies are cut to fit; a line that does not is cut off by its checksum.
+/// Of drafts that were not written, the closings that must be written all the same: those whose
+/// opening is not among what was not written. The client will not see such an end, so that it is one
+/// that failed.
+pub(crate) fn ends_to_write<'a>(drafts: impl IntoIterator<Item = &'a [u8]>) -> Vec<Draft> {
+    let mut ends: Vec<Draft> = Vec::new();
+    for draft in drafts {
+        let mut opened = false;
+        for entry in split(draft) {
+            match entry.noted() {
+                Ok(Noted::Open(_)) => opened = true,
+                Ok(Noted::Close(closing)) if !opened => ends.push(Draft::failed(closing.record)),
+                Ok(Noted::Close(_) | Noted::Body { .. }) | Err(_) => {}
+            }
+        }
+    }
+    ends
+}
+
+/// Bodies are cut to fit; a note that does not is cut off by its checksum.
 fn in_four_bytes(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
@@ -129,7 +163,7 @@ fn sum(lengths: [u32; 2], head: &[u8], body: &[u8]) -> u32 {
 pub(crate) struct Framed<'a> {
     /// Where it begins.
     pub(crate) offset: u64,
-    /// The line.
+    /// The note.
     head: &'a [u8],
     /// The body.
     pub(crate) body: &'a [u8],
@@ -161,7 +195,7 @@ impl<'a> Framed<'a> {
         if sum(lengths, self.head, self.body) != self.sum {
             return Err(Error::new(ErrorKind::InvalidData, "its checksum does not agree"));
         }
-        Ok(serde_json::from_slice(self.head)?)
+        rmp_serde::from_slice(self.head).map_err(|error| Error::new(ErrorKind::InvalidData, error))
     }
 }
 

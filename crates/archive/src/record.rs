@@ -235,6 +235,13 @@ pub struct Record {
     pub node: String,
 }
 
+impl Record {
+    /// From now on it says that it failed, by our doing.
+    pub fn fail(&mut self) {
+        (self.outcome, self.source) = (Outcome::Failed, Source::Proxy);
+    }
+}
+
 /// Writes RFC 3339 with always three decimals, so that texts sort as times do.
 pub fn to_the_millisecond<S: serde::Serializer>(
     time: &Timestamp,

@@ -53,10 +53,16 @@ pub struct Options {
     pub clock: Clock,
 }
 
-/// Nothing could be appended; the disk is full or gone. Said once in the diagnostics.
+/// An entry is not safe; the disk is full or gone. Said once in the diagnostics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the spool cannot be written")]
-pub struct Unwritable;
+pub enum Unwritable {
+    /// Nothing of it was appended.
+    #[error("the spool cannot be written")]
+    Unwritten,
+    /// It was appended, but may not be on the disk.
+    #[error("the spool cannot be synced")]
+    Unsynced,
+}
 
 /// The spool of this process.
 pub struct Spool {

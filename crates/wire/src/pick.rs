@@ -137,6 +137,7 @@ impl<P: Copy> Picker<P> {
         let mut rest = piece;
         while let Some(&byte) = rest.first() {
             let used = match self.state {
+                State::Between(Expect::Key) if byte == b'"' => self.key(rest),
                 State::Between(expect) => self.between(expect, byte),
                 State::Key | State::Value => self.inside(rest, receive),
                 State::Ended => self.after(byte),
@@ -146,11 +147,21 @@ impl<P: Copy> Picker<P> {
         }
     }
 
+    /// Begins a key with its quote; one that is whole and plain is read at once.
+    fn key(&mut self, rest: &[u8]) -> usize {
+        if let Some((key, used)) = scan::plain_string(rest) {
+            self.wanted = self.find_wanted(key);
+            self.state = State::Between(Expect::Colon);
+            return used;
+        }
+        self.start(State::Key, b'"', KEY_LIMIT);
+        1
+    }
+
     /// Takes one byte of structure.
     fn between(&mut self, expect: Expect, byte: u8) -> usize {
         match (expect, byte) {
             (_, b' ' | b'\t' | b'\n' | b'\r') => {}
-            (Expect::Key, b'"') => self.start(State::Key, byte, KEY_LIMIT),
             (Expect::Colon, b':') => self.state = State::Between(Expect::Value),
             (Expect::Comma, b',') => self.next_member(),
             (Expect::Key | Expect::Comma, b'}') => self.leave(Container::Object),
@@ -218,7 +229,7 @@ impl<P: Copy> Picker<P> {
         let used = end.unwrap_or(rest.len());
         self.kept.add(rest.get(..used).unwrap_or_default());
         if end.is_some() && self.state == State::Key {
-            self.wanted = self.find_wanted();
+            self.wanted = self.kept.key().and_then(|key| self.find_wanted(&key));
             self.state = State::Between(Expect::Colon);
         } else if end.is_some() {
             self.report(receive);
@@ -226,10 +237,9 @@ impl<P: Copy> Picker<P> {
         used
     }
 
-    fn find_wanted(&self) -> Option<Want<P>> {
-        let (level, key) = (self.levels.last()?, self.kept.key()?);
-        let member = level.members.iter().find(|member| member.key.as_bytes() == &*key)?;
-        Some(member.want)
+    fn find_wanted(&self, key: &[u8]) -> Option<Want<P>> {
+        let members = self.levels.last()?.members;
+        Some(members.iter().find(|member| member.key.as_bytes() == key)?.want)
     }
 
     fn report(&mut self, receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>) {
@@ -251,5 +261,12 @@ impl<P: Copy> Picker<P> {
 
 /// Reads a raw JSON string; anything else, and an empty string, is nothing.
 pub(crate) fn string(raw: &[u8]) -> Option<String> {
-    serde_json::from_slice(raw).ok().filter(|text: &String| !text.is_empty())
+    let plain = raw.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    let is_plain = |byte: &u8| *byte >= b' ' && !matches!(byte, b'\\' | b'"');
+    // Nearly all are: then there is nothing to parse.
+    let text = match plain.filter(|plain| plain.iter().all(is_plain)) {
+        Some(plain) => std::str::from_utf8(plain).ok()?.to_owned(),
+        None => serde_json::from_slice(raw).ok()?,
+    };
+    Some(text).filter(|text: &String| !text.is_empty())
 }

@@ -1,7 +1,10 @@
 //! How many tokens an exchange used.
 
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+use crate::pick::{Member, Picker, inside, text};
 
 /// The tokens of one exchange, as the upstream counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,21 +34,25 @@ impl Usage {
     ///
     /// Responses, images: `input_tokens`, `output_tokens`; Chat Completions, embeddings:
     /// `prompt_tokens`, `completion_tokens`; each with its `…_details`.
-    pub fn read(json: &str) -> Option<Self> {
-        let usage: Map<String, Value> = serde_json::from_str(json).ok()?;
-        let input = count(&usage, ["input_tokens", "prompt_tokens"]);
-        let output = count(&usage, ["output_tokens", "completion_tokens"]);
+    pub fn read(json: &[u8]) -> Option<Self> {
+        let mut counts = Counts::default();
+        let mut picker = Picker::new(USAGE);
+        picker.feed(json, &mut |place, value| {
+            counts.take(place, value.raw);
+            ControlFlow::Continue(())
+        });
+        picker.read_whole_object().then_some(())?;
+        let input = counts.get(Place::Input);
+        let output = counts.get(Place::Output);
         if input.is_none() && output.is_none() {
             return None;
         }
-        let of_input = details(&usage, ["input_tokens_details", "prompt_tokens_details"]);
-        let of_output = details(&usage, ["output_tokens_details", "completion_tokens_details"]);
         Some(Self {
             input_tokens: input.unwrap_or(0),
-            cached_input_tokens: of_input("cached_tokens"),
-            cache_write_tokens: of_input("cache_write_tokens"),
+            cached_input_tokens: counts.get(Place::Cached).unwrap_or(0),
+            cache_write_tokens: counts.get(Place::CacheWrite).unwrap_or(0),
             output_tokens: output.unwrap_or(0),
-            reasoning_tokens: of_output("reasoning_tokens"),
+            reasoning_tokens: counts.get(Place::Reasoning).unwrap_or(0),
         })
     }
 
@@ -59,14 +66,51 @@ impl Usage {
     }
 }
 
-fn count(usage: &Map<String, Value>, names: [&str; 2]) -> Option<u64> {
-    names.iter().find_map(|name| usage.get(*name)?.as_u64())
+/// A count, under whichever of its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Input,
+    Cached,
+    CacheWrite,
+    Output,
+    Reasoning,
 }
 
-/// Counts within details, which have one name in each API; what is not there is 0.
-fn details<'a>(usage: &'a Map<String, Value>, names: [&str; 2]) -> impl Fn(&str) -> u64 + 'a {
-    let details = names.iter().find_map(|name| usage.get(*name));
-    move |kind| details.and_then(|details| details.get(kind)?.as_u64()).unwrap_or(0)
+/// A count is far shorter.
+const COUNT_LIMIT: usize = 64;
+
+const OF_INPUT: &[Member<Place>] = &[
+    text(Place::Cached, "cached_tokens", COUNT_LIMIT),
+    text(Place::CacheWrite, "cache_write_tokens", COUNT_LIMIT),
+];
+const OF_OUTPUT: &[Member<Place>] = &[text(Place::Reasoning, "reasoning_tokens", COUNT_LIMIT)];
+
+const USAGE: &[Member<Place>] = &[
+    text(Place::Input, "input_tokens", COUNT_LIMIT),
+    text(Place::Input, "prompt_tokens", COUNT_LIMIT),
+    text(Place::Output, "output_tokens", COUNT_LIMIT),
+    text(Place::Output, "completion_tokens", COUNT_LIMIT),
+    inside("input_tokens_details", OF_INPUT),
+    inside("prompt_tokens_details", OF_INPUT),
+    inside("output_tokens_details", OF_OUTPUT),
+    inside("completion_tokens_details", OF_OUTPUT),
+];
+
+/// The counts that a `usage` object names; what is no count is left out.
+#[derive(Default)]
+struct Counts([Option<u64>; 5]);
+
+impl Counts {
+    fn take(&mut self, place: Place, raw: &[u8]) {
+        let count = std::str::from_utf8(raw).ok().and_then(|text| text.parse().ok());
+        if let (Some(slot), Some(_)) = (self.0.get_mut(place as usize), count) {
+            *slot = count;
+        }
+    }
+
+    fn get(&self, place: Place) -> Option<u64> {
+        self.0.get(place as usize).copied().flatten()
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +125,7 @@ mod tests {
             output_tokens: output,
             reasoning_tokens: reasoning,
         });
-        assert_eq!(Usage::read(json), usage, "{json}");
+        assert_eq!(Usage::read(json.as_bytes()), usage, "{json}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The journal that grows: a file to which drafts are appended whole or not at all.
+//! The journal that grows: a file to which entries are appended whole or not at all.
 
 use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, Seek, SeekFrom, Write};
@@ -8,7 +8,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::Error;
-use crate::journal::Draft;
 use crate::segment::{Clock, FULL, GROWING, day_of, sync_folder};
 
 /// How much room tells that there is some.
@@ -44,10 +43,15 @@ impl Growing {
         Ok(Self { file, path, length: 0, named: now, began: None, torn: false })
     }
 
-    /// Appends a draft; on failure nothing of it is left behind.
-    pub(super) fn append(&mut self, draft: &Draft, clock: Clock) -> Result<(), Error> {
-        self.write(&mut draft.slices())?;
-        self.length += draft.length();
+    /// Appends bytes, so many; on failure nothing of them is left behind.
+    pub(super) fn append(
+        &mut self,
+        slices: &mut [IoSlice<'_>],
+        length: u64,
+        clock: Clock,
+    ) -> Result<(), Error> {
+        self.write(slices)?;
+        self.length += length;
         self.began.get_or_insert_with(clock);
         Ok(())
     }

@@ -74,10 +74,10 @@ impl Keeper {
                 self.desk.note_writable(probed.as_ref().err());
             }
         }
+        self.desk.flush();
         for draft in self.desk.take_later() {
-            if self.desk.append(&draft).is_err() {
-                self.desk.append_later(draft);
-            }
+            // What fails is kept again.
+            let _ = self.desk.append_now(&draft);
         }
         if self.desk.options.sync == Sync::Group {
             self.sync();

@@ -11,7 +11,7 @@ use super::growing::{Growing, seal};
 use crate::Error;
 use crate::frame::Opening;
 use crate::journal::{Draft, Entry, Noted, split};
-use crate::record::{Outcome, Record, Source};
+use crate::record::Record;
 use crate::segment::{Clock, FULL, GROWING, list, number};
 use crate::underway::Underway;
 
@@ -86,13 +86,12 @@ fn close_all(
         let record = ended(opening.record, now);
         draft.push(&Entry::Close { record: &record, response: None }, Bytes::new());
     }
-    journal.append(&draft, clock)?;
+    journal.append(&mut draft.slices(), draft.length(), clock)?;
     journal.seal()
 }
 
 fn ended(mut record: Record, now: Timestamp) -> Record {
-    record.outcome = Outcome::Failed;
-    record.source = Source::Proxy;
+    record.fail();
     let took = now.duration_since(record.time).as_millis();
     record.took_ms = u64::try_from(took).unwrap_or(0);
     record

@@ -43,7 +43,7 @@ fn record(number: u8, outcome: Outcome) -> Record {
 async fn append(spool: &Spool, entry: &Entry<'_>, body: &[u8]) {
     let mut draft = Draft::default();
     draft.push(entry, Bytes::copy_from_slice(body));
-    spool.desk().append(&draft).unwrap().await.unwrap();
+    spool.desk().append(&draft).await.unwrap();
 }
 
 async fn open(spool: &Spool, number: u8, body: &[u8]) {

@@ -216,7 +216,7 @@ impl Account {
     }
 
     /// Completes the record.
-    pub(crate) fn close(&mut self, end: End, prices: &PriceTable) -> Record {
+    pub(crate) fn close(&mut self, end: End, prices: &PriceTable) {
         if !self.attributed {
             self.attribute(None);
         }
@@ -241,7 +241,6 @@ impl Account {
         self.count(&reading);
         self.price(&reading, prices);
         self.record.took_ms = millis(self.arrived);
-        self.record.clone()
     }
 
     fn outcome(&self, end: End, reading: &Reading) -> (Outcome, Source) {

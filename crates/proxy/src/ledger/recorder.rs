@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use archive::frame::{ResponseHead, Side};
 use archive::journal::{Draft, Entry};
-use archive::record::{Outcome, Record, Source, Transport};
+use archive::record::Transport;
 use archive::spool::Unwritable;
 use archive::spool::desk::Receipt;
 use bytes::Bytes;
@@ -123,10 +123,10 @@ impl Recorder {
     async fn open(&mut self) -> Result<(), Unwritable> {
         let mut draft = Draft::default();
         self.push_opening(&mut draft);
-        let written = self.books.desk.append(&draft)?.await;
-        if written.is_err() {
+        let written = self.books.desk.append(&draft).await;
+        if written == Err(Unwritable::Unsynced) {
             // In the file, but not on the disk: nobody will close it, so that it ends here.
-            self.books.desk.append_later(failed(self.account.record.clone()));
+            self.books.desk.append_later(Draft::failed(self.account.record.clone()));
         }
         written
     }
@@ -205,7 +205,7 @@ impl Recorder {
     /// Ends the exchange; the answer tells when the closing is in the spool. Only the first end
     /// counts.
     pub fn end(&mut self, end: End) -> Closed {
-        self.close(end).unwrap_or_else(|unwritable| Receipt::Now(Err(unwritable)))
+        self.close(end).unwrap_or_else(Receipt::refused)
     }
 
     /// Keeps what the client is told in the place of an answer. It counts as none of the upstream's:
@@ -254,39 +254,31 @@ impl Recorder {
         self.books.options.when_full == WhenFull::Proceed
     }
 
-    fn close(&mut self, end: End) -> Result<Receipt, Unwritable> {
-        let _place = self.place.take().ok_or(Unwritable)?;
-        let record = self.account.close(end, &self.books.options.prices);
-        self.books.metrics.closed(&record);
+    fn close(&mut self, end: End) -> Option<Receipt> {
+        let _place = self.place.take()?;
+        self.account.close(end, &self.books.options.prices);
+        self.books.metrics.closed(&self.account.record);
         if let End::Refused(word) = end {
-            self.books.count_refused(Some(record.key_id.clone()), word);
+            self.books.count_refused(Some(self.account.record.key_id.clone()), word);
         }
         let mut draft = Draft::default();
         if !self.opened {
             self.push_opening(&mut draft);
         }
         let torn = self.torn.load(Ordering::Relaxed);
-        let record = if torn { as_failed(record) } else { record };
+        if torn {
+            self.account.record.fail();
+        }
         let answer = Bytes::from(std::mem::take(&mut self.answer));
         let (response, rest) = match (self.account.response.take(), self.told.take()) {
             (None, Some(told)) => (Some(told.0), told.1),
             (response, _) => (response, answer),
         };
-        let closing = Entry::Close { record: &record, response: response.as_ref() };
+        let record = &self.account.record;
+        let closing = Entry::Close { record, response: response.as_ref() };
         draft.push(&closing, rest);
-        match self.books.desk.append(&draft) {
-            Ok(receipt) if !torn => Ok(receipt),
-            Ok(_) => Err(Unwritable),
-            Err(unwritable) => {
-                // What has an opening must have an end, as soon as the disk takes it. The client
-                // will not see its end, so that the record must not say it did. What has no opening
-                // leaves nothing.
-                if self.opened {
-                    self.books.desk.append_later(failed(record));
-                }
-                Err(unwritable)
-            }
-        }
+        let receipt = self.books.desk.append(&draft);
+        (!torn).then_some(receipt)
     }
 
     fn push_opening(&self, draft: &mut Draft) {
@@ -352,20 +344,7 @@ fn append(books: &Books, (id, side): (&str, Side), piece: Bytes, torn: &AtomicBo
     let mut draft = Draft::default();
     draft.push(&Entry::Body { id, side }, piece);
     // When it is on the disk is asked at the end, which comes after it.
-    if books.desk.append(&draft).is_err() {
+    if books.desk.append_now(&draft).is_err() {
         torn.store(true, Ordering::Relaxed);
     }
-}
-
-/// The end of an exchange that could not be written as it was.
-fn failed(record: Record) -> Draft {
-    let mut draft = Draft::default();
-    draft.push(&Entry::Close { record: &as_failed(record), response: None }, Bytes::new());
-    draft
-}
-
-fn as_failed(mut record: Record) -> Record {
-    record.outcome = Outcome::Failed;
-    record.source = Source::Proxy;
-    record
 }

@@ -64,7 +64,7 @@ impl Notes {
             Place::Id => note(&mut reading.response_id, value.raw),
             Place::Model => note(&mut reading.upstream_model, value.raw),
             Place::ServiceTier => note(&mut reading.service_tier, value.raw),
-            Place::Usage => reading.usage = read_usage(value.raw).or(reading.usage),
+            Place::Usage => reading.usage = Usage::read(value.raw).or(reading.usage),
             Place::Status => reading.ending = status(value.raw),
             Place::ErrorStatus => reading.error_status = number(value.raw),
             Place::ErrorCode => note(&mut reading.error_code, value.raw),
@@ -131,10 +131,6 @@ fn note(noted: &mut Option<String>, raw: &[u8]) {
     if let Some(text) = string(raw) {
         *noted = Some(text);
     }
-}
-
-fn read_usage(raw: &[u8]) -> Option<Usage> {
-    Usage::read(std::str::from_utf8(raw).ok()?)
 }
 
 fn number(raw: &[u8]) -> Option<u16> {

@@ -80,6 +80,14 @@ fn ends_scalar(byte: u8) -> bool {
     matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')
 }
 
+/// The bytes of the string with which `rest` begins, if it ends there and escapes nothing; and how
+/// many bytes it has with its quotes.
+pub(super) fn plain_string(rest: &[u8]) -> Option<(&[u8], usize)> {
+    let inside = rest.get(1..)?;
+    let end = memchr2(b'"', b'\\', inside).filter(|end| inside.get(*end) == Some(&b'"'))?;
+    Some((inside.get(..end)?, end + 2))
+}
+
 /// Finds the end of the string that `rest` continues, behind its closing quote.
 fn find_string_end(rest: &[u8], escaped: &mut bool) -> Option<usize> {
     let mut at = usize::from(std::mem::take(escaped));

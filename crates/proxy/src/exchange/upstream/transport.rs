@@ -95,7 +95,8 @@ impl Transport {
                 },
             }
         }
-        let link = self.connect(&to, origin).await?;
+        // Boxed, so that an exchange on a kept connection is not moved about with room for it.
+        let link = Box::pin(self.connect(&to, origin)).await?;
         let answer = link.exchange(request).await;
         answer.map(|answer| self.body_of(answer)).map_err(|e| Unanswered::Broken(e.into_error()))
     }
