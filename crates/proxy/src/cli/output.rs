@@ -1,7 +1,7 @@
 //! Listings: the same rows as a table, JSON or CSV.
 
 use std::cell::Cell;
-use std::io::{IsTerminal, Stdout, Write};
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -88,7 +88,7 @@ pub struct Rows<'a> {
 
 enum Form {
     Table(Vec<Value>),
-    Json { any: bool },
+    Json { out: BufWriter<Stdout>, any: bool },
     Csv { writer: Box<csv::Writer<Stdout>>, fields: Vec<String> },
 }
 
@@ -97,7 +97,7 @@ impl<'a> Rows<'a> {
     pub fn new(columns: &'a [&'a str], format: Format) -> Self {
         let form = match format {
             Format::Table => Form::Table(Vec::new()),
-            Format::Json => Form::Json { any: false },
+            Format::Json => Form::Json { out: BufWriter::new(std::io::stdout()), any: false },
             Format::Csv => {
                 let writer = Box::new(csv::Writer::from_writer(std::io::stdout()));
                 Form::Csv { writer, fields: Vec::new() }
@@ -111,10 +111,10 @@ impl<'a> Rows<'a> {
         let row = serde_json::to_value(row)?;
         match &mut self.form {
             Form::Table(rows) => rows.push(shown(self.columns, row)),
-            Form::Json { any } => {
+            Form::Json { out, any } => {
                 let begin = if std::mem::replace(any, true) { ",\n" } else { "[\n" };
                 let row = serde_json::to_string_pretty(&row)?.replace('\n', "\n  ");
-                write!(std::io::stdout(), "{begin}  {row}")?;
+                write!(out, "{begin}  {row}")?;
             }
             Form::Csv { writer, fields } => {
                 if fields.is_empty() {
@@ -131,8 +131,10 @@ impl<'a> Rows<'a> {
     pub fn end(self) -> Result<()> {
         match self.form {
             Form::Table(rows) => line(&Listing { columns: self.columns, rows }.table()),
-            Form::Json { any: false } => line("[]"),
-            Form::Json { any: true } => line("\n]"),
+            Form::Json { mut out, any } => {
+                writeln!(out, "{}", if any { "\n]" } else { "[]" })?;
+                Ok(out.flush()?)
+            }
             Form::Csv { mut writer, fields } => {
                 if fields.is_empty() {
                     writer.write_record(self.columns)?;
