@@ -30,10 +30,12 @@ pub async fn list(
     filter: &Filter,
     limit: usize,
     each: &mut dyn FnMut(Record) -> Result<()>,
+    tell: Tell<'_>,
 ) -> Result<()> {
     let mut left = if limit == 0 { usize::MAX } else { limit };
     let view = reader.view()?;
     for day in days(&view, filter).await? {
+        tell(&format_args!("reading {day}"));
         for found in of_day(reader, &view, (day, filter), left).await? {
             left -= 1;
             each(found.record)?;
@@ -90,6 +92,25 @@ async fn of_day(
         }
     }
     Ok(said)
+}
+
+/// What passes of a day, in no order, as it is read.
+async fn each_of_day(
+    reader: &Reader,
+    view: &View<'_>,
+    (day, filter): (Date, &Filter),
+    each: &mut (dyn FnMut(Found) + Send),
+) -> Result<()> {
+    if filter.refusal.is_some() {
+        of_day(reader, view, (day, filter), usize::MAX).await?.into_iter().for_each(each);
+        return Ok(());
+    }
+    let mut keep = |found: Found| {
+        if filter.takes(&found.record) {
+            each(found);
+        }
+    };
+    Ok(view.records(day, &mut keep).await?)
 }
 
 /// Sorts, and lets go of the oldest. Ids are `UUIDv7`: among records of one millisecond they tell the

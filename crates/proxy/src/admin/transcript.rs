@@ -228,4 +228,4 @@ fn as_usd<S: serde::Serializer>(nanos: &u64, serializer: S) -> Result<S::Ok, S::
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

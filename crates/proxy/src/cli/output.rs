@@ -157,21 +157,38 @@ fn shown(columns: &[&str], mut row: Value) -> Value {
 pub struct Progress {
     begun: Instant,
     last: Cell<Option<Instant>>,
+    is_watched: bool,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { begun: Instant::now(), last: Cell::new(None) }
+        let is_watched = std::io::stderr().is_terminal();
+        Self { begun: Instant::now(), last: Cell::new(None), is_watched }
     }
 }
 
 impl Progress {
+    /// Beside what goes to stdout as it comes: who watches that needs no more.
+    pub fn beside_stdout() -> Self {
+        let mut progress = Self::default();
+        progress.is_watched &= !is_watched();
+        progress
+    }
+
+    /// Beside a listing in this form.
+    pub fn beside(format: Format) -> Self {
+        match format {
+            Format::Table => Self::default(),
+            Format::Json | Format::Csv => Self::beside_stdout(),
+        }
+    }
+
     /// Shows how far it has come, ten times a second at most.
     pub fn tell(&self, done: &dyn std::fmt::Display) {
         let is_late = self.begun.elapsed() > Duration::from_secs(1);
         let last = self.last.get();
         let is_due = last.is_none_or(|last| last.elapsed() > Duration::from_millis(100));
-        if is_late && is_due && std::io::stderr().is_terminal() {
+        if self.is_watched && is_late && is_due {
             self.last.set(Some(Instant::now()));
             let _ = write!(std::io::stderr(), "\r\x1b[K{done}");
         }

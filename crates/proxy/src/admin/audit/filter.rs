@@ -71,3 +71,38 @@ impl Filter {
         record.findings.iter().any(|finding| wanted.matches(&finding.rule))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wildmatch::WildMatch;
+
+    use super::Filter;
+    use crate::admin::transcript::tests::record;
+
+    #[test]
+    fn findings_are_told_apart_by_their_rule() {
+        let finding = r#"{"rule":"aws-access-key","tier":"certain","action":"masked","count":1}"#;
+        let changes = serde_json::from_str(&format!("{{\"findings\":[{finding}]}}")).unwrap();
+        let found = record(&changes);
+        let clean = record(&serde_json::json!({}));
+        for (pattern, expected) in [("aws-access-key", true), ("aws-*", true), ("github", false)] {
+            let finding = Some(WildMatch::new(pattern));
+            let filter = Filter { finding, ..Filter::default() };
+            assert_eq!(
+                (filter.takes(&found), filter.takes(&clean)),
+                (expected, false),
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
+    fn days_outside_the_filter_are_not_read() {
+        let time = |text: &str| Some(text.parse().unwrap());
+        let (from, to) = (time("2026-11-02T10:00:00Z"), time("2026-11-04T00:00:00Z"));
+        let filter = Filter { from, to, ..Filter::default() };
+        let days = ["2026-11-01", "2026-11-02", "2026-11-03", "2026-11-05"];
+        let taken = days.map(|day| filter.takes_day(day.parse().unwrap()));
+        assert_eq!(taken, [false, true, true, false]);
+    }
+}

@@ -31,7 +31,8 @@ pub struct Hit {
 }
 
 /// What is looked for in bodies.
-pub(super) enum Needle {
+#[derive(Debug)]
+pub enum Needle {
     /// A text in these forms.
     Text(Vec<Vec<u8>>),
     /// Whatever matches.
@@ -55,7 +56,7 @@ impl Needle {
     }
 
     /// The same; between slashes it is a regular expression.
-    pub(super) fn read(text: &str) -> Result<Self> {
+    pub fn read(text: &str) -> Result<Self> {
         let inner = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
         let Some(pattern) = inner.filter(|pattern| !pattern.is_empty()) else {
             return Self::new(text);
@@ -80,16 +81,14 @@ impl Needle {
     }
 }
 
-/// Where a text stands in bodies, newest first; it may be written as JSON escapes it. Between
-/// slashes it is a regular expression.
+/// Where something stands in bodies, newest first.
 pub async fn search(
     reader: &Reader,
-    text: &str,
+    needle: &Needle,
     filter: &Filter,
     each: &mut dyn FnMut(Hit) -> Result<()>,
     tell: Tell<'_>,
 ) -> Result<()> {
-    let needle = Needle::read(text)?;
     let view = reader.view()?;
     let (mut read, mut hits) = (0u64, 0u64);
     for day in days(&view, filter).await? {

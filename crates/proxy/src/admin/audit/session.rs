@@ -7,7 +7,7 @@ use archive::read::{Found, Reader};
 use archive::record::Record;
 
 use super::filter::Filter;
-use super::{Tell, days};
+use super::{Tell, days, each_of_day};
 use crate::admin::transcript::Transcript;
 use crate::admin::transcript::builder::{Builder, Passed};
 
@@ -29,12 +29,7 @@ pub async fn session(
     let mut passed = Collected::new(&asked);
     let view = reader.view()?;
     for day in days(&view, filter).await? {
-        let mut keep = |found: Found| {
-            if filter.takes(&found.record) {
-                passed.take(found);
-            }
-        };
-        view.records(day, &mut keep).await?;
+        each_of_day(reader, &view, (day, filter), &mut |found| passed.take(found)).await?;
         tell(&format_args!("{day}: {} exchanges found", passed.found.len()));
     }
     let session = passed.name()?;

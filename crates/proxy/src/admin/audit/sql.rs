@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use wire::price::usd;
 
 use super::filter::Filter;
-use super::{Tell, days};
+use super::{Tell, days, each_of_day};
 use column::{COLUMNS, Column};
 
 /// Kilobytes of the table that stay in memory.
@@ -126,15 +126,13 @@ async fn read(
     for day in days(&view, filter).await? {
         let mut batch = Vec::with_capacity(BATCH);
         let mut keep = |found: Found| {
-            if filter.takes(&found.record) {
-                count += 1;
-                batch.push(found.record);
-            }
+            count += 1;
+            batch.push(found.record);
             if batch.len() == BATCH {
                 let _ = to.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
             }
         };
-        view.records(day, &mut keep).await?;
+        each_of_day(reader, &view, (day, filter), &mut keep).await?;
         if to.send(batch).is_err() {
             break;
         }

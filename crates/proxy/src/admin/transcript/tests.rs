@@ -2,18 +2,19 @@
 //! their records say that matters, what was asked, and what answered it.
 
 use archive::record::Record;
-use serde_json::Value;
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
-use super::Transcript;
 use super::builder::{Builder, Passed};
 use super::write::{Form, write};
+use super::{Transcript, What};
 
 fn exchanges(name: &str) -> Vec<Value> {
     let path = format!("{}/testdata/transcripts/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn record(changes: &Value) -> Record {
+pub(crate) fn record(changes: &Value) -> Record {
     let mut record: Value = serde_json::from_str(
         r#"{
         "id": "", "time": "2026-11-22T10:00:00Z", "key_id": "key-1", "user": "ada@example.com",
@@ -130,4 +131,77 @@ fn programs_get_all_of_it() {
 #[test]
 fn a_conversation_without_exchanges_is_none() {
     assert_eq!(Builder::new("session-1".to_owned()).end(), None);
+}
+
+/// Whether items have ids, and how much of the history each request repeats.
+#[derive(Debug, Clone, Copy)]
+enum Style {
+    Ids,
+    Words,
+    Following,
+}
+
+fn message(role: &str, words: &str, id: Option<usize>) -> Value {
+    let mut message = json!({ "type": "message", "role": role, "content": words });
+    if let Some(id) = id {
+        message["id"] = format!("msg_{id}").into();
+    }
+    message
+}
+
+proptest! {
+    /// People and models repeat themselves, and requests repeat everything: who says what is shown
+    /// as often as it was said, and in its order.
+    #[test]
+    fn all_that_is_said_is_shown_once(
+        words in prop::collection::vec("[ab]", 1..12),
+        fails in prop::collection::vec(any::<bool>(), 12),
+        style in prop_oneof![Just(Style::Ids), Just(Style::Words), Just(Style::Following)],
+    ) {
+        let mut builder = Builder::new("session-1".to_owned());
+        let (mut history, mut said) = (Vec::new(), Vec::new());
+        for (turn, word) in words.iter().enumerate() {
+            let id = matches!(style, Style::Ids).then_some(2 * turn);
+            let (asked, answered) =
+                (message("user", word, id), message("assistant", word, id.map(|id| id + 1)));
+            history.push(asked.clone());
+            let follows = matches!(style, Style::Following) && turn > 0;
+            let input = if follows { vec![asked] } else { history.clone() };
+            let previous = follows.then(|| format!("resp_{}", turn - 1));
+            let request = body(&json!({ "input": input }));
+            let response = body(&json!({ "output": [answered] }));
+            let of = |outcome: &str| record(&json!({
+                "response_id": format!("resp_{turn}"), "previous_response_id": previous,
+                "turn_id": format!("turn-{turn}"), "outcome": outcome,
+            }));
+            // A failure first, after which the same is asked again.
+            if fails[turn] && !follows {
+                builder.add(Passed { record: &of("failed"), request: &request, response: b"" });
+            }
+            builder.add(Passed { record: &of("complete"), request: &request, response: &response });
+            history.push(answered);
+            said.extend([format!("person {word}"), format!("model {word}")]);
+        }
+        let transcript = builder.end().unwrap();
+        let steps = transcript.threads[0].turns.iter().flat_map(|turn| &turn.steps);
+        let shown: Vec<String> = steps.filter_map(|step| match &step.what {
+            What::Said { text } => Some(format!("person {text}")),
+            What::Answered { text, .. } => Some(format!("model {text}")),
+            _ => None,
+        }).collect();
+        prop_assert_eq!(shown, said);
+    }
+
+    /// Whatever passed: a transcript is made of it.
+    #[test]
+    fn anything_can_be_read(request in ".{0,80}", response in "(data: )?.{0,80}\n{0,2}") {
+        let mut builder = Builder::new("session-1".to_owned());
+        let record = record(&json!({}));
+        let (request, response) = (request.as_bytes(), response.as_bytes());
+        builder.add(Passed { record: &record, request, response });
+        let transcript = builder.end().unwrap();
+        for form in [Form::Text, Form::Markdown, Form::Html, Form::Json] {
+            prop_assert!(!write(&transcript, form).unwrap().is_empty());
+        }
+    }
 }

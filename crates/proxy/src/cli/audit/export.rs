@@ -45,7 +45,7 @@ pub(super) async fn run(reader: &Reader, args: Export) -> Result<()> {
     match (args.format, &args.output) {
         (Form::Jsonl, None) => {
             let mut out = BufWriter::new(std::io::stdout().lock());
-            lines(reader, (&filter, depth), &mut out).await?;
+            lines(reader, (&filter, depth), &mut out, &Progress::beside_stdout()).await?;
             Ok(out.flush()?)
         }
         (Form::Jsonl, Some(path)) => {
@@ -59,7 +59,7 @@ async fn to_file(reader: &Reader, wanted: (&Filter, Depth), path: &Path) -> Resu
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let mut out = BufWriter::new(File::create(&part)?);
-    lines(reader, wanted, &mut out).await?;
+    lines(reader, wanted, &mut out, &Progress::default()).await?;
     out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
     Ok(std::fs::rename(&part, path)?)
 }
@@ -68,8 +68,8 @@ async fn lines(
     reader: &Reader,
     (filter, depth): (&Filter, Depth),
     out: &mut dyn Write,
+    progress: &Progress,
 ) -> Result<()> {
-    let progress = Progress::default();
     let tell = |done: &dyn std::fmt::Display| progress.tell(done);
     let mut write = |exported| {
         serde_json::to_writer(&mut *out, &exported)?;

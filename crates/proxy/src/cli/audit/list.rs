@@ -5,7 +5,7 @@ use archive::read::Reader;
 
 use super::filter::FilterArgs;
 use crate::admin::audit;
-use crate::cli::output::{Format, Rows};
+use crate::cli::output::{Format, Progress, Rows};
 
 /// List records, newest first
 #[derive(Debug, clap::Args)]
@@ -43,6 +43,9 @@ pub(super) const COLUMNS: &[&str] = &[
 pub(super) async fn run(reader: &Reader, list: List) -> Result<()> {
     let mut rows = Rows::new(COLUMNS, list.format);
     let filter = list.filter.into();
-    audit::list(reader, &filter, list.limit, &mut |record| rows.push(&record)).await?;
+    let progress = Progress::beside(list.format);
+    let tell = |done: &dyn std::fmt::Display| progress.tell(done);
+    audit::list(reader, &filter, list.limit, &mut |record| rows.push(&record), &tell).await?;
+    drop(progress);
     rows.end()
 }

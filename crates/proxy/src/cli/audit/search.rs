@@ -4,8 +4,9 @@ use anyhow::Result;
 use archive::read::Reader;
 
 use super::filter::FilterArgs;
-use crate::admin::audit::search;
+use crate::admin::audit::search::{self, Needle};
 use crate::cli::output::{Format, Progress, Rows};
+use crate::config::Wrong;
 
 /// Find a text in bodies
 #[derive(Debug, clap::Args)]
@@ -26,11 +27,12 @@ const COLUMNS: &[&str] = &["id", "time", "user", "status", "side", "excerpt"];
 
 /// Prints where the text stands.
 pub(super) async fn run(reader: &Reader, search: Search) -> Result<()> {
+    let needle = Needle::read(&search.text).map_err(|error| Wrong(format!("{error:#}")))?;
     let mut rows = Rows::new(COLUMNS, search.format);
     let filter = search.filter.into();
-    let progress = Progress::default();
+    let progress = Progress::beside(search.format);
     let tell = |done: &dyn std::fmt::Display| progress.tell(done);
-    search::search(reader, &search.text, &filter, &mut |hit| rows.push(&hit), &tell).await?;
+    search::search(reader, &needle, &filter, &mut |hit| rows.push(&hit), &tell).await?;
     drop(progress);
     rows.end()
 }

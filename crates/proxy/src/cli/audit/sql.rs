@@ -6,6 +6,7 @@ use archive::read::Reader;
 use super::filter::FilterArgs;
 use crate::admin::audit::sql::Question;
 use crate::cli::output::{Format, Progress, Rows};
+use crate::config::Wrong;
 
 /// Ask a question in SQL over the table records
 ///
@@ -27,7 +28,7 @@ pub(super) struct Sql {
 /// Prints the answer.
 pub(super) async fn run(reader: &Reader, sql: Sql) -> Result<()> {
     // A query that is wrong is told before anything is read.
-    let question = Question::read(&sql.query)?;
+    let question = Question::read(&sql.query).map_err(|error| Wrong(format!("{error:#}")))?;
     let progress = Progress::default();
     let tell = |done: &dyn std::fmt::Display| progress.tell(done);
     let question = question.load(reader, &sql.filter.into(), &tell).await?;
