@@ -2,6 +2,7 @@
 
 pub mod export;
 pub mod filter;
+pub mod import;
 pub mod origin;
 pub mod search;
 pub mod session;

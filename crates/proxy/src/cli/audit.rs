@@ -2,6 +2,7 @@
 
 mod export;
 mod filter;
+mod import;
 mod list;
 mod origin;
 mod search;
@@ -34,6 +35,7 @@ enum Command {
     Search(search::Search),
     Session(session::Session),
     Export(export::Export),
+    Import(import::Import),
     Sql(sql::Sql),
     Origin(origin::Origin),
     Tail(tail::Tail),
@@ -52,6 +54,7 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::Origin(origin) => origin::run(&reader, origin).await,
             Command::Sql(sql) => sql::run(&reader, sql).await,
             Command::Export(export) => export::run(&reader, export).await,
+            Command::Import(import) => import::run(&config, &reader, import).await,
             Command::Search(search) => search::run(&reader, search).await,
         }
     })
