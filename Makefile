@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools bench matrix
+.PHONY: demo test lint install-test-tools instructions bench matrix soak
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -10,6 +10,7 @@ demo:
 test: install-test-tools lint
 	cargo test --workspace
 	sh crates/proxy/tests/matrix/autobahn.sh --sample
+	$(MAKE) instructions
 
 lint:
 	cargo fmt --all --check
@@ -23,7 +24,17 @@ install-test-tools:
 matrix: install-test-tools
 	sh crates/proxy/tests/matrix/run.sh
 
+# Counts instructions of the serving threads beside a reference; see docs/benchmarks.md.
+instructions:
+	cargo build --release --package codex-proxy
+	python3 bench/instructions.py
+
 # Measures against nginx and HAProxy on this machine; see docs/benchmarks.md.
 bench:
 	cargo build --release --package codex-proxy
 	python3 bench/bench.py --write docs/benchmarks.md
+
+# An hour of faults of all kinds; writes docs/soak.md.
+soak:
+	cargo test --package codex-proxy --test it -- --ignored an_hour_of_faults
+	sh scripts/soak-page.sh

@@ -142,6 +142,9 @@ class Ours(Server):
     # Shown apart from the serving threads, as far as there are such threads.
     archive_threads, store_threads = ("spool", "publish"), ("store",)
 
+    # What it is started under.
+    under = []
+
     def __init__(self, binary: Path):
         self.binary = binary
 
@@ -151,7 +154,7 @@ class Ours(Server):
         self.data = folder / "data"
         key = self.run("key", "create", "--user", "bench@example.com").strip()
         self.headers = [f"Authorization: Bearer {key}"]
-        command = [self.binary, "--data", self.data, "serve", "--listen", "127.0.0.1:0",
+        command = [*self.under, self.binary, "--data", self.data, "serve", "--listen", "127.0.0.1:0",
                    "--upstream-url", f"http://127.0.0.1:{upstream_port}/v1"]
         said = folder / "serve.log"
         self.process = subprocess.Popen(command, stderr=said.open("w"), preexec_fn=on_core(PROXY_CORE),

@@ -1,11 +1,14 @@
 #!/bin/sh
 # Installs the programs that the tests drive, by name, where they are missing: a tracer for the
-# crash tests, Node and Python for the real clients, git for the folders that Codex works in.
+# crash tests, an instruction counter and a C compiler for its load, Node and Python for the real
+# clients, git for the folders that Codex works in.
 set -eu
 
 missing=""
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need strace strace
+need valgrind valgrind
+need cc gcc
 need git git
 need node nodejs
 need npm npm

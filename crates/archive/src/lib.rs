@@ -1,19 +1,23 @@
 //! The audit archive: what passed, kept whole and findable.
 //!
 //! An exchange leaves entries in a *journal* of the spool on local disk: one when it opens, more
-//! while large bodies pass, one when it closes. A journal that is full or old is published: its
-//! entries become *frames* of a *segment* in the object store, with its records beside it. Readers
-//! look at both places.
+//! while large bodies pass, one when it closes. A journal that is full or old is published: each
+//! exchange that has ended becomes a *frame* of a *segment* in the object store, with its record
+//! beside it; what has not ended is carried over. What a conversation repeats is stored once, as an
+//! *item*. Readers look at both places.
 
+mod carry;
 pub mod frame;
+mod gather;
+mod items;
 pub mod journal;
+mod known;
 pub mod publish;
 pub mod read;
 pub mod record;
 pub mod segment;
 pub mod spool;
 mod spooled;
-mod underway;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -61,11 +65,20 @@ pub fn open(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
     Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)))
 }
 
-/// Makes a folder that only its owner may enter.
+/// Makes a folder that only its owner may enter, and those above it, so that a power failure leaves
+/// them there.
 pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Error> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        make_private_folder(above)?;
+    }
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(Error::disk(format!("making folder {}", folder.display())))
+    builder.create(folder).map_err(Error::disk(format!("making folder {}", folder.display())))?;
+    segment::sync_folder(above.unwrap_or(Path::new(".")))
 }

@@ -10,17 +10,17 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 use super::recover::recover;
-use crate::segment::{Clock, FULL, GROWING, list};
-use crate::underway::Underway;
+use crate::carry::Carry;
+use crate::segment::{Clock, FULL, GROWING, list, sync_folder};
 use crate::{Error, make_private_folder};
 
 /// The lock of a writer, in its folder.
 const LOCK: &str = "lock";
 /// The lock of whoever makes segments of its journals.
 const PUBLISHING: &str = "publishing";
-/// More writers at once, or folders left behind, than anybody has.
-const MOST: usize = 10_000;
 
 /// A spool as those see it who look after all its folders.
 #[derive(Debug, Clone)]
@@ -72,8 +72,7 @@ pub(crate) fn all_folders(root: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(folders)
 }
 
-/// The right to make segments of a folder's journals, and to change which exchanges they leave under
-/// way; none while another has it.
+/// The right to make segments of a folder's journals, and to change what is carried over; none while another has it.
 pub(crate) fn publishing(folder: &Path) -> Result<Option<File>, Error> {
     lock(folder, PUBLISHING, Missing::Made)
 }
@@ -82,8 +81,11 @@ impl Folders {
     /// Makes a folder for a new writer, and locks it.
     pub(super) fn own(&self) -> Result<Own, Error> {
         make_private_folder(&self.root)?;
-        for number in 0..MOST {
-            let name = format!("{}w{number}", self.node);
+        loop {
+            // By chance, not by number: no two processes may ever give their journals the same names,
+            // whatever the clock says.
+            let chance = Uuid::now_v7().as_u128() & 0xFFFF_FFFF;
+            let name = format!("{}w{chance:08x}", self.node);
             let path = self.root.join(&name);
             match std::fs::create_dir(&path) {
                 Ok(()) => {}
@@ -93,13 +95,12 @@ impl Folders {
                 }
             }
             make_private(&path)?;
+            sync_folder(&self.root)?;
             // Whoever looks after folders may have found it empty and taken it for one left behind.
             if let Some(lock) = lock(&path, LOCK, Missing::Made)? {
                 return Ok(Own { path, name, lock });
             }
         }
-        let full = std::io::Error::other("too many folders are there already");
-        Err(Error::disk(format!("making a folder in {}", self.root.display()))(full))
     }
 
     /// Brings to an end what writers left that are gone.
@@ -122,7 +123,7 @@ impl Folders {
             let Some(_lock) = lock(&folder, LOCK, Missing::NotLeft)? else { continue };
             let Some(_publishing) = publishing(&folder)? else { continue };
             if is_done(&folder)? {
-                Underway::forget(&folder);
+                Carry::forget(&folder);
                 // What else is in there is not ours: then the folder stays.
                 let _ = std::fs::remove_file(folder.join(PUBLISHING));
                 let removed = std::fs::remove_file(folder.join(LOCK));
@@ -136,7 +137,7 @@ impl Folders {
 /// Whether nothing in a folder is to be published, or to be brought to an end.
 fn is_done(folder: &Path) -> Result<bool, Error> {
     let no_journals = list(folder, &[GROWING, FULL])?.is_empty();
-    Ok(no_journals && Underway::load(folder)?.exchanges.is_empty())
+    Ok(no_journals && Carry::load(folder)?.entries.is_empty())
 }
 
 /// What it means that a folder has no lock.

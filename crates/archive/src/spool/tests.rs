@@ -8,6 +8,7 @@ use super::folders::list_all;
 use super::{Options, Spool, Sync};
 use crate::frame::{RequestHead, ResponseHead, Side};
 use crate::journal::{Draft, Entry};
+use crate::publish::Work;
 use crate::read::{Exchange, Found, Reader};
 use crate::record::{Outcome, Record, Source};
 use crate::segment::{FULL, GROWING};
@@ -60,6 +61,10 @@ async fn close(spool: &Spool, number: u8, body: &[u8]) {
     append(spool, &Entry::Close { record: &record, response: Some(&response) }, body).await;
 }
 
+async fn publish(folder: &Path, objects: &Arc<InMemory>) {
+    Work::new(folder.to_owned(), objects.clone()).unwrap().publish_sealed().await.unwrap();
+}
+
 async fn closed(spool: Spool) {
     tokio::task::spawn_blocking(move || spool.close()).await.unwrap();
 }
@@ -93,7 +98,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
     let live = all(&reader).await;
     let before = reader.exchange(&live[0]).await.unwrap();
     closed(spool).await;
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     let after = reader.find(&live[0].record.id).await.unwrap().unwrap();
 
     assert_eq!(live[0].record, after.record);
@@ -155,7 +160,7 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
             let found: Vec<_> = found.iter().map(|(id, outcome)| (id.as_str(), *outcome)).collect();
             assert_eq!(found, expected, "cut at {cut}");
         }
-        crate::publish::publish_sealed(crashed.path(), &*objects).await.unwrap();
+        publish(crashed.path(), &objects).await;
         assert_eq!(outcomes(&reader).await.len(), expected.len());
     }
 }
@@ -171,7 +176,7 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
     sealed(&spool, folder.path()).await;
     open(&spool, 2, b"two").await;
     sealed(&spool, folder.path()).await;
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     assert_eq!(outcomes(&reader).await, []);
     close(&spool, 1, b"answer").await;
     let live = all(&reader).await;
@@ -190,7 +195,7 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
         assert_eq!(found[1].record.took_ms, 1500);
         assert_eq!(reader.exchange(&found[0]).await.unwrap().request_body, b"one");
         assert_eq!(reader.exchange(&found[1]).await.unwrap().request_body, b"two");
-        crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+        publish(folder.path(), &objects).await;
     }
 }
 
@@ -220,11 +225,11 @@ async fn a_journal_that_was_published_and_is_still_there_is_not_counted_twice() 
     let bytes = std::fs::read(last).unwrap();
     let objects = Arc::new(InMemory::new());
     let reader = Reader::new(folder.path().to_owned(), objects.clone());
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     // The crash was before its removal.
     std::fs::write(last, bytes).unwrap();
     closed(Spool::open(options(folder.path())).unwrap()).await;
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
 
     let expected = [("1", Outcome::Complete), ("2", Outcome::Failed)]
         .map(|(id, outcome)| (id.to_owned(), outcome));
@@ -286,7 +291,7 @@ async fn writers_share_a_spool_each_in_a_folder_of_its_own() {
     open(&second, 3, b"three").await;
     close(&second, 3, b"answer three").await;
     close(&first, 1, b"answer one").await;
-    assert_eq!(left(folder.path()), ["cafe0001w0", "cafe0001w1"]);
+    assert_eq!(left(folder.path()).len(), 2);
     let end = |id: &str, outcome| (id.to_owned(), outcome);
     let ends = [end("1", Outcome::Complete), end("3", Outcome::Complete)];
     assert_eq!(outcomes(&reader).await, ends);
@@ -297,15 +302,39 @@ async fn writers_share_a_spool_each_in_a_folder_of_its_own() {
     closed(first).await;
     let state = second.state().clone();
     state.folders.recover_left().unwrap();
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     state.folders.remove_empty().unwrap();
     let ends = [ends[0].clone(), end("2", Outcome::Failed), ends[1].clone()];
     assert_eq!(outcomes(&reader).await, ends);
-    assert_eq!(left(folder.path()), ["cafe0001w1"]);
+    assert_eq!(left(folder.path()).len(), 1);
 
     closed(second).await;
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     state.folders.remove_empty().unwrap();
     assert_eq!(outcomes(&reader).await, ends);
     assert_eq!(left(folder.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn entries_of_one_moment_are_written_by_whoever_goes_on_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(Options { sync: Sync::Os, ..options(folder.path()) }).unwrap();
+    let reader = Reader::new(folder.path().to_owned(), Arc::new(InMemory::new()));
+    let drafts = [1, 2, 3].map(|number| {
+        let mut draft = Draft::default();
+        let record = record(number, Outcome::Complete);
+        draft.push(&Entry::Close { record: &record, response: None }, Bytes::new());
+        draft
+    });
+    let [first, second, dropped] = drafts.each_ref().map(|draft| spool.desk().append(draft));
+    assert_eq!(outcomes(&reader).await, [], "they wait for one another");
+    first.await.unwrap();
+    assert_eq!(outcomes(&reader).await.len(), 3, "one has written for all");
+    second.await.unwrap();
+    drop(dropped);
+    // Nobody waits for this one, and yet it is written.
+    drop(spool.desk().append(&drafts[0]));
+    let lengths = [0, 1, 2, 0].map(|draft: usize| drafts[draft].length());
+    assert_eq!(spool.desk().growing_file().unwrap().1, lengths.iter().sum::<u64>());
+    closed(spool).await;
 }
