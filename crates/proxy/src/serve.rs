@@ -280,10 +280,23 @@ async fn ledger(
     prices: &PriceTable,
     metrics: Arc<Metrics>,
 ) -> Result<(Ledger, Spool, Publisher)> {
+    let (node, spool, publisher) = spool(config).await?;
+    let options = Options {
+        node,
+        prices: prices.clone(),
+        bodies: config.archive.bodies,
+        when_full: config.archive.when_full,
+        exchanges: config.limits.exchanges,
+        clock: clock::now,
+    };
+    Ok((Ledger::new(&spool, options, metrics), spool, publisher))
+}
+
+/// A writer of its own in the spool, with the node's name and what publishes.
+pub async fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
     let folder = config.archive.spool.clone();
     let fresh = hex(&random::<4>()?);
     let node = spool::node_name(&folder, || fresh)?;
-    let exchanges = config.limits.exchanges;
     let options = spool::Options {
         folder: folder.clone(),
         node: node.clone(),
@@ -299,15 +312,7 @@ async fn ledger(
     // What an earlier process left open mostly has its end before anybody can ask for it; where it is
     // much, that goes on beside.
     let _ = tokio::time::timeout(RECOVERY, spool.state().recovered()).await;
-    let options = Options {
-        node,
-        prices: prices.clone(),
-        bodies: config.archive.bodies,
-        when_full: config.archive.when_full,
-        exchanges,
-        clock: clock::now,
-    };
-    Ok((Ledger::new(&spool, options, metrics), spool, publisher))
+    Ok((node, spool, publisher))
 }
 
 /// The price table of a file, or the built-in one.
