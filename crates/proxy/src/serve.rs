@@ -294,7 +294,8 @@ async fn ledger(
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     // Recovery reads what an earlier process left, which may be much.
     let spool = tokio::task::spawn_blocking(move || Spool::open(options)).await??;
-    let publisher = Publisher::start(folder, objects, spool.state().clone())?;
+    let signer = Derived::from(&config.secret)?.signer();
+    let publisher = Publisher::start(folder, objects, signer, spool.state().clone())?;
     let options = Options {
         node,
         prices: prices.clone(),
