@@ -70,13 +70,22 @@ pub fn open(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
     Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)))
 }
 
-/// Makes a folder that only its owner may enter.
+/// Makes a folder that only its owner may enter, and those above it, so that a power failure leaves
+/// them there.
 pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Error> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        make_private_folder(above)?;
+    }
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(Error::disk(format!("making folder {}", folder.display())))
+    builder.create(folder).map_err(Error::disk(format!("making folder {}", folder.display())))?;
+    segment::sync_folder(above.unwrap_or(Path::new(".")))
 }
 
 /// Puts bytes in place of a file, at once and for good.

@@ -130,9 +130,10 @@ impl House {
 
     /// As time would: a journal is made a segment while the next one grows.
     fn wait_for_publisher(&self) {
-        let spool = self.folder.join("spool/cafe0001w0");
         let sealed = || {
-            let files = std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().path());
+            let writers =
+                paths(&self.folder.join("spool")).into_iter().filter(|path| path.is_dir());
+            let files = writers.flat_map(|writer| paths(&writer));
             files.filter(|path| path.extension().is_some_and(|ending| ending == "full")).count()
         };
         while sealed() > 2 {
@@ -174,6 +175,10 @@ async fn append(spool: &Spool, one: &Recorded) {
     let closing = Entry::Close { record, response: Some(&response) };
     draft.push(&closing, one.response.clone());
     spool.desk().append(&draft).await.unwrap();
+}
+
+fn paths(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 /// Bytes of a file, or of all files below a folder.

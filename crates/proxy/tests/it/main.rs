@@ -28,6 +28,7 @@ mod story_matrix;
 mod story_peer;
 mod story_reload;
 mod story_sdk;
+mod story_soak;
 mod story_socket;
 mod story_takeover;
 mod story_tls;

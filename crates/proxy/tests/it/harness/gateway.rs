@@ -160,6 +160,11 @@ impl Gateway {
         signal(self.pid(), libc::SIGHUP);
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, number: i32) {
+        signal(self.pid(), number);
+    }
+
     /// Tells it to stop, and does not wait.
     pub(crate) fn tell_to_stop(&self) {
         signal(self.pid(), libc::SIGTERM);
