@@ -308,7 +308,8 @@ pub async fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
     let objects = archive::open(&config.archive.url)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     let spool = Spool::open(options)?;
-    let publisher = Publisher::start(folder, objects, spool.state().clone())?;
+    let signer = Derived::from(&config.secret)?.signer();
+    let publisher = Publisher::start(folder, objects, signer, spool.state().clone())?;
     // What an earlier process left open mostly has its end before anybody can ask for it; where it is
     // much, that goes on beside.
     let _ = tokio::time::timeout(RECOVERY, spool.state().recovered()).await;
