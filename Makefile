@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools instructions bench matrix
+.PHONY: demo test lint install-test-tools instructions bench matrix soak
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -33,3 +33,8 @@ instructions:
 bench:
 	cargo build --release --package codex-proxy
 	python3 bench/bench.py --write docs/benchmarks.md
+
+# An hour of faults of all kinds; writes docs/soak.md.
+soak:
+	cargo test --package codex-proxy --test it -- --ignored an_hour_of_faults
+	sh scripts/soak-page.sh

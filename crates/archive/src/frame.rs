@@ -1,29 +1,17 @@
-//! A frame: some JSON lines about one exchange, as one zstd frame with a checksum.
+//! A frame: one exchange as JSON lines, compressed as one, with a checksum.
 //!
-//! The first line says what the frame is.
+//! First come the items that this exchange is the first to have, then the exchange itself. Its
+//! bodies are lists of parts: a text, or the name of an item. In order they are the body.
 
-use std::io::Read;
+use std::borrow::Cow;
+use std::io::{BufRead, BufReader, Result};
+use std::ops::ControlFlow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::record::Record;
-
-/// Bodies are cut into parts of at most this many bytes, a line each.
-pub const PART_BYTES: usize = 1 << 20;
-
-/// One line of a frame.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Line {
-    /// An exchange begins.
-    Open(Box<Opening>),
-    /// A piece of a body.
-    Body(Part),
-    /// An exchange has ended.
-    Close(Box<Closing>),
-}
 
 /// What is known when an exchange opens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,9 +29,6 @@ pub struct Closing {
     pub record: Record,
     /// What was answered, without the body; absent where nothing was.
     pub response: Option<ResponseHead>,
-    /// The frames of this exchange before this one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub frames: Vec<Place>,
 }
 
 /// A request without its body. Credentials and cookies are left out of the headers.
@@ -76,158 +61,169 @@ pub enum Side {
     Response,
 }
 
-/// A piece of a body: the parts of a side in order are the body.
+/// Where a frame or an entry lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// The exchange.
-    pub id: String,
-    /// Which of its bodies.
-    pub side: Side,
-    /// The bytes.
-    #[serde(flatten)]
-    pub bytes: PartBytes,
+pub(crate) struct Place {
+    /// The segment's or the journal's name.
+    pub(crate) segment: String,
+    /// Where it begins, in bytes.
+    pub(crate) offset: u64,
+    /// Its length in bytes.
+    pub(crate) length: u64,
 }
 
-/// The bytes of a part: as text where they are UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An item's line: what stands in bodies at its name.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename = "item")]
+pub(crate) struct ItemLine<'a> {
+    /// BLAKE3 of its bytes, hexadecimal.
+    pub(crate) id: &'a str,
+    /// The conversation that it belongs to, and to no other.
+    pub(crate) session: &'a str,
+    /// Whose that is.
+    pub(crate) user: &'a str,
+    /// What it is.
+    #[serde(flatten)]
+    pub(crate) content: Content<'a>,
+}
+
+/// An exchange's line.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename = "exchange")]
+pub(crate) struct ExchangeLine<'a> {
+    /// BLAKE3 of the exchange's line before it in this segment, hexadecimal; none for the first.
+    pub(crate) link: Option<&'a str>,
+    /// The record's fields.
+    #[serde(flatten)]
+    pub(crate) record: &'a Record,
+    /// The conversation whose items it has.
+    pub(crate) session: &'a str,
+    /// What was asked.
+    pub(crate) request: Half<'a, RequestHead>,
+    /// What was answered; none where nothing was.
+    pub(crate) response: Option<Half<'a, ResponseHead>>,
+    /// Other frames that hold items of it.
+    pub(crate) needs: Vec<Needs>,
+}
+
+/// One side of an exchange: its head and its body.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Half<'a, H> {
+    /// The head; none where it is lost, or never came to be written.
+    #[serde(flatten)]
+    pub(crate) head: Option<H>,
+    /// The body.
+    #[serde(borrow)]
+    pub(crate) body: Body<'a>,
+}
+
+/// A body, in parts.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Body<'a> {
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// BLAKE3 of it, hexadecimal.
+    pub(crate) blake3: String,
+    /// In order they are the body.
+    #[serde(borrow)]
+    pub(crate) parts: Vec<Part<'a>>,
+}
+
+/// A part of a body.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PartBytes {
+pub(crate) enum Part<'a> {
     /// Exactly these characters.
-    Text(String),
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
+    /// Bytes that are no text.
+    Base64(String),
+    /// The item of this name.
+    Item(String),
+}
+
+/// What an item is: text where it is UTF-8.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Content<'a> {
+    /// Exactly these characters.
+    Text(Cow<'a, str>),
     /// Anything else.
     Base64(String),
+    /// In order they are the item.
+    Parts(Vec<Part<'a>>),
 }
 
-/// Where a frame lies.
+/// Frames of one segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub(crate) struct Needs {
     /// The segment's name.
-    pub segment: String,
-    /// Where the frame begins, in bytes.
-    pub offset: u64,
-    /// Its length in bytes.
-    pub length: u64,
+    pub(crate) segment: String,
+    /// Where each begins, and its length, in bytes.
+    pub(crate) frames: Vec<(u64, u64)>,
 }
 
-impl Part {
-    /// Cuts a body into parts, between characters where it is text.
-    pub fn cut(id: &str, side: Side, mut body: &[u8]) -> Vec<Self> {
-        let mut parts = Vec::new();
-        while !body.is_empty() {
-            let (now, rest) = body.split_at(cut_point(body));
-            let bytes = match std::str::from_utf8(now) {
-                Ok(text) => PartBytes::Text(text.to_owned()),
-                Err(_) => PartBytes::Base64(BASE64.encode(now)),
-            };
-            parts.push(Self { id: id.to_owned(), side, bytes });
-            body = rest;
-        }
-        parts
-    }
-
-    /// Appends the bytes to `body`; what is no base64 is left out.
-    pub fn append_to(&self, body: &mut Vec<u8>) {
-        match &self.bytes {
-            PartBytes::Text(text) => body.extend_from_slice(text.as_bytes()),
-            PartBytes::Base64(text) => body.extend(BASE64.decode(text).unwrap_or_default()),
+impl<'a> Part<'a> {
+    /// As text where it is.
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(Cow::Borrowed(text)),
+            Err(_) => Self::Base64(BASE64.encode(bytes)),
         }
     }
 }
 
-/// Where to cut off the first part: after [`PART_BYTES`], or up to three bytes before, so that
-/// no character is cut in two.
-fn cut_point(body: &[u8]) -> usize {
-    if body.len() <= PART_BYTES {
-        return body.len();
-    }
-    let starts_character = |at: &usize| body.get(*at).is_some_and(|byte| byte & 0xC0 != 0x80);
-    (PART_BYTES - 3..=PART_BYTES).rev().find(starts_character).unwrap_or(PART_BYTES)
-}
-
-/// Makes frames; keeps zstd's tables between them.
-pub struct Encoder {
-    zstd: zstd::bulk::Compressor<'static>,
-    lines: Vec<u8>,
-}
-
-impl Encoder {
-    /// Level 1: most of the gain is had already, at a third of the next levels' work.
-    pub fn new() -> std::io::Result<Self> {
-        let mut zstd = zstd::bulk::Compressor::new(1)?;
-        zstd.include_checksum(true)?;
-        Ok(Self { zstd, lines: Vec::new() })
-    }
-
-    /// Appends one frame of these lines to `out`.
-    pub fn encode(&mut self, lines: &[Line], out: &mut Vec<u8>) -> std::io::Result<()> {
-        self.lines.clear();
-        for line in lines {
-            serde_json::to_writer(&mut self.lines, line)?;
-            self.lines.push(b'\n');
-        }
-        let frame = self.zstd.compress(&self.lines)?;
-        out.extend_from_slice(&frame);
-        // A rare giant body must not be kept in memory for ever.
-        self.lines.shrink_to(4 * PART_BYTES);
-        Ok(())
-    }
-}
-
-/// Reads all lines of a frame; fails where its checksum does not agree.
-pub fn lines(frame: &[u8]) -> std::io::Result<Vec<Line>> {
-    let mut text = Vec::new();
-    zstd::Decoder::with_buffer(frame)?.single_frame().read_to_end(&mut text)?;
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| Ok(serde_json::from_slice(line)?)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Encoder, Line, PART_BYTES, Part, Side, lines};
-
-    fn joined(parts: &[Part]) -> Vec<u8> {
-        let mut body = Vec::new();
-        for part in parts {
-            part.append_to(&mut body);
-        }
-        body
-    }
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        let body = "a".repeat(PART_BYTES - 1) + "äöü";
-        let parts = Part::cut("x", Side::Request, body.as_bytes());
-        assert_eq!(parts.len(), 2);
-        assert!(parts.iter().all(|part| matches!(part.bytes, super::PartBytes::Text(_))));
-        assert_eq!(joined(&parts), body.as_bytes());
-    }
-
-    #[test]
-    fn a_changed_byte_is_noticed() {
-        let mut frame = Vec::new();
-        let line = Line::Body(Part::cut("x", Side::Response, b"some longer text, here").remove(0));
-        Encoder::new().unwrap().encode(&[line], &mut frame).unwrap();
-        let at = frame.len() - 6;
-        frame[at] ^= 1;
-        assert!(lines(&frame).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn every_body_is_read_back(body in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            let parts = Part::cut("x", Side::Request, &body);
-            let written: Vec<Line> = parts.into_iter().map(Line::Body).collect();
-            let mut frame = Vec::new();
-            Encoder::new().unwrap().encode(&written, &mut frame).unwrap();
-            let read = lines(&frame).unwrap();
-            prop_assert_eq!(&read, &written);
-            let parts: Vec<Part> = read.into_iter().filter_map(|line| match line {
-                Line::Body(part) => Some(part),
-                Line::Open(_) | Line::Close(_) => None,
-            }).collect();
-            prop_assert_eq!(joined(&parts), body);
+impl<'a> Content<'a> {
+    /// As text where it is.
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(Cow::Borrowed(text)),
+            Err(_) => Self::Base64(BASE64.encode(bytes)),
         }
     }
+}
+
+/// What is read of an item.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StoredItem<'a> {
+    #[serde(borrow)]
+    pub(crate) text: Option<Cow<'a, str>>,
+    pub(crate) base64: Option<String>,
+    #[serde(borrow)]
+    pub(crate) parts: Option<Vec<Part<'a>>>,
+}
+
+/// What is read of an exchange, besides its record.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StoredExchange<'a> {
+    pub(crate) id: String,
+    #[serde(borrow)]
+    pub(crate) request: Half<'a, RequestHead>,
+    #[serde(borrow)]
+    pub(crate) response: Option<Half<'a, ResponseHead>>,
+    pub(crate) needs: Vec<Needs>,
+}
+
+/// The name of an item, if this is its line. Without reading the line: whoever writes puts it
+/// first.
+pub(crate) fn item_id(line: &[u8]) -> Option<&str> {
+    let id = line.strip_prefix(b"{\"kind\":\"item\",\"id\":\"")?;
+    std::str::from_utf8(id.get(..2 * blake3::OUT_LEN)?).ok()
+}
+
+/// Reads the lines of a frame, one after the other, until `each` breaks; fails where the frame is
+/// damaged.
+pub(crate) fn read_lines(
+    frame: &[u8],
+    each: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let mut text = BufReader::new(zstd::Decoder::with_buffer(frame)?.single_frame());
+    let mut line = Vec::new();
+    while text.read_until(b'\n', &mut line)? > 0 {
+        if each(line.strip_suffix(b"\n").unwrap_or(&line))?.is_break() {
+            return Ok(());
+        }
+        line.clear();
+    }
+    Ok(())
 }

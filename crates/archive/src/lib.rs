@@ -1,14 +1,20 @@
 //! The audit archive: what passed, kept whole and findable.
 //!
 //! An exchange leaves entries in a *journal* of the spool on local disk: one when it opens, more
-//! while large bodies pass, one when it closes. A journal that is full or old is published: its
-//! entries become *frames* of a *segment* in the object store, with its records beside it. Readers
-//! look at both places.
+//! while large bodies pass, one when it closes. A journal that is full or old is published: each
+//! exchange that has ended becomes a *frame* of a *segment* in the object store, with its record
+//! beside it; what has not ended is carried over. What a conversation repeats is stored once, as an
+//! *item*. Readers look at both places.
 
+mod carry;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod frame;
+mod gather;
+mod items;
 pub mod journal;
+mod known;
+mod manifest;
 pub mod objects;
 mod outage;
 pub mod publish;
@@ -16,10 +22,13 @@ pub mod read;
 pub mod record;
 pub mod retain;
 pub mod segment;
+pub mod sign;
 pub mod spool;
 mod spooled;
-mod underway;
+pub mod verify;
 
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,4 +119,29 @@ pub(crate) fn error_text(error: &Error) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
+}
+
+/// Puts bytes in place of a file, at once and for good.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let part = path.with_extension("part");
+    let write = || {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    };
+    write().map_err(Error::disk(format!("writing {}", path.display())))?;
+    path.parent().map_or(Ok(()), segment::sync_folder)
+}
+
+/// The same of few bytes, also on a full disk: then into the room that the file has already.
+pub(crate) fn replace_few(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace(path, bytes).or_else(|full| {
+        let file = OpenOptions::new().write(true).open(path).map_err(|_| full)?;
+        let length = bytes.len() as u64;
+        let written = (&file).write_all(bytes).and_then(|()| file.set_len(length));
+        written
+            .and_then(|()| file.sync_all())
+            .map_err(Error::disk(format!("writing {}", path.display())))
+    })
 }

@@ -1,25 +1,37 @@
 //! Makes segments of sealed journals, and brings them to the object store with their records beside
 //! them.
 
-use std::collections::BTreeMap;
+mod draw;
+mod made;
+mod segment;
+
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use jiff::civil::Date;
+use futures_util::TryStreamExt;
+use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-use crate::Error;
-use crate::frame::{Closing, Encoder, Line, Part, Place, Side};
-use crate::journal::{Framed, Noted, split};
-use crate::record::Record;
-use crate::segment::{FULL, day_of, in_day, list, object_path, sync_folder};
+use crate::carry::Carry;
+use crate::gather::Gathered;
+use crate::known::Known;
+use crate::manifest::{self, Chain, Filed};
+use crate::segment::{FULL, day_folder, day_of_name, list, name_of, sync_folder};
+use crate::sign::Signer;
 use crate::spool::State;
 use crate::spool::folders::{all_folders, publishing};
-use crate::underway::{Begun, Underway};
+use crate::{Error, error_text};
+use segment::{Made, Press, Segment};
+
+/// How hard frames are compressed.
+const LEVEL: i32 = 3;
+/// How hard records are: they are few, and small.
+const RECORDS_LEVEL: i32 = 9;
 
 /// How long to wait after the object store refused.
 const RETRY: Duration = Duration::from_secs(5);
@@ -44,15 +56,17 @@ impl Publisher {
     pub fn start(
         spool: PathBuf,
         objects: Arc<dyn ObjectStore>,
+        signer: Signer,
         state: State,
     ) -> Result<Self, Error> {
         let starting = "starting the publisher's thread";
         let runtime = Builder::new_current_thread().enable_all().thread_name("publish").build();
         let runtime = runtime.map_err(Error::disk(starting))?;
         let (stop, stopped) = oneshot::channel();
+        let mut work = Work::new(spool, objects, signer)?;
         let work = move || {
             step_back();
-            runtime.block_on(run(&spool, &*objects, &state, stopped));
+            runtime.block_on(run(&mut work, &state, stopped));
         };
         let thread = std::thread::Builder::new().name("publish".to_owned()).spawn(work);
         Ok(Self { thread: thread.map_err(Error::disk(starting))?, stop })
@@ -74,25 +88,24 @@ fn step_back() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
-async fn run(
-    spool: &Path,
-    objects: &dyn ObjectStore,
-    state: &State,
-    mut stop: oneshot::Receiver<()>,
-) {
+async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
     let mut stopping = false;
+    work.recall().await;
     loop {
         if let Err(error) = state.folders.recover_left() {
             tracing::error!(%error, "what another writer left cannot be brought to an end");
         }
-        let result = publish_sealed(spool, objects).await;
+        state.has_recovered();
+        let result = work.publish_sealed().await;
         state.outage.note(&result);
         if let Err(error) = state.folders.remove_empty() {
             tracing::warn!(%error, "an empty folder of the spool stays behind");
         }
         if stopping {
+            work.remember(Known::save);
             return;
         }
+        work.remember(Known::save_if_grown);
         let pause = if result.is_ok() { LOOK } else { RETRY };
         tokio::select! {
             () = state.sealed.notified() => {}
@@ -103,163 +116,138 @@ async fn run(
     }
 }
 
-/// Publishes every sealed journal and removes it from the spool. A folder that fails does not keep
-/// the others back; the last failure is told.
-pub(crate) async fn publish_sealed(spool: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
-    let mut result = Ok(());
-    for folder in all_folders(spool)? {
-        if let Err(error) = publish_folder(&folder, objects).await {
-            result = Err(error);
-        }
-    }
-    result
+/// What it takes to publish.
+pub(crate) struct Work {
+    spool: PathBuf,
+    objects: Arc<dyn ObjectStore>,
+    signer: Signer,
+    known: Known,
+    press: Press,
 }
 
-/// Publishes the journals of one writer. In their order, since each closes what those before have
-/// opened: one that fails keeps the others back.
-async fn publish_folder(folder: &Path, objects: &dyn ObjectStore) -> Result<(), Error> {
-    if list(folder, &[FULL])?.is_empty() {
-        return Ok(());
-    }
-    // Somebody else is at it.
-    let Some(_publishing) = publishing(folder)? else { return Ok(()) };
-    let mut underway = Underway::load(folder)?;
-    for (name, path) in list(folder, &[FULL])? {
-        if name != underway.after {
-            publish(&name, &path, &mut underway, objects).await?;
-        }
-        let removed = tokio::fs::remove_file(&path).await;
-        removed.map_err(Error::disk(format!("removing {}", path.display())))?;
-        // In order also after a power loss: a journal that came back would be published again.
-        sync_folder(folder)?;
-    }
-    Ok(())
-}
-
-async fn publish(
-    name: &str,
-    path: &Path,
-    underway: &mut Underway,
-    objects: &dyn ObjectStore,
-) -> Result<(), Error> {
-    let doing = format!("reading {}", path.display());
-    let journal = tokio::fs::read(path).await.map_err(Error::disk(doing))?;
-    let mut segment = Segment::after(underway.clone(), name)?;
-    for entry in split(&journal) {
-        segment.take(&entry)?;
-    }
-    let records = segment.records_by_day()?;
-    // Bodies first: a record that is visible can always be shown whole. The names and bytes are the
-    // same at every try, so that a try after a crash changes nothing.
-    if !segment.bytes.is_empty() {
-        objects.put(&object_path(name), PutPayload::from(segment.bytes)).await?;
-    }
-    for (day, records) in records {
-        objects.put(&in_day("records", day, name), PutPayload::from(records)).await?;
-    }
-    *underway = segment.underway;
-    underway.save(path.parent().unwrap_or(path))
-}
-
-/// A segment while it is made of a journal.
-struct Segment {
-    name: String,
-    encoder: Encoder,
-    bytes: Vec<u8>,
-    underway: Underway,
-    /// What it closes, with the places of all its frames.
-    closed: Vec<(Record, Vec<Place>)>,
-}
-
-impl Segment {
-    fn after(mut underway: Underway, name: &str) -> Result<Self, Error> {
-        let encoder = Encoder::new().map_err(Error::disk("preparing compression"))?;
-        name.clone_into(&mut underway.after);
-        let (bytes, closed) = (Vec::new(), Vec::new());
-        Ok(Self { name: name.to_owned(), encoder, bytes, underway, closed })
+impl Work {
+    pub(crate) fn new(
+        spool: PathBuf,
+        objects: Arc<dyn ObjectStore>,
+        signer: Signer,
+    ) -> Result<Self, Error> {
+        let known = Known::nothing(objects.to_string());
+        Ok(Self { spool, objects, signer, known, press: Press::new()? })
     }
 
-    fn take(&mut self, entry: &Framed<'_>) -> Result<(), Error> {
-        match entry.noted() {
-            Ok(Noted::Open(opening)) => {
-                let id = opening.record.id.clone();
-                let place = self.frame(Line::Open(opening.clone()), &id, Side::Request, entry)?;
-                let begun = Begun { opening: *opening, frames: vec![place] };
-                self.underway.exchanges.insert(id, begun);
+    /// Recalls which items an earlier process has stored today, as far as they are still there.
+    pub(crate) async fn recall(&mut self) {
+        let mut known = Known::load(&self.spool, self.objects.to_string());
+        let Ok(there) = self.names(&known).await else { return };
+        for segment in known.segments() {
+            if !there.contains(&*segment) {
+                known.forget_segment(&segment);
             }
-            Ok(Noted::Body { id, side }) => self.body(&id, side, entry)?,
-            Ok(Noted::Close(closing)) => self.close(*closing, entry)?,
-            Err(error) => tracing::error!(%error, "an entry of journal {} is lost", self.name),
+        }
+        self.known = known;
+    }
+
+    /// The names of the segments of the day that is known.
+    async fn names(&self, known: &Known) -> Result<HashSet<String>, Error> {
+        let folder = day_folder("bodies", known.day());
+        let objects: Vec<_> = self.objects.list(Some(&folder)).try_collect().await?;
+        Ok(objects
+            .iter()
+            .filter_map(|object| name_of(&object.location))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Keeps what is known for the next process. Nothing is lost where that fails.
+    pub(crate) fn remember(&mut self, save: fn(&mut Known, &Path) -> Result<(), Error>) {
+        if let Err(error) = save(&mut self.known, &self.spool) {
+            tracing::warn!(%error, "which items are stored is not saved");
+        }
+    }
+
+    /// Publishes every sealed journal and removes it from the spool. A folder that fails does not
+    /// keep the others back; the last failure is told.
+    pub(crate) async fn publish_sealed(&mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for folder in all_folders(&self.spool)? {
+            if let Err(error) = self.publish_folder(&folder).await {
+                result = Err(error);
+            }
+        }
+        result
+    }
+
+    /// Publishes the journals of one writer. In their order, since each closes what those before
+    /// have opened: one that fails keeps the others back.
+    async fn publish_folder(&mut self, folder: &Path) -> Result<(), Error> {
+        if list(folder, &[FULL])?.is_empty() {
+            return Ok(());
+        }
+        // Somebody else is at it.
+        let Some(_publishing) = publishing(folder)? else { return Ok(()) };
+        let mut carry = Carry::load(folder)?;
+        for (name, path) in list(folder, &[FULL])? {
+            if name != carry.after {
+                carry = self.publish(&name, &path, &carry).await?;
+                carry.save(folder)?;
+            }
+            made::forget(&path);
+            let removed = std::fs::remove_file(&path);
+            removed.map_err(Error::disk(format!("removing {}", path.display())))?;
+            // In order also after a power loss: a journal that came back would be published again.
+            sync_folder(folder)?;
         }
         Ok(())
     }
 
-    fn body(&mut self, id: &str, side: Side, entry: &Framed<'_>) -> Result<(), Error> {
-        let place = self.append(&parts(id, side, entry.body))?;
-        // Bytes of an answer may come after its end.
-        let late = self.closed.iter_mut().rev().find(|(record, _)| record.id == id);
-        if let Some(begun) = self.underway.exchanges.get_mut(id) {
-            begun.frames.push(place);
-        } else if let Some((_, frames)) = late {
-            frames.push(place);
+    /// Publishes a journal; tells what is carried over behind it.
+    async fn publish(&mut self, name: &str, path: &Path, before: &Carry) -> Result<Carry, Error> {
+        let reading = format!("reading {}", path.display());
+        let journal = std::fs::read(path).map_err(Error::disk(reading))?;
+        let mut gathered = Gathered::default();
+        gathered.take(&before.after, &before.entries);
+        gathered.take(name, &journal);
+        if gathered.late > 0 {
+            let late = gathered.late;
+            tracing::error!("{late} bytes are lost that came long after the end of their answer");
         }
-        Ok(())
-    }
-
-    fn close(&mut self, mut closing: Closing, entry: &Framed<'_>) -> Result<(), Error> {
-        let record = closing.record.clone();
-        let begun = self.underway.exchanges.remove(&record.id);
-        let mut frames = begun.map(|begun| begun.frames).unwrap_or_default();
-        closing.frames.clone_from(&frames);
-        let line = Line::Close(Box::new(closing));
-        frames.push(self.frame(line, &record.id, Side::Response, entry)?);
-        self.closed.push((record, frames));
-        Ok(())
-    }
-
-    fn frame(
-        &mut self,
-        first: Line,
-        id: &str,
-        side: Side,
-        entry: &Framed<'_>,
-    ) -> Result<Place, Error> {
-        let mut lines = vec![first];
-        lines.extend(parts(id, side, entry.body));
-        self.append(&lines)
-    }
-
-    fn append(&mut self, lines: &[Line]) -> Result<Place, Error> {
-        let offset = self.bytes.len() as u64;
-        self.encoder.encode(lines, &mut self.bytes).map_err(Error::disk("encoding a frame"))?;
-        let length = self.bytes.len() as u64 - offset;
-        Ok(Place { segment: self.name.clone(), offset, length })
-    }
-
-    /// The records that it closes, compressed, by the day on which they began.
-    fn records_by_day(&self) -> Result<BTreeMap<Date, Vec<u8>>, Error> {
-        let mut days: BTreeMap<Date, Vec<u8>> = BTreeMap::new();
-        for (record, frames) in &self.closed {
-            let day = days.entry(day_of(record.time)).or_default();
-            day.extend(index_line(record, frames));
+        self.known.turn_to(day_of_name(name));
+        let carry = Carry { after: name.to_owned(), entries: gathered.carried() };
+        if let Some(files) = made::load(path)? {
+            // An earlier try did not come to its end.
+            self.put(name, files).await?;
+            return Ok(carry);
         }
-        for day in days.values_mut() {
-            *day = zstd::bulk::compress(day, 3).map_err(Error::disk("compressing records"))?;
+        let mut segment = Segment::new(name, &self.known, &mut self.press);
+        for whole in gathered.ended {
+            segment.add(whole)?;
         }
-        Ok(days)
+        let Made { files, fresh } = segment.made()?;
+        if !files.is_empty() {
+            if let Err(error) = made::keep(path, &files) {
+                // On a full disk too the spool becomes empty.
+                tracing::debug!(error = error_text(&error), "what was made of {name} is not kept");
+            }
+            self.put(name, files).await?;
+        }
+        self.known.learn(fresh);
+        Ok(carry)
     }
-}
 
-fn parts(id: &str, side: Side, body: &[u8]) -> Vec<Line> {
-    Part::cut(id, side, body).into_iter().map(Line::Body).collect()
-}
-
-/// A record as it stands in `records/`: its own JSON, and where its frames lie.
-fn index_line(record: &Record, frames: &[Place]) -> Vec<u8> {
-    let mut line = serde_json::to_vec(record).unwrap_or_default();
-    line.pop();
-    line.extend_from_slice(b",\"frames\":");
-    line.extend(serde_json::to_vec(frames).unwrap_or_default());
-    line.extend_from_slice(b"}\n");
-    line
+    /// Puts the files of a segment into the archive, and its manifest. The bodies first: a record
+    /// that is visible can always be shown whole. The names and bytes are the same at every try, so
+    /// that a try after a crash changes nothing.
+    async fn put(&self, name: &str, files: Vec<(Filed, Vec<u8>)>) -> Result<(), Error> {
+        let mut put = Vec::new();
+        for (file, bytes) in files {
+            let path = ObjectPath::from(file.path.as_str());
+            self.objects.put(&path, PutPayload::from(bytes)).await?;
+            put.push(file);
+        }
+        let last = Chain::load(&self.spool, manifest::writer(name))?;
+        let manifest = Chain::next(last.as_ref(), name, put);
+        let bytes = manifest.seal(&self.signer)?;
+        self.objects.put(&manifest::path(name), PutPayload::from(bytes.clone())).await?;
+        Chain::save(&self.spool, &manifest, &bytes)
+    }
 }

@@ -1,5 +1,7 @@
 //! Reads records and bodies, from the spool of this machine and from the object store.
 
+mod whole;
+
 use std::collections::HashSet;
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -12,10 +14,14 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 
 use crate::Error;
-use crate::frame::{Line, Place, RequestHead, ResponseHead, Side, lines};
+use crate::frame::{Place, RequestHead, ResponseHead};
 use crate::record::Record;
-use crate::segment::{day_folder, day_of, object_path};
-use crate::spooled::{Spooled, entry};
+use crate::segment::{day_folder, day_of, day_of_folder, name_of};
+use crate::spooled::{Spooled, carried, entry};
+
+/// How often an exchange is looked for that moves while it is read: from a journal over the carry
+/// to a segment.
+const TRIES: usize = 5;
 
 /// Reads an archive and the spool that feeds it.
 pub struct Reader {
@@ -28,7 +34,7 @@ pub struct Reader {
 pub struct Found {
     /// The record.
     pub record: Record,
-    /// Its pieces in order.
+    /// Its pieces in order; a frame is the whole.
     pub(crate) pieces: Vec<Piece>,
 }
 
@@ -39,6 +45,8 @@ pub(crate) enum Piece {
     Frame(Place),
     /// An entry of a journal, in the spool.
     Entry(Place),
+    /// An entry that is carried over behind that journal.
+    Carried(Place),
 }
 
 /// One exchange, whole.
@@ -57,7 +65,8 @@ pub struct Exchange {
 /// The part of an index line that is not the record.
 #[derive(Deserialize)]
 struct Index {
-    frames: Vec<Place>,
+    /// Offset and length.
+    frame: (u64, u64),
 }
 
 impl Reader {
@@ -109,48 +118,32 @@ impl Reader {
         if let Some(exchange) = self.pieces(found).await? {
             return Ok(exchange);
         }
-        // Its journal has been published since it was found, so that it lies elsewhere.
-        let again = self.find(&found.record.id).await?;
-        let again = match &again {
-            Some(again) => self.pieces(again).await?,
-            None => None,
-        };
-        let gone = || Error::Damaged(found.record.id.clone(), "it moves while it is read".into());
-        again.ok_or_else(gone)
+        for _ in 1..TRIES {
+            // Its journal has been published since it was found, so that it lies elsewhere.
+            let Some(again) = self.find(&found.record.id).await? else { break };
+            if let Some(exchange) = self.pieces(&again).await? {
+                return Ok(exchange);
+            }
+        }
+        let moves = "it moves while it is read: try again";
+        Err(Error::Damaged(found.record.id.clone(), moves.into()))
     }
 
     /// What the pieces of an exchange hold; none where a journal has gone.
     async fn pieces(&self, found: &Found) -> Result<Option<Exchange>, Error> {
         let mut exchange = Exchange::default();
         for piece in &found.pieces {
-            match piece {
-                Piece::Frame(place) => self.frame(place, &mut exchange).await?,
-                Piece::Entry(place) => match entry(&self.spool, place)? {
-                    Some(entry) => entry.add_to(&mut exchange),
-                    None => return Ok(None),
-                },
+            let entry = match piece {
+                Piece::Frame(place) => return self.frame(&found.record.id, place).await.map(Some),
+                Piece::Entry(place) => entry(&self.spool, place)?,
+                Piece::Carried(place) => carried(&self.spool, place)?,
+            };
+            match entry {
+                Some(entry) => entry.add_to(&mut exchange),
+                None => return Ok(None),
             }
         }
         Ok(Some(exchange))
-    }
-
-    /// Adds what a frame holds.
-    async fn frame(&self, place: &Place, exchange: &mut Exchange) -> Result<(), Error> {
-        let range = place.offset..place.offset + place.length;
-        let frame = self.objects.get_range(&object_path(&place.segment), range).await?;
-        let damaged =
-            |error: std::io::Error| Error::Damaged(place.segment.clone(), error.to_string());
-        for line in lines(&frame).map_err(damaged)? {
-            match line {
-                Line::Open(opening) => exchange.request = Some(opening.request),
-                Line::Close(closing) => exchange.response = closing.response,
-                Line::Body(part) if part.side == Side::Request => {
-                    part.append_to(&mut exchange.request_body);
-                }
-                Line::Body(part) => part.append_to(&mut exchange.response_body),
-            }
-        }
-        Ok(())
     }
 
     /// What the spool has closed.
@@ -171,9 +164,10 @@ impl Reader {
             let damaged = |error: std::io::Error| {
                 Error::Damaged(object.location.to_string(), error.to_string())
             };
+            let segment = name_of(&object.location).unwrap_or_default();
             let text = zstd::Decoder::with_buffer(&*bytes).map_err(damaged)?;
             for line in std::io::BufReader::new(text).lines() {
-                each(index(&line.map_err(damaged)?).map_err(damaged)?);
+                each(index(segment, &line.map_err(damaged)?).map_err(damaged)?);
             }
         }
         Ok(())
@@ -192,6 +186,11 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// The records that had not been published at that moment, in no order.
+    pub fn spooled(&self) -> impl Iterator<Item = &Record> {
+        self.spooled.iter().map(|found| &found.record)
+    }
+
     /// Days that have records, newest first.
     pub async fn days(&self) -> Result<Vec<Date>, Error> {
         let mut days: Vec<Date> =
@@ -199,7 +198,7 @@ impl View<'_> {
         for year in self.reader.folders(&ObjectPath::from("records")).await? {
             for month in self.reader.folders(&year).await? {
                 let folders = self.reader.folders(&month).await?;
-                days.extend(folders.iter().filter_map(day_of_folder));
+                days.extend(folders.iter().filter_map(|folder| day_of_folder("records", folder)));
             }
         }
         days.sort_unstable();
@@ -225,14 +224,11 @@ impl View<'_> {
     }
 }
 
-fn index(line: &str) -> std::io::Result<Found> {
+fn index(segment: &str, line: &str) -> std::io::Result<Found> {
     let record = serde_json::from_str(line)?;
-    let Index { frames } = serde_json::from_str(line)?;
-    Ok(Found { record, pieces: frames.into_iter().map(Piece::Frame).collect() })
-}
-
-fn day_of_folder(folder: &ObjectPath) -> Option<Date> {
-    Date::strptime("records/year=%Y/month=%m/day=%d", folder.as_ref()).ok()
+    let Index { frame: (offset, length) } = serde_json::from_str(line)?;
+    let place = Place { segment: segment.to_owned(), offset, length };
+    Ok(Found { record, pieces: vec![Piece::Frame(place)] })
 }
 
 /// The day an exchange began: its id is a UUIDv7, which begins with the time (RFC 9562 §5.7).

@@ -54,9 +54,18 @@ pub(crate) fn number(name: &str) -> Option<u64> {
 
 /// The object that a journal becomes, from its name alone.
 pub fn object_path(name: &str) -> object_store::path::Path {
+    in_day("bodies", day_of_name(name), name)
+}
+
+/// The day on which a journal was begun, from its name.
+pub(crate) fn day_of_name(name: &str) -> Date {
     let start = name.rsplit('-').nth(1).unwrap_or_default();
-    let day = Date::strptime("%Y%m%d", start.get(..8).unwrap_or_default()).unwrap_or_default();
-    in_day("bodies", day, name)
+    Date::strptime("%Y%m%d", start.get(..8).unwrap_or_default()).unwrap_or_default()
+}
+
+/// The name of the segment at a path, or of the one that the records there belong to.
+pub(crate) fn name_of(path: &object_store::path::Path) -> Option<&str> {
+    path.filename()?.strip_suffix(SEGMENT)
 }
 
 /// The path `<kind>/year=YYYY/month=MM/day=DD/<name>.jsonl.zst`.
@@ -69,6 +78,11 @@ pub(crate) fn in_day(kind: &str, day: Date, name: &str) -> object_store::path::P
 pub(crate) fn day_folder(kind: &str, day: Date) -> object_store::path::Path {
     let (year, month, day) = (day.year(), day.month(), day.day());
     format!("{kind}/year={year:04}/month={month:02}/day={day:02}").into()
+}
+
+/// The day of a folder `<kind>/year=YYYY/month=MM/day=DD`.
+pub(crate) fn day_of_folder(kind: &str, folder: &object_store::path::Path) -> Option<Date> {
+    Date::strptime(format!("{kind}/year=%Y/month=%m/day=%d"), folder.as_ref()).ok()
 }
 
 /// The UTC day of a moment.

@@ -6,12 +6,12 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::Error;
+use crate::carry::Carry;
 use crate::frame::{Place, Side};
 use crate::journal::{Noted, split};
 use crate::read::{Exchange, Found, Piece};
 use crate::segment::{FULL, GROWING, list};
 use crate::spool::folders::{all_folders, place_of};
-use crate::underway::Underway;
 
 /// How often it is begun anew when a journal is published under the reader's hands.
 const TRIES: usize = 20;
@@ -46,32 +46,30 @@ impl Spooled {
 
     /// One look; none where a journal was published meanwhile.
     fn look(folder: &Path) -> Result<Option<Self>, Error> {
-        let published = Underway::load(folder)?;
+        let carry = Carry::load(folder)?;
         let mut spooled = Self::default();
-        for (id, begun) in published.exchanges {
-            spooled.underway.insert(id, begun.frames.into_iter().map(Piece::Frame).collect());
-        }
+        spooled.take(&carry.after, &carry.entries, Piece::Carried);
         let mut last = String::new();
         for (name, _) in list(folder, &[GROWING, FULL])? {
             // Twice where it was renamed while the folder was read; published, and not yet removed.
-            if name == last || name == published.after {
+            if name == last || name == carry.after {
                 continue;
             }
             let Some(mut file) = open(folder, &name)? else { return Ok(None) };
             let mut bytes = Vec::new();
             let reading = format!("reading journal {name}");
             file.read_to_end(&mut bytes).map_err(Error::disk(reading))?;
-            spooled.take(&name, &bytes);
+            spooled.take(&name, &bytes, Piece::Entry);
             last = name;
         }
-        let unchanged = Underway::load(folder)?.after == published.after;
+        let unchanged = Carry::load(folder)?.after == carry.after;
         Ok(unchanged.then_some(spooled))
     }
 
-    fn take(&mut self, name: &str, journal: &[u8]) {
+    fn take(&mut self, name: &str, journal: &[u8], piece: fn(Place) -> Piece) {
         for entry in split(journal) {
             let (offset, length) = (entry.offset, entry.length());
-            let piece = Piece::Entry(Place { segment: name.to_owned(), offset, length });
+            let piece = piece(Place { segment: name.to_owned(), offset, length });
             match entry.noted() {
                 Ok(Noted::Open(opening)) => {
                     self.underway.insert(opening.record.id, vec![piece]);
@@ -132,11 +130,30 @@ pub(crate) fn entry(spool: &Path, place: &Place) -> Result<Option<Entry>, Error>
     };
     let mut bytes = vec![0; usize::try_from(place.length).unwrap_or(usize::MAX)];
     let read = file.seek(SeekFrom::Start(place.offset)).and_then(|_| file.read_exact(&mut bytes));
+    read.map_err(|error| {
+        Error::Damaged(place.segment.clone(), format!("an entry is cut off: {error}"))
+    })?;
+    of_bytes(place, &bytes).map(Some)
+}
+
+/// Reads one entry that is carried over; none where more journals have been published.
+pub(crate) fn carried(spool: &Path, place: &Place) -> Result<Option<Entry>, Error> {
+    let carry = Carry::load(&place_of(spool, &place.segment))?;
+    if carry.after != place.segment {
+        return Ok(None);
+    }
+    let begin = usize::try_from(place.offset).unwrap_or(usize::MAX);
+    let length = usize::try_from(place.length).unwrap_or(usize::MAX);
+    let bytes = carry.entries.get(begin..begin.saturating_add(length));
+    of_bytes(place, bytes.unwrap_or_default()).map(Some)
+}
+
+/// The entry that these bytes begin with.
+fn of_bytes(place: &Place, bytes: &[u8]) -> Result<Entry, Error> {
     let damaged = |what: String| Error::Damaged(place.segment.clone(), what);
-    read.map_err(|error| damaged(format!("an entry is cut off: {error}")))?;
-    let entry = split(&bytes).pop().ok_or_else(|| damaged("here is no entry".to_owned()))?;
+    let entry = split(bytes).pop().ok_or_else(|| damaged("here is no entry".to_owned()))?;
     let noted = entry.noted().map_err(|error| damaged(error.to_string()))?;
-    Ok(Some(Entry { noted, body: entry.body.to_vec() }))
+    Ok(Entry { noted, body: entry.body.to_vec() })
 }
 
 /// Opens a journal by its name, whichever state it is in by now; none where it has gone.

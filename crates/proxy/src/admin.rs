@@ -6,3 +6,4 @@ pub mod import;
 pub mod keys;
 pub mod lifecycle;
 pub mod report;
+pub mod transcript;

@@ -5,16 +5,16 @@
 //! comes by brings it to an end. Sealed journals may be published by anybody, one at a time: a second
 //! lock says who does.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use uuid::Uuid;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::recover::recover;
+use crate::carry::Carry;
 use crate::segment::{Clock, FULL, GROWING, list, sync_folder};
-use crate::underway::Underway;
 use crate::{Error, make_private_folder};
 
 /// The lock of a writer, in its folder.
@@ -22,12 +22,17 @@ const LOCK: &str = "lock";
 /// The lock of whoever makes segments of its journals.
 const PUBLISHING: &str = "publishing";
 
+/// More writers at once, or folders left behind, than anybody has.
+const MOST: usize = 10_000;
+
 /// A spool as those see it who look after all its folders.
 #[derive(Debug, Clone)]
 pub(crate) struct Folders {
     pub(crate) root: PathBuf,
     pub(crate) node: String,
     pub(crate) clock: Clock,
+    /// Those left behind that have been brought to an end: nobody appends to them any more.
+    pub(crate) ended: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// A folder of one's own.
@@ -72,8 +77,7 @@ pub(crate) fn all_folders(root: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(folders)
 }
 
-/// The right to make segments of a folder's journals, and to change which exchanges they leave under
-/// way; none while another has it.
+/// The right to make segments of a folder's journals, and to change what is carried over; none while another has it.
 pub(crate) fn publishing(folder: &Path) -> Result<Option<File>, Error> {
     lock(folder, PUBLISHING, Missing::Made)
 }
@@ -82,11 +86,8 @@ impl Folders {
     /// Makes a folder for a new writer, and locks it.
     pub(super) fn own(&self) -> Result<Own, Error> {
         make_private_folder(&self.root)?;
-        loop {
-            // By chance, not by number: no two processes may ever give their journals the same names,
-            // whatever the clock says.
-            let chance = Uuid::now_v7().as_u128() & 0xFFFF_FFFF;
-            let name = format!("{}w{chance:08x}", self.node);
+        for number in 0..MOST {
+            let name = format!("{}w{number}", self.node);
             let path = self.root.join(&name);
             match std::fs::create_dir(&path) {
                 Ok(()) => {}
@@ -102,18 +103,22 @@ impl Folders {
                 return Ok(Own { path, name, lock });
             }
         }
+        let full = std::io::Error::other("too many folders are there already");
+        Err(Error::disk(format!("making a folder in {}", self.root.display()))(full))
     }
 
     /// Brings to an end what writers left that are gone.
     pub(crate) fn recover_left(&self) -> Result<(), Error> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         for folder in all_folders(&self.root)? {
-            if is_done(&folder)? {
+            if ended.contains(&folder) || is_done(&folder)? {
                 continue;
             }
             let Some(_lock) = lock(&folder, LOCK, Missing::NotLeft)? else { continue };
             let Some(_publishing) = publishing(&folder)? else { continue };
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             recover(&folder, &name, self.clock)?;
+            ended.insert(folder);
         }
         Ok(())
     }
@@ -124,7 +129,7 @@ impl Folders {
             let Some(_lock) = lock(&folder, LOCK, Missing::NotLeft)? else { continue };
             let Some(_publishing) = publishing(&folder)? else { continue };
             if is_done(&folder)? {
-                Underway::forget(&folder);
+                Carry::forget(&folder);
                 // What else is in there is not ours: then the folder stays.
                 let _ = std::fs::remove_file(folder.join(PUBLISHING));
                 let removed = std::fs::remove_file(folder.join(LOCK));
@@ -138,7 +143,7 @@ impl Folders {
 /// Whether nothing in a folder is to be published, or to be brought to an end.
 fn is_done(folder: &Path) -> Result<bool, Error> {
     let no_journals = list(folder, &[GROWING, FULL])?.is_empty();
-    Ok(no_journals && Underway::load(folder)?.exchanges.is_empty())
+    Ok(no_journals && Carry::load(folder)?.entries.is_empty())
 }
 
 /// What it means that a folder has no lock.

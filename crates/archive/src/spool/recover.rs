@@ -9,11 +9,11 @@ use jiff::Timestamp;
 
 use super::growing::{Growing, seal};
 use crate::Error;
+use crate::carry::Carry;
 use crate::frame::Opening;
 use crate::journal::{Draft, Entry, Noted, split};
 use crate::record::Record;
 use crate::segment::{Clock, FULL, GROWING, list, number};
-use crate::underway::Underway;
 
 /// Cuts off half-written entries, closes what was under way, seals every journal. A journal that is
 /// made for that is called by the name of the node.
@@ -21,14 +21,13 @@ use crate::underway::Underway;
 /// A crash in here loses and doubles nothing: a closing that was appended is found by the next
 /// recovery, one that was not is appended then.
 pub(super) fn recover(folder: &Path, node: &str, clock: Clock) -> Result<(), Error> {
-    let published = Underway::load(folder)?;
+    let carry = Carry::load(folder)?;
     let left = list(folder, &[GROWING, FULL])?;
-    let begun = published.exchanges.into_values().map(|begun| begun.opening);
-    let mut underway: BTreeMap<String, Opening> =
-        begun.map(|opening| (opening.record.id.clone(), opening)).collect();
+    let mut underway = BTreeMap::new();
+    note(&carry.entries, &mut underway);
     for (name, path) in &left {
         // Published already, and only not yet removed: what it says is known.
-        if *name == published.after {
+        if *name == carry.after {
             continue;
         }
         let bytes = read(path)?;
@@ -42,7 +41,7 @@ pub(super) fn recover(folder: &Path, node: &str, clock: Clock) -> Result<(), Err
             tracing::error!("the last {torn} bytes of {} cannot be read", path.display());
         }
     }
-    let names = left.iter().map(|(name, _)| name).chain([&published.after]);
+    let names = left.iter().map(|(name, _)| name).chain([&carry.after]);
     let next = names.filter_map(|name| number(name)).max().map_or(0, |last| last + 1);
     if !underway.is_empty() {
         let journal = Growing::begin(folder, node, next, clock())?;

@@ -8,16 +8,18 @@ use super::folders::list_all;
 use super::{Options, Spool, Sync};
 use crate::frame::{RequestHead, ResponseHead, Side};
 use crate::journal::{Draft, Entry};
+use crate::publish::Work;
 use crate::read::{Exchange, Found, Reader};
 use crate::record::{Outcome, Record, Source};
 use crate::segment::{FULL, GROWING};
+use crate::sign::Signer;
 use bytes::Bytes;
 use jiff::civil::date;
 use object_store::memory::InMemory;
 
-const ID: &str = "019a0000-0000-7000-8000-00000000000";
+pub(crate) const ID: &str = "019a0000-0000-7000-8000-00000000000";
 
-fn options(folder: &Path) -> Options {
+pub(crate) fn options(folder: &Path) -> Options {
     Options {
         folder: folder.to_owned(),
         node: "cafe0001".to_owned(),
@@ -40,13 +42,13 @@ fn record(number: u8, outcome: Outcome) -> Record {
     serde_json::from_value(json).unwrap()
 }
 
-async fn append(spool: &Spool, entry: &Entry<'_>, body: &[u8]) {
+pub(crate) async fn append(spool: &Spool, entry: &Entry<'_>, body: &[u8]) {
     let mut draft = Draft::default();
     draft.push(entry, Bytes::copy_from_slice(body));
     spool.desk().append(&draft).await.unwrap();
 }
 
-async fn open(spool: &Spool, number: u8, body: &[u8]) {
+pub(crate) async fn open(spool: &Spool, number: u8, body: &[u8]) {
     let headers = vec![("accept".to_owned(), "*/*".to_owned())];
     let request =
         RequestHead { method: "POST".to_owned(), target: "/v1/responses".to_owned(), headers };
@@ -54,13 +56,25 @@ async fn open(spool: &Spool, number: u8, body: &[u8]) {
     append(spool, &Entry::Open { record: &record, request: &request }, body).await;
 }
 
-async fn close(spool: &Spool, number: u8, body: &[u8]) {
+pub(crate) async fn close(spool: &Spool, number: u8, body: &[u8]) {
     let record = record(number, Outcome::Complete);
     let response = ResponseHead { status: 200, headers: Vec::new() };
     append(spool, &Entry::Close { record: &record, response: Some(&response) }, body).await;
 }
 
-async fn closed(spool: Spool) {
+pub(crate) async fn publish(folder: &Path, objects: &Arc<InMemory>) {
+    let work = Work::new(folder.to_owned(), objects.clone(), Signer::new(&[7; 32]));
+    work.unwrap().publish_sealed().await.unwrap();
+}
+
+/// A spool of a process that has brought to an end what others left.
+fn opened(options: Options) -> Spool {
+    let spool = Spool::open(options).unwrap();
+    spool.state().folders.recover_left().unwrap();
+    spool
+}
+
+pub(crate) async fn closed(spool: Spool) {
     tokio::task::spawn_blocking(move || spool.close()).await.unwrap();
 }
 
@@ -82,7 +96,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
     let folder = tempfile::tempdir().unwrap();
     let objects = Arc::new(InMemory::new());
     let reader = Reader::new(folder.path().to_owned(), objects.clone());
-    let spool = Spool::open(options(folder.path())).unwrap();
+    let spool = opened(options(folder.path()));
     open(&spool, 1, b"{\"model\":\"m\"}").await;
     let piece = vec![0xFFu8; 3_000_000];
     let id = format!("{ID}1");
@@ -93,7 +107,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
     let live = all(&reader).await;
     let before = reader.exchange(&live[0]).await.unwrap();
     closed(spool).await;
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     let after = reader.find(&live[0].record.id).await.unwrap().unwrap();
 
     assert_eq!(live[0].record, after.record);
@@ -118,7 +132,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
 async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
     // Given two exchanges that ended and one under way, as one file of known bytes.
     let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(options(folder.path())).unwrap();
+    let spool = opened(options(folder.path()));
     open(&spool, 1, b"one").await;
     open(&spool, 2, b"two").await;
     close(&spool, 1, b"answer one").await;
@@ -155,7 +169,7 @@ async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
             let found: Vec<_> = found.iter().map(|(id, outcome)| (id.as_str(), *outcome)).collect();
             assert_eq!(found, expected, "cut at {cut}");
         }
-        crate::publish::publish_sealed(crashed.path(), &*objects).await.unwrap();
+        publish(crashed.path(), &objects).await;
         assert_eq!(outcomes(&reader).await.len(), expected.len());
     }
 }
@@ -166,19 +180,19 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
     let objects = Arc::new(InMemory::new());
     let reader = Reader::new(folder.path().to_owned(), objects.clone());
     // Every entry fills its journal.
-    let spool = Spool::open(Options { seal_bytes: 1, ..options(folder.path()) }).unwrap();
+    let spool = opened(Options { seal_bytes: 1, ..options(folder.path()) });
     open(&spool, 1, b"one").await;
     sealed(&spool, folder.path()).await;
     open(&spool, 2, b"two").await;
     sealed(&spool, folder.path()).await;
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     assert_eq!(outcomes(&reader).await, []);
     close(&spool, 1, b"answer").await;
     let live = all(&reader).await;
     assert_eq!(reader.exchange(&live[0]).await.unwrap().request_body, b"one");
     // The second is never closed: the process ends, the next one finds it.
     closed(spool).await;
-    let spool = Spool::open(options(folder.path())).unwrap();
+    let spool = opened(options(folder.path()));
     closed(spool).await;
 
     // Before and after the rest is published.
@@ -190,12 +204,12 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
         assert_eq!(found[1].record.took_ms, 1500);
         assert_eq!(reader.exchange(&found[0]).await.unwrap().request_body, b"one");
         assert_eq!(reader.exchange(&found[1]).await.unwrap().request_body, b"two");
-        crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+        publish(folder.path(), &objects).await;
     }
 }
 
 /// Waits until what was appended is sealed.
-async fn sealed(spool: &Spool, folder: &Path) {
+pub(crate) async fn sealed(spool: &Spool, folder: &Path) {
     while list_all(folder, &[GROWING])
         .unwrap()
         .iter()
@@ -208,7 +222,7 @@ async fn sealed(spool: &Spool, folder: &Path) {
 #[tokio::test]
 async fn a_journal_that_was_published_and_is_still_there_is_not_counted_twice() {
     let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(Options { seal_bytes: 1, ..options(folder.path()) }).unwrap();
+    let spool = opened(Options { seal_bytes: 1, ..options(folder.path()) });
     open(&spool, 1, b"one").await;
     open(&spool, 2, b"two").await;
     sealed(&spool, folder.path()).await;
@@ -220,11 +234,11 @@ async fn a_journal_that_was_published_and_is_still_there_is_not_counted_twice() 
     let bytes = std::fs::read(last).unwrap();
     let objects = Arc::new(InMemory::new());
     let reader = Reader::new(folder.path().to_owned(), objects.clone());
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     // The crash was before its removal.
     std::fs::write(last, bytes).unwrap();
-    closed(Spool::open(options(folder.path())).unwrap()).await;
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    closed(opened(options(folder.path()))).await;
+    publish(folder.path(), &objects).await;
 
     let expected = [("1", Outcome::Complete), ("2", Outcome::Failed)]
         .map(|(id, outcome)| (id.to_owned(), outcome));
@@ -264,10 +278,11 @@ async fn entries_of_many_threads_are_whole() {
     }
 }
 
-/// Folders and files in the spool, of all writers.
+/// Folders in the spool, of all writers.
 fn left(root: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let entries = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let mut names: Vec<_> = folders.map(|entry| entry.file_name()).collect();
     names.sort();
     names.into_iter().map(|name| name.into_string().unwrap()).collect()
 }
@@ -277,12 +292,12 @@ async fn writers_share_a_spool_each_in_a_folder_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let objects = Arc::new(InMemory::new());
     let reader = Reader::new(folder.path().to_owned(), objects.clone());
-    let first = Spool::open(options(folder.path())).unwrap();
+    let first = opened(options(folder.path()));
     open(&first, 1, b"one").await;
     open(&first, 2, b"two").await;
 
     // The second leaves alone what the first has under way, and both are read.
-    let second = Spool::open(options(folder.path())).unwrap();
+    let second = opened(options(folder.path()));
     open(&second, 3, b"three").await;
     close(&second, 3, b"answer three").await;
     close(&first, 1, b"answer one").await;
@@ -297,14 +312,14 @@ async fn writers_share_a_spool_each_in_a_folder_of_its_own() {
     closed(first).await;
     let state = second.state().clone();
     state.folders.recover_left().unwrap();
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     state.folders.remove_empty().unwrap();
     let ends = [ends[0].clone(), end("2", Outcome::Failed), ends[1].clone()];
     assert_eq!(outcomes(&reader).await, ends);
     assert_eq!(left(folder.path()).len(), 1);
 
     closed(second).await;
-    crate::publish::publish_sealed(folder.path(), &*objects).await.unwrap();
+    publish(folder.path(), &objects).await;
     state.folders.remove_empty().unwrap();
     assert_eq!(outcomes(&reader).await, ends);
     assert_eq!(left(folder.path()), Vec::<String>::new());

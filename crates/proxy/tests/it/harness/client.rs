@@ -90,8 +90,19 @@ impl Raw {
 
     /// Reads one whole answer; the connection may be used again.
     pub(crate) async fn answer(&mut self) -> Answer {
-        let mut read = self.read_until("\r\n\r\n").await;
-        let end = read.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        self.try_answer().await.expect("the connection ended before an answer's head")
+    }
+
+    /// The same, where none may come.
+    pub(crate) async fn try_answer(&mut self) -> Option<Answer> {
+        let mut read = Vec::new();
+        let end = loop {
+            if let Some(at) = read.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            let piece = self.piece().await;
+            (!piece.is_empty()).then(|| read.extend(piece))?;
+        };
         self.left = read.split_off(end);
         let (status, headers) = head(&lossy(&read));
         let mut answer = Answer { status, headers, body: Vec::new(), broken: false };
@@ -103,7 +114,7 @@ impl Raw {
             let length = length.min(self.left.len());
             answer.body = self.left.drain(..length).collect();
         }
-        answer
+        Some(answer)
     }
 
     async fn chunks(&mut self, answer: &mut Answer) {

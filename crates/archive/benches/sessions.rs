@@ -1,0 +1,76 @@
+//! What an archive of sessions costs: bytes, processor time, and how long one takes to read back.
+//!
+//! `cargo bench -p archive -- FOLDER`, with sessions of `scripts/sessions.py` in the folder.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::unchecked_time_subtraction,
+    clippy::cast_precision_loss,
+    reason = "in a measurement a panic is how a failure is told, and figures are round"
+)]
+
+#[path = "../tests/sessions/play.rs"]
+mod play;
+
+use std::time::{Duration, Instant};
+
+use play::{House, recorded};
+use rustix::time::{ClockId, clock_gettime};
+
+fn main() {
+    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let Some(folder) = folder else {
+        eprintln!("sessions: name a folder with sessions of scripts/sessions.py");
+        return;
+    };
+    let mut exchanges = recorded(folder.as_ref());
+    let home = tempfile::tempdir().unwrap();
+    let house = House { folder: home.path().to_owned() };
+    let clocks = [ClockId::ProcessCPUTime, ClockId::ThreadCPUTime];
+    let before = clocks.map(spent);
+    house.live_through_all(&mut exchanges);
+    let [written, appended] =
+        [0, 1].map(|at| ms(spent(clocks[at]) - before[at]) / exchanges.len() as f64);
+
+    let raw: usize = exchanges.iter().map(|one| one.request.len() + one.response.len()).sum();
+    let stored = house.bytes();
+    println!("exchanges  {}, {raw} bytes raw", exchanges.len());
+    println!("stored     {stored} bytes, 1/{:.1}", raw as f64 / stored as f64);
+    for part in ["archive/bodies", "archive/records", "archive/manifests", "spool"] {
+        println!("           {} in {part}", play::bytes(&home.path().join(part)));
+    }
+    println!("written    {written:.3} ms of processor time an exchange, {appended:.3} to append");
+    let mut took = read_all(&house, &exchanges);
+    took.sort();
+    let [median, most] = [took[took.len() / 2], took[took.len() - 1]].map(ms);
+    println!("read back  {median:.2} ms at the median, {most:.2} at most");
+}
+
+/// Reads every exchange back, compares its bodies, and tells how long each took.
+fn read_all(house: &House, exchanges: &[play::Recorded]) -> Vec<Duration> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let reader = house.reader();
+        let found = play::all(&reader).await;
+        let mut took = Vec::new();
+        for one in exchanges {
+            let found = &found[&one.record.id];
+            let begin = Instant::now();
+            let exchange = reader.exchange(found).await.unwrap();
+            took.push(begin.elapsed());
+            assert!(exchange.request_body == one.request && exchange.response_body == one.response);
+        }
+        took
+    })
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// Processor time so far.
+fn spent(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+}

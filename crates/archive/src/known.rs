@@ -1,0 +1,258 @@
+//! Which items today's segments hold already, and where.
+//!
+//! An item is known within its conversation, on its day, to the node that wrote it: so a day's
+//! folder is complete in itself, and nodes need not agree. Whatever is forgotten here is merely
+//! stored once more, so that all of this is bounded, and a file that was saved a while ago will do.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The file in the spool's folder.
+const NAME: &str = "known";
+/// How many items are known at most: some 80 bytes each.
+const MOST: usize = 200_000;
+
+/// The hash of an item: its name.
+pub(crate) type Id = [u8; blake3::OUT_LEN];
+
+/// The items of one day.
+pub(crate) struct Known {
+    /// Which object store holds them: in another they are not.
+    archive: String,
+    day: Date,
+    sessions: HashMap<String, Session>,
+    items: usize,
+    /// How many there were when they were saved.
+    saved: usize,
+    /// Counts up; tells which conversation was touched last.
+    touches: u64,
+}
+
+/// The items of one conversation.
+#[derive(Default)]
+struct Session {
+    touched: u64,
+    items: HashMap<Id, Lies>,
+}
+
+/// The frames that hold an item: its own, and those of the items that it is made of.
+pub(crate) type Lies = Arc<[Arc<Frame>]>;
+
+/// Frames other than an item's own.
+pub(crate) type Others = BTreeSet<Arc<Frame>>;
+
+/// Where a frame lies. In order of the offsets first: numbers are compared sooner than names.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Frame {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    pub(crate) segment: Arc<str>,
+}
+
+/// As it is saved.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    archive: String,
+    day: Date,
+    segments: Vec<String>,
+    sessions: HashMap<String, SavedSession>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedSession {
+    /// Segment by its number, offset, length.
+    frames: Vec<(usize, u64, u64)>,
+    /// Frames by their numbers, and the items that lie in just these.
+    items: Vec<(Vec<usize>, Vec<String>)>,
+}
+
+/// Items of a segment that is being made: they are known for good when it is in the object store.
+#[derive(Default)]
+pub(crate) struct Fresh {
+    sessions: HashMap<String, Session>,
+}
+
+impl Known {
+    /// Knows nothing.
+    pub(crate) fn nothing(archive: String) -> Self {
+        let (day, sessions) = (Date::ZERO, HashMap::new());
+        Self { archive, day, sessions, items: 0, saved: 0, touches: 0 }
+    }
+
+    /// Reads what was saved; what cannot be read is not known.
+    pub(crate) fn load(spool: &Path, archive: String) -> Self {
+        let mut known = Self::nothing(archive);
+        let read = std::fs::read(spool.join(NAME)).and_then(|bytes| zstd::decode_all(&*bytes));
+        let saved = read.ok().and_then(|text| serde_json::from_slice::<Saved>(&text).ok());
+        if let Some(saved) = saved.filter(|saved| saved.archive == known.archive) {
+            known.day = saved.day;
+            let segments: Vec<Arc<str>> = saved.segments.into_iter().map(Arc::from).collect();
+            for (name, session) in saved.sessions {
+                let Some(session) = session.read(&segments) else { continue };
+                known.items += session.items.len();
+                known.sessions.insert(name, session);
+            }
+            known.saved = known.items;
+        }
+        known
+    }
+
+    /// Which day's they are.
+    pub(crate) fn day(&self) -> Date {
+        self.day
+    }
+
+    /// Forgets other days.
+    pub(crate) fn turn_to(&mut self, day: Date) {
+        if self.day != day {
+            self.day = day;
+            (self.items, self.saved) = (0, 0);
+            self.sessions.clear();
+        }
+    }
+
+    /// The segments that items lie in.
+    pub(crate) fn segments(&self) -> Vec<Arc<str>> {
+        let frames = self.sessions.values().flat_map(Session::frames);
+        let segments: BTreeSet<_> = frames.map(|frame| frame.segment.clone()).collect();
+        segments.into_iter().collect()
+    }
+
+    /// Forgets all conversations with items in a segment that is gone.
+    pub(crate) fn forget_segment(&mut self, segment: &str) {
+        let holds = |session: &Session| session.frames().any(|frame| &*frame.segment == segment);
+        self.sessions.retain(|_, session| !holds(session));
+        self.items = self.sessions.values().map(|session| session.items.len()).sum();
+    }
+
+    /// Where an item lies.
+    pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Lies> {
+        self.sessions.get(session)?.items.get(id)
+    }
+
+    /// Knows the items of a segment that is in the object store now.
+    pub(crate) fn learn(&mut self, fresh: Fresh) {
+        for (name, new) in fresh.sessions {
+            self.touches += 1;
+            let session = self.sessions.entry(name).or_default();
+            let before = session.items.len();
+            session.touched = self.touches;
+            session.items.extend(new.items);
+            self.items += session.items.len() - before;
+        }
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
+        if self.items <= MOST {
+            return;
+        }
+        let mut by_age: Vec<_> =
+            self.sessions.iter().map(|(name, session)| (session.touched, name.clone())).collect();
+        by_age.sort_unstable();
+        for (_, name) in by_age {
+            // Some room, so that this is not done each time.
+            if self.items <= MOST - MOST / 8 {
+                break;
+            }
+            let gone = self.sessions.remove(&name);
+            self.items -= gone.map_or(0, |session| session.items.len());
+        }
+    }
+
+    /// Saves what is known, if that is an eighth more than when it was last saved.
+    pub(crate) fn save_if_grown(&mut self, spool: &Path) -> Result<(), Error> {
+        if self.items.abs_diff(self.saved) > self.saved / 8 { self.save(spool) } else { Ok(()) }
+    }
+
+    /// Saves what is known, if that is other than what was saved.
+    pub(crate) fn save(&mut self, spool: &Path) -> Result<(), Error> {
+        if self.items == self.saved {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(&self.as_saved());
+        let bytes = text.map_err(Into::into).and_then(|text| zstd::bulk::compress(&text, 1));
+        let bytes = bytes.map_err(Error::disk("saving which items are stored"))?;
+        crate::replace(&spool.join(NAME), &bytes)?;
+        self.saved = self.items;
+        Ok(())
+    }
+
+    fn as_saved(&self) -> Saved {
+        let segments = self.segments();
+        let number = |segment: &Arc<str>| segments.binary_search(segment).unwrap_or_default();
+        let sessions =
+            self.sessions.iter().map(|(name, session)| (name.clone(), session.as_saved(&number)));
+        Saved {
+            archive: self.archive.clone(),
+            day: self.day,
+            sessions: sessions.collect(),
+            segments: segments.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Session {
+    fn frames(&self) -> impl Iterator<Item = &Arc<Frame>> {
+        self.items.values().flat_map(|lies| lies.iter())
+    }
+
+    fn as_saved(&self, number: &impl Fn(&Arc<str>) -> usize) -> SavedSession {
+        let frames: Vec<_> = self.frames().collect::<BTreeSet<_>>().into_iter().collect();
+        let place = |frame| frames.binary_search(&frame).unwrap_or_default();
+        let mut by_place: BTreeMap<&Lies, Vec<String>> = BTreeMap::new();
+        for (id, lies) in &self.items {
+            let name = blake3::Hash::from_bytes(*id).to_hex().to_string();
+            by_place.entry(lies).or_default().push(name);
+        }
+        let items = by_place.into_iter();
+        let items = items.map(|(lies, names)| (lies.iter().map(place).collect(), names)).collect();
+        let saved = |frame: &&Arc<Frame>| (number(&frame.segment), frame.offset, frame.length);
+        SavedSession { frames: frames.iter().map(saved).collect(), items }
+    }
+}
+
+impl SavedSession {
+    /// What it says; nothing where it contradicts itself.
+    fn read(self, segments: &[Arc<str>]) -> Option<Session> {
+        let mut session = Session::default();
+        let frame = |(number, offset, length): (usize, u64, u64)| {
+            Some(Arc::new(Frame { segment: segments.get(number)?.clone(), offset, length }))
+        };
+        let frames: Vec<_> = self.frames.into_iter().map(frame).collect::<Option<_>>()?;
+        for (numbers, names) in self.items {
+            let lies = numbers.into_iter().map(|number| frames.get(number).cloned());
+            let lies: Lies = lies.collect::<Option<Vec<_>>>()?.into();
+            for name in names {
+                let id = blake3::Hash::from_hex(name).ok()?;
+                session.items.insert(*id.as_bytes(), lies.clone());
+            }
+        }
+        Some(session)
+    }
+}
+
+impl Fresh {
+    /// Where an item lies.
+    pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Lies> {
+        self.sessions.get(session)?.items.get(id)
+    }
+
+    /// Notes a frame, the items that it holds, and in which other frames lies what these are made
+    /// of.
+    pub(crate) fn add(&mut self, session: &str, frame: &Arc<Frame>, items: HashMap<Id, Others>) {
+        let alone: Lies = [frame.clone()].into();
+        let session = self.sessions.entry(session.to_owned()).or_default();
+        for (id, others) in items {
+            let made = || others.iter().chain([frame]).cloned().collect();
+            let lies = if others.is_empty() { alone.clone() } else { made() };
+            session.items.insert(id, lies);
+        }
+    }
+}

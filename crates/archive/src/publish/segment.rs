@@ -1,0 +1,142 @@
+//! A segment while it is made: a frame for each exchange, and its records beside it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use super::draw::{Draw, Owner, write_line};
+use crate::Error;
+use crate::frame::{ExchangeLine, Half, Side};
+use crate::gather::Whole;
+use crate::known::{Frame, Fresh, Known};
+use crate::manifest::Filed;
+use crate::record::Record;
+use crate::segment::{day_of, in_day, object_path};
+
+/// Memory that is kept from one frame to the next.
+const KEPT: usize = 4 << 20;
+
+/// What makes frames; keeps zstd's tables between them.
+pub(super) struct Press {
+    frames: zstd::bulk::Compressor<'static>,
+    lines: Vec<u8>,
+}
+
+impl Press {
+    pub(super) fn new() -> Result<Self, Error> {
+        let preparing = "preparing compression";
+        let mut frames =
+            zstd::bulk::Compressor::new(super::LEVEL).map_err(Error::disk(preparing))?;
+        frames.include_checksum(true).map_err(Error::disk(preparing))?;
+        Ok(Self { frames, lines: Vec::new() })
+    }
+}
+
+/// What a segment comes to.
+pub(super) struct Made {
+    /// What is to be put, in this order.
+    pub(super) files: Vec<(Filed, Vec<u8>)>,
+    /// What it is the first to hold.
+    pub(super) fresh: Fresh,
+}
+
+/// A segment.
+pub(super) struct Segment<'a> {
+    name: Arc<str>,
+    known: &'a Known,
+    press: &'a mut Press,
+    /// The frames, one behind the other.
+    bytes: Vec<u8>,
+    /// The records, as lines, and how many, by the day on which they began.
+    records: BTreeMap<Date, (Vec<u8>, u64)>,
+    /// What it is the first to hold.
+    fresh: Fresh,
+    exchanges: u64,
+    /// The hash of the last exchange's line.
+    link: Option<String>,
+}
+
+impl<'a> Segment<'a> {
+    pub(super) fn new(name: &str, known: &'a Known, press: &'a mut Press) -> Self {
+        let (bytes, records, fresh) = (Vec::new(), BTreeMap::new(), Fresh::default());
+        Self { name: name.into(), known, press, bytes, records, fresh, exchanges: 0, link: None }
+    }
+
+    /// Adds an exchange.
+    pub(super) fn add(&mut self, whole: Whole<'_>) -> Result<(), Error> {
+        let Whole { record, response, pieces } = whole;
+        let session = conversation(&record).to_owned();
+        // Never shared between keys, whatever they call their conversations.
+        let scope = format!("{} {session}", record.key_id);
+        let (asked, answered) = (pieces.body(Side::Request), pieces.body(Side::Response));
+        self.press.lines.clear();
+        let owner = Owner { scope: &scope, session: &session, user: &record.user };
+        let mut draw = Draw::new(owner, (self.known, &self.fresh), &mut self.press.lines);
+        let request = Half { head: pieces.request, body: draw.body(Side::Request, &asked)? };
+        let is_answered = response.is_some() || !answered.is_empty();
+        let body = draw.body(Side::Response, &answered)?;
+        let response = is_answered.then_some(Half { head: response, body });
+        let (own, needs) = draw.end();
+        let line = ExchangeLine {
+            link: self.link.as_deref(),
+            record: &record,
+            session: &session,
+            request,
+            response,
+            needs,
+        };
+        let begin = self.press.lines.len();
+        write_line(&mut self.press.lines, &line)?;
+        let written = self.press.lines.get(begin..).and_then(|line| line.split_last());
+        self.link = written.map(|(_, line)| blake3::hash(line).to_hex().to_string());
+        let frame = Arc::new(self.press()?);
+        self.index(&record, &frame)?;
+        self.fresh.add(&scope, &frame, own);
+        self.exchanges += 1;
+        Ok(())
+    }
+
+    /// The files to be put, the segment first; none where no exchange has ended.
+    pub(super) fn made(self) -> Result<Made, Error> {
+        let (name, mut files) = (&*self.name, Vec::new());
+        if self.exchanges > 0 {
+            let bodies = Filed::of(&object_path(name), &self.bytes, self.exchanges);
+            files.push((Filed { link: self.link, ..bodies }, self.bytes));
+        }
+        for (day, (lines, count)) in self.records {
+            let lines = zstd::bulk::compress(&lines, super::RECORDS_LEVEL);
+            let lines = lines.map_err(Error::disk("compressing records"))?;
+            files.push((Filed::of(&in_day("records", day, name), &lines, count), lines));
+        }
+        Ok(Made { files, fresh: self.fresh })
+    }
+
+    /// Makes a frame of the lines.
+    fn press(&mut self) -> Result<Frame, Error> {
+        let offset = self.bytes.len() as u64;
+        let frame = self.press.frames.compress(&self.press.lines);
+        self.bytes.extend(frame.map_err(Error::disk("compressing a frame"))?);
+        // A rare giant body must not be kept in memory for ever.
+        self.press.lines.shrink_to(KEPT);
+        let length = self.bytes.len() as u64 - offset;
+        Ok(Frame { segment: self.name.clone(), offset, length })
+    }
+
+    /// Adds a record as it stands in `records/`: its own JSON, and where its frame lies in the
+    /// segment of the same name.
+    fn index(&mut self, record: &Record, frame: &Frame) -> Result<(), Error> {
+        let (lines, count) = self.records.entry(day_of(record.time)).or_default();
+        *count += 1;
+        write_line(lines, record)?;
+        lines.truncate(lines.len() - b"}\n".len());
+        lines.extend(format!(",\"frame\":[{},{}]}}\n", frame.offset, frame.length).bytes());
+        Ok(())
+    }
+}
+
+/// The conversation that a record belongs to.
+fn conversation(record: &Record) -> &str {
+    let named = record.thread_id.as_deref().or(record.session_id.as_deref());
+    named.unwrap_or(&record.key_id)
+}
