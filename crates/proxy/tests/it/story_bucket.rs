@@ -274,6 +274,43 @@ fn doctor(folder: &Path, settings: &[(&str, &str)]) -> (Option<i32>, Vec<Value>)
     (output.status.code(), parts.unwrap_or_else(|_| panic!("{output:?}")))
 }
 
+/// Runs lines of Python with Amazon's own client `bucket` and this argument; what they leave in
+/// `told`.
+async fn boto(emulator: &Emulator, lines: &str, argument: &str) -> Value {
+    let endpoint = format!("http://{}", emulator.address);
+    let script = format!(
+        "import boto3, json, sys\n\
+         bucket = boto3.client('s3', endpoint_url=sys.argv[1], region_name='eu-central-1')\n\
+         {lines}\n\
+         print(json.dumps(told))\n"
+    );
+    let mut python = Command::new(installed("python/bin/python"));
+    python.args(["-c", &script, &endpoint, argument]);
+    python.envs(pairs(&settings(URL, emulator.address)));
+    let ran = tokio::task::spawn_blocking(move || python.output().unwrap()).await.unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_put_is_encrypted_with_the_key_that_is_set() {
+    let (simulator, emulator) = (simulator().await, Emulator::start());
+    emulator.make("audit", &[]).await;
+    let settings = settings(URL, emulator.address);
+    let key = [("CODEX_PROXY_ARCHIVE_KMS_KEY", "arn:aws:kms:eu-central-1:123456789012:key/audit")];
+    let settings = [&pairs(&settings)[..], &key].concat();
+    let gateway = Gateway::start_with(&url(&simulator), &settings);
+    let ada = gateway.key("ada@example.com");
+    exchange(&gateway, &ada, "hello").await;
+    let (_, well, said) = gateway.stop();
+    assert!(well, "{said}");
+    let heads = "names = [one['Key'] for one in bucket.list_objects_v2(Bucket='audit')['Contents']]\n\
+                 told = [bucket.head_object(Bucket='audit', Key=name)['SSEKMSKeyId'] for name in names]";
+    // A segment, its records and their manifest.
+    assert_eq!(boto(&emulator, heads, "").await, json!([key[0].1, key[0].1, key[0].1]));
+    simulator.stop().await;
+}
+
 #[tokio::test]
 async fn a_bucket_takes_the_rules_that_are_printed() {
     let emulator = Emulator::start();
@@ -282,17 +319,10 @@ async fn a_bucket_takes_the_rules_that_are_printed() {
     let folder = fresh();
     let printed = run_with(folder.path(), &["audit", "lifecycle"], &pairs(&settings));
     assert!(printed.status.success(), "{printed:?}");
-    let put = "import boto3, json, sys\n\
-        bucket = boto3.client('s3', endpoint_url=sys.argv[1], region_name='eu-central-1')\n\
-        bucket.put_bucket_lifecycle_configuration(Bucket='audit', LifecycleConfiguration=json.loads(sys.argv[2]))\n\
-        print(json.dumps(bucket.get_bucket_lifecycle_configuration(Bucket='audit')['Rules']))\n";
-    let mut python = Command::new(installed("python/bin/python"));
-    let endpoint = format!("http://{}", emulator.address);
-    python.args(["-c", put, &endpoint, &String::from_utf8(printed.stdout.clone()).unwrap()]);
-    python.envs(pairs(&settings));
-    let taken = tokio::task::spawn_blocking(move || python.output().unwrap()).await.unwrap();
-    assert!(taken.status.success(), "{taken:?}");
-    let taken: Value = serde_json::from_slice(&taken.stdout).unwrap();
+    let put = "bucket.put_bucket_lifecycle_configuration(\
+               Bucket='audit', LifecycleConfiguration=json.loads(sys.argv[2]))\n\
+               told = bucket.get_bucket_lifecycle_configuration(Bucket='audit')['Rules']";
+    let taken = boto(&emulator, put, &String::from_utf8(printed.stdout.clone()).unwrap()).await;
     let printed: Value = serde_json::from_slice(&printed.stdout).unwrap();
     assert_eq!(taken, printed["Rules"]);
     assert_eq!(taken[0]["Filter"]["Prefix"], "codex/bodies/");
