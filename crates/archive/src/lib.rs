@@ -21,6 +21,7 @@ pub mod publish;
 pub mod read;
 pub mod record;
 pub mod retain;
+pub mod search;
 pub mod segment;
 pub mod sign;
 pub mod spool;
