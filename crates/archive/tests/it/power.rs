@@ -19,7 +19,9 @@ use archive::journal::{Draft, Entry};
 use archive::publish::Publisher;
 use archive::read::{Found, Reader};
 use archive::record::{Outcome, Record};
+use archive::sign::Signer;
 use archive::spool::{Options, Spool, Sync};
+use archive::verify::Verifier;
 use bytes::Bytes;
 use disk::{Disk, Loss};
 use jiff::civil::date;
@@ -91,6 +93,10 @@ async fn check(folder: &Path, promised: &Promised, loss: Loss, state: usize) {
     });
     recovered.await.unwrap().unwrap_or_else(|error| panic!("{case}: {error}"));
 
+    let (keys, some_spool) = ([signer().public_key()], Some(spool.as_path()));
+    let verifier = Verifier { objects: &*objects, keys: &keys, spool: some_spool };
+    let verdict = verifier.verify((None, None), &mut |_| {}).await;
+    assert_eq!(verdict.unwrap_or_else(|error| panic!("{case}: {error}")).wrong, None, "{case}");
     let reader = Reader::new(spool, objects);
     let mut found = BTreeMap::<String, Found>::new();
     let days = (date(2025, 10, 20), date(2025, 10, 20));
@@ -109,6 +115,10 @@ async fn check(folder: &Path, promised: &Promised, loss: Loss, state: usize) {
     }
 }
 
+fn signer() -> Signer {
+    Signer::new(&[7; 32])
+}
+
 /// What the next start does, and the end of that process.
 fn recover(
     options: Options,
@@ -116,7 +126,7 @@ fn recover(
 ) -> Result<(), archive::Error> {
     let folder = options.folder.clone();
     let spool = Spool::open(options)?;
-    let publisher = Publisher::start(folder, objects, spool.state().clone())?;
+    let publisher = Publisher::start(folder, objects, signer(), spool.state().clone())?;
     spool.close();
     publisher.finish();
     Ok(())
@@ -149,7 +159,8 @@ fn play() {
     for numbers in EXCHANGES {
         let objects = archive::open(&format!("file:{}", archive.display())).unwrap();
         let desk = Spool::open(options(&spool)).unwrap();
-        let publisher = Publisher::start(spool.clone(), objects, desk.state().clone()).unwrap();
+        let state = desk.state().clone();
+        let publisher = Publisher::start(spool.clone(), objects, signer(), state).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(live(&desk, numbers));
         desk.close();
