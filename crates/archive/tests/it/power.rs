@@ -159,8 +159,8 @@ fn play() {
     for numbers in EXCHANGES {
         let objects = archive::open(&format!("file:{}", archive.display())).unwrap();
         let desk = Spool::open(options(&spool)).unwrap();
-        let state = desk.state().clone();
-        let publisher = Publisher::start(spool.clone(), objects, signer(), state).unwrap();
+        let others = desk.state().clone();
+        let publisher = Publisher::start(spool.clone(), objects, signer(), others).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(live(&desk, numbers));
         desk.close();
