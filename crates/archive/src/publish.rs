@@ -89,11 +89,11 @@ fn step_back() {
 
 async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
     let mut stopping = false;
-    work.recall().await;
     loop {
         if let Err(error) = state.folders.recover_left() {
             tracing::error!(%error, "what another writer left cannot be brought to an end");
         }
+        state.has_recovered();
         let result = work.publish_sealed().await;
         if let Err(error) = state.folders.remove_empty() {
             tracing::warn!(%error, "an empty folder of the spool stays behind");
@@ -121,6 +121,8 @@ pub(crate) struct Work {
     /// The last manifest of this node that is surely in the archive.
     settled: String,
     known: Known,
+    /// What an earlier process knew has been recalled.
+    recalled: bool,
     press: Press,
 }
 
@@ -132,11 +134,11 @@ impl Work {
     ) -> Result<Self, Error> {
         let known = Known::nothing(objects.to_string());
         let (settled, press) = (String::new(), Press::new()?);
-        Ok(Self { spool, objects, signer, settled, known, press })
+        Ok(Self { spool, objects, signer, settled, known, recalled: false, press })
     }
 
     /// Recalls which items an earlier process has stored today, as far as they are still there.
-    pub(crate) async fn recall(&mut self) {
+    async fn recall(&mut self) {
         let mut known = Known::load(&self.spool, self.objects.to_string());
         let Ok(there) = self.names(&known).await else { return };
         for segment in known.segments() {
@@ -144,7 +146,7 @@ impl Work {
                 known.forget_segment(&segment);
             }
         }
-        self.known = known;
+        (self.known, self.recalled) = (known, true);
     }
 
     /// The names of the segments of the day that is known.
@@ -168,6 +170,9 @@ impl Work {
     /// Publishes every sealed journal and removes it from the spool. A folder that fails does not
     /// keep the others back; the last failure is told.
     pub(crate) async fn publish_sealed(&mut self) -> Result<(), Error> {
+        if !self.recalled {
+            self.recall().await;
+        }
         let mut result = Ok(());
         for folder in all_folders(&self.spool)? {
             if let Err(error) = self.publish_folder(&folder).await {

@@ -186,6 +186,11 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// The records that had not been published at that moment, in no order.
+    pub fn spooled(&self) -> impl Iterator<Item = &Record> {
+        self.spooled.iter().map(|found| &found.record)
+    }
+
     /// Days that have records, newest first.
     pub async fn days(&self) -> Result<Vec<Date>, Error> {
         let mut days: Vec<Date> =

@@ -19,6 +19,18 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    /// As it stands in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Who brought the end about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -29,6 +41,17 @@ pub enum Source {
     Upstream,
     /// This program.
     Proxy,
+}
+
+impl Source {
+    /// As it stands in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Proxy => "proxy",
+        }
+    }
 }
 
 /// Whether what the client and the upstream saw of the bodies differs.
@@ -44,6 +67,17 @@ pub enum Altered {
     Translated,
 }
 
+impl Altered {
+    /// As it stands in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Masked => "masked",
+            Self::Translated => "translated",
+        }
+    }
+}
+
 /// Where the token counts come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,6 +91,17 @@ pub enum UsageKind {
     None,
 }
 
+impl UsageKind {
+    /// As it stands in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Estimated => "estimated",
+            Self::None => "none",
+        }
+    }
+}
+
 /// How the answer travelled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,6 +113,17 @@ pub enum Transport {
     Sse,
     /// WebSocket messages.
     Ws,
+}
+
+impl Transport {
+    /// As it stands in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Sse => "sse",
+            Self::Ws => "ws",
+        }
+    }
 }
 
 /// A secret found in an exchange: which rule, never what.

@@ -87,7 +87,7 @@ impl Verifier<'_> {
     pub async fn verify(
         &self,
         (first, last): (Option<Date>, Option<Date>),
-        progress: &mut (dyn FnMut(&Verdict) + Send),
+        progress: &mut dyn FnMut(&Verdict),
     ) -> Result<Verdict, Error> {
         let mut verdict = Verdict { waiting: self.waiting()?, ..Verdict::default() };
         let (mut files, mut chains) = (Files::default(), Chains::new());

@@ -79,7 +79,7 @@ pub async fn exchange(
             recorder.served(answer.served.name(), answer.served.doubt());
             Tap::on(answer, recorder, operation, proxy.manner.clone()).await
         }
-        Err(refusal) => Err(refused(refusal, recorder).await),
+        Err(refusal) => Err(refused(proxy, refusal, recorder).await),
     }
 }
 
@@ -116,7 +116,7 @@ async fn authenticate(
 
 /// The record of a refused exchange is in the spool before the client hears of it. Who is answered
 /// `busy` leaves none: there is no room, or nowhere to write it.
-async fn refused(refusal: Refusal, mut recorder: Recorder) -> Refusal {
+async fn refused(proxy: &Proxy, refusal: Refusal, mut recorder: Recorder) -> Refusal {
     if refusal.word() == Word::Busy && !recorder.is_opened() {
         recorder.forget();
         return refusal;
@@ -128,6 +128,7 @@ async fn refused(refusal: Refusal, mut recorder: Recorder) -> Refusal {
     if refusal.reach() == Reach::Here {
         recorder.not_forwarded();
     }
+    recorder.tells(&refusal.clone().with_contact(proxy.manner.contact.as_deref()));
     match recorder.end(End::Refused(refusal.word())).await {
         Ok(()) => refusal,
         _ if recorder.proceeds_unwritten() => refusal,

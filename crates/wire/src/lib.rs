@@ -11,6 +11,6 @@ pub mod form;
 pub mod meter;
 mod pick;
 pub mod price;
-mod sse;
+pub mod sse;
 pub mod usage;
 pub mod websocket;

@@ -7,6 +7,24 @@ use memchr::memchr2;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// Shows the data of each event of a stream that is there as far as it came. An event that has not
+/// ended counts as none, as the standard has it.
+pub fn each_data(stream: &[u8], each: &mut dyn FnMut(&[u8])) {
+    let (mut events, mut data, mut rest) = (Events::new(), Vec::new(), stream);
+    while !rest.is_empty() {
+        let (used, token) = events.step(rest);
+        match token {
+            Token::Nothing => {}
+            Token::Data(more) => data.extend_from_slice(more),
+            Token::End => {
+                each(&data);
+                data.clear();
+            }
+        }
+        rest = rest.get(used..).unwrap_or_default();
+    }
+}
+
 /// What a step over the stream has shown.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
@@ -199,6 +217,15 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_event() {
         assert_eq!(check(&[b"\xEF\xBB\xBFdata: 1\n\n"]), [event(3, "1")]);
+    }
+
+    #[test]
+    fn a_whole_stream_is_read_as_one_in_pieces() {
+        let mut seen = Vec::new();
+        each_data(b"event: a\r\ndata: 1\r\ndata: 2\r\n\r\ndata: 3\n\ndata: half", &mut |data| {
+            seen.push(String::from_utf8_lossy(data).into_owned());
+        });
+        assert_eq!(seen, ["1\n2", "3"]);
     }
 
     #[test]

@@ -1,94 +1,51 @@
 //! Finding exchanges, and reading them back.
 
+pub mod export;
+pub mod filter;
+pub mod import;
+pub mod origin;
+pub mod search;
+pub mod session;
+pub mod sql;
+pub mod tail;
+
+use std::fmt::Display;
+
 use anyhow::{Context, Result, bail};
-use archive::read::{Exchange, Found, Reader};
-use archive::record::{Outcome, Record, to_the_millisecond};
-use jiff::Timestamp;
-use serde::Serialize;
+use archive::read::{Exchange, Found, Reader, View};
+use archive::record::Record;
+use jiff::civil::Date;
 
-/// Which records are wanted; what is absent does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Whose.
-    pub user: Option<String>,
-    /// Of which team.
-    pub team: Option<String>,
-    /// Asked or answered by this model.
-    pub model: Option<String>,
-    /// With this HTTP status.
-    pub status: Option<u16>,
-    /// That ended so.
-    pub outcome: Option<Outcome>,
-    /// Of this Codex session or thread.
-    pub session: Option<String>,
-    /// That began then or later.
-    pub from: Option<Timestamp>,
-    /// That began before.
-    pub to: Option<Timestamp>,
-}
+use filter::Filter;
 
-/// A place where a text was found.
-#[derive(Debug, Serialize)]
-pub struct Hit {
-    /// The exchange.
-    pub id: String,
-    /// When it began.
-    #[serde(serialize_with = "to_the_millisecond")]
-    pub time: Timestamp,
-    /// Who asked.
-    pub user: String,
-    /// Method and path.
-    pub endpoint: String,
-    /// HTTP status.
-    pub status: Option<u16>,
-    /// `request` or `response`.
-    pub side: &'static str,
-    /// The text and what stands around it.
-    pub excerpt: String,
-}
+/// Takes word of how far a long work has come.
+pub type Tell<'a> = &'a dyn Fn(&dyn Display);
 
-impl Filter {
-    fn takes(&self, record: &Record) -> bool {
-        let same = |wanted: &Option<String>, is: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
-        };
-        same(&self.user, Some(&record.user))
-            && same(&self.team, record.team.as_deref())
-            && (same(&self.model, record.model.as_deref())
-                || same(&self.model, record.upstream_model.as_deref()))
-            && self.status.is_none_or(|status| record.status == Some(status))
-            && self.outcome.is_none_or(|outcome| record.outcome == outcome)
-            && (same(&self.session, record.session_id.as_deref())
-                || same(&self.session, record.thread_id.as_deref()))
-            && self.from.is_none_or(|from| record.time >= from)
-            && self.to.is_none_or(|to| record.time < to)
-    }
-}
+/// So many records more than wanted are kept before the oldest are let go.
+const SLACK: usize = 4096;
 
-/// The newest records that pass the filter, newest first; a limit of 0 means all.
-pub async fn list(reader: &Reader, filter: &Filter, limit: usize) -> Result<Vec<Found>> {
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    let mut listed = Vec::new();
+/// The newest records that pass the filter, newest first; a limit of 0 means all. No more is held
+/// at a time than what passes of one day.
+pub async fn list(
+    reader: &Reader,
+    filter: &Filter,
+    limit: usize,
+    each: &mut dyn FnMut(Record) -> Result<()>,
+    tell: Tell<'_>,
+) -> Result<()> {
+    let mut left = if limit == 0 { usize::MAX } else { limit };
     let view = reader.view()?;
-    for day in view.days().await? {
-        let mut of_day = Vec::new();
-        let mut keep = |found: Found| {
-            if filter.takes(&found.record) {
-                of_day.push(found);
-            }
-        };
-        view.records(day, &mut keep).await?;
-        // Ids are UUIDv7: among records of one millisecond they tell the order.
-        of_day.sort_by(|one, other| {
-            (other.record.time, &other.record.id).cmp(&(one.record.time, &one.record.id))
-        });
-        of_day.truncate(limit - listed.len());
-        listed.append(&mut of_day);
-        if listed.len() == limit {
+    for day in days(&view, filter).await? {
+        tell(&format_args!("reading {day}"));
+        for found in of_day(reader, &view, (day, filter), left).await? {
+            left -= 1;
+            each(found.record)?;
+        }
+        if left == 0 {
             break;
         }
     }
-    Ok(listed)
+    Ok(())
 }
 
 /// One exchange by its id, or by the beginning of it where that is enough.
@@ -101,66 +58,99 @@ pub async fn show(reader: &Reader, id: &str) -> Result<(Record, Exchange)> {
     Ok((found.record, exchange))
 }
 
-/// Where a text stands in bodies, newest first; it may be written as JSON escapes it.
-pub async fn search(
+/// The days that may have what the filter wants, newest first.
+async fn days(view: &View<'_>, filter: &Filter) -> Result<Vec<Date>> {
+    let mut days = view.days().await?;
+    days.retain(|day| filter.takes_day(*day));
+    Ok(days)
+}
+
+/// What passes of a day, newest first, so many at most.
+async fn of_day(
     reader: &Reader,
-    text: &str,
-    filter: &Filter,
-    each: &mut dyn FnMut(Hit) -> Result<()>,
-) -> Result<usize> {
-    let escaped = serde_json::to_string(text)?;
-    let escaped = escaped.trim_matches('"');
-    let mut needles = vec![text.as_bytes()];
-    if escaped != text {
-        needles.push(escaped.as_bytes());
-    }
-    let mut hits = 0;
-    for found in list(reader, filter, 0).await? {
-        let exchange = reader.exchange(&found).await?;
-        let sides = [("request", &exchange.request_body), ("response", &exchange.response_body)];
-        for (side, body) in sides {
-            let at = needles.iter().find_map(|needle| Some((find(body, needle)?, needle.len())));
-            let Some((at, length)) = at else { continue };
-            hits += 1;
-            each(hit(&found.record, side, excerpt(body, at, length)))?;
+    view: &View<'_>,
+    (day, filter): (Date, &Filter),
+    limit: usize,
+) -> Result<Vec<Found>> {
+    // What a refusal said is looked up only where all else passes.
+    let before = if filter.refusal.is_some() { usize::MAX } else { limit };
+    let mut of_day = Vec::new();
+    let mut keep = |found: Found| {
+        if filter.takes(&found.record) {
+            of_day.push(found);
+        }
+        if of_day.len() >= before.saturating_add(SLACK) {
+            newest(&mut of_day, before);
+        }
+    };
+    view.records(day, &mut keep).await?;
+    newest(&mut of_day, before);
+    let Some(text) = &filter.refusal else { return Ok(of_day) };
+    let mut said = Vec::new();
+    for found in of_day {
+        if said.len() < limit && refusal_says(reader, &found, text).await? {
+            said.push(found);
         }
     }
-    Ok(hits)
+    Ok(said)
+}
+
+/// What passes of a day, in no order, as it is read.
+async fn each_of_day(
+    reader: &Reader,
+    view: &View<'_>,
+    (day, filter): (Date, &Filter),
+    each: &mut (dyn FnMut(Found) + Send),
+) -> Result<()> {
+    if filter.refusal.is_some() {
+        of_day(reader, view, (day, filter), usize::MAX).await?.into_iter().for_each(each);
+        return Ok(());
+    }
+    let mut keep = |found: Found| {
+        if filter.takes(&found.record) {
+            each(found);
+        }
+    };
+    Ok(view.records(day, &mut keep).await?)
+}
+
+/// Sorts, and lets go of the oldest. Ids are `UUIDv7`: among records of one millisecond they tell the
+/// order.
+fn newest(found: &mut Vec<Found>, limit: usize) {
+    found.sort_by(|one, other| {
+        (other.record.time, &other.record.id).cmp(&(one.record.time, &one.record.id))
+    });
+    found.truncate(limit);
+}
+
+/// Whether a refusal has this text, in its word or in what the client was told.
+async fn refusal_says(reader: &Reader, found: &Found, text: &str) -> Result<bool> {
+    let text = text.to_lowercase();
+    if found.record.refusal.as_ref().is_some_and(|word| word.contains(&text)) {
+        return Ok(true);
+    }
+    let told = reader.exchange(found).await?.response_body;
+    Ok(String::from_utf8_lossy(&told).to_lowercase().contains(&text))
 }
 
 async fn by_prefix(reader: &Reader, id: &str) -> Result<Found> {
+    let none = || format!("no exchange has the id {id}: see `codex-proxy audit list`");
     if id.len() < 8 {
-        bail!("no exchange has the id {id}: see `codex-proxy audit list`");
+        bail!(none());
     }
-    let mut all = list(reader, &Filter::default(), 0).await?;
-    all.retain(|found| found.record.id.starts_with(id));
+    let mut all = Vec::new();
+    let view = reader.view()?;
+    for day in view.days().await? {
+        let mut keep = |found: Found| {
+            if found.record.id.starts_with(id) {
+                all.push(found);
+            }
+        };
+        view.records(day, &mut keep).await?;
+    }
     match all.len() {
         1 => Ok(all.remove(0)),
-        0 => bail!("no exchange has the id {id}: see `codex-proxy audit list`"),
+        0 => bail!(none()),
         many => bail!("{many} exchanges begin with {id}: write more of the id"),
     }
-}
-
-fn hit(record: &Record, side: &'static str, excerpt: String) -> Hit {
-    Hit {
-        id: record.id.clone(),
-        time: record.time,
-        user: record.user.clone(),
-        endpoint: record.endpoint.clone(),
-        status: record.status,
-        side,
-        excerpt,
-    }
-}
-
-fn find(body: &[u8], needle: &[u8]) -> Option<usize> {
-    memchr::memmem::find(body, needle)
-}
-
-/// The text and up to forty bytes on each side, on one line.
-fn excerpt(body: &[u8], at: usize, length: usize) -> String {
-    let from = at.saturating_sub(40);
-    let to = (at + length + 40).min(body.len());
-    let text = String::from_utf8_lossy(body.get(from..to).unwrap_or_default()).into_owned();
-    text.trim_matches('\u{FFFD}').chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

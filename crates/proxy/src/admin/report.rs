@@ -157,7 +157,7 @@ fn model(record: &Record) -> Option<&str> {
 }
 
 /// Nano-dollars of a decimal text as records hold it.
-fn nanos(usd: &str) -> u64 {
+pub(super) fn nanos(usd: &str) -> u64 {
     let (whole, fraction) = usd.split_once('.').unwrap_or((usd, ""));
     let fraction: String = fraction.chars().chain("000000000".chars()).take(9).collect();
     let number = |text: &str| text.parse::<u64>().unwrap_or(0);

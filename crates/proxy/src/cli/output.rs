@@ -1,11 +1,13 @@
 //! Listings: the same rows as a table, JSON or CSV.
 
-use std::io::{IsTerminal, Write};
+use std::cell::Cell;
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The form of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -19,16 +21,16 @@ pub enum Format {
 }
 
 /// Rows with named fields.
-pub struct Listing {
+pub struct Listing<'a> {
     /// The fields of a table, in order; JSON and CSV have all.
-    pub columns: &'static [&'static str],
+    pub columns: &'a [&'a str],
     /// Objects, all with the same fields.
     pub rows: Vec<Value>,
 }
 
-impl Listing {
+impl<'a> Listing<'a> {
     /// Makes a listing of serialisable rows.
-    pub fn new<T: Serialize>(columns: &'static [&'static str], rows: &[T]) -> Result<Self> {
+    pub fn new<T: Serialize>(columns: &'a [&'a str], rows: &[T]) -> Result<Self> {
         let rows = rows.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         Ok(Self { columns, rows })
     }
@@ -74,6 +76,130 @@ impl Listing {
         }
         let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
         lines.join("\n")
+    }
+}
+
+/// Rows that are printed as they come, so that any number of them can be. A table waits for its
+/// end, because its columns must be as wide as their widest cell.
+pub struct Rows<'a> {
+    columns: &'a [&'a str],
+    form: Form,
+}
+
+enum Form {
+    Table(Vec<Value>),
+    Json { out: BufWriter<Stdout>, any: bool },
+    Csv { writer: Box<csv::Writer<Stdout>>, fields: Vec<String> },
+}
+
+impl<'a> Rows<'a> {
+    /// Begins a listing on stdout.
+    pub fn new(columns: &'a [&'a str], format: Format) -> Self {
+        let form = match format {
+            Format::Table => Form::Table(Vec::new()),
+            Format::Json => Form::Json { out: BufWriter::new(std::io::stdout()), any: false },
+            Format::Csv => {
+                let writer = Box::new(csv::Writer::from_writer(std::io::stdout()));
+                Form::Csv { writer, fields: Vec::new() }
+            }
+        };
+        Self { columns, form }
+    }
+
+    /// Adds a row.
+    pub fn push<T: Serialize>(&mut self, row: &T) -> Result<()> {
+        let row = serde_json::to_value(row)?;
+        match &mut self.form {
+            Form::Table(rows) => rows.push(shown(self.columns, row)),
+            Form::Json { out, any } => {
+                let begin = if std::mem::replace(any, true) { ",\n" } else { "[\n" };
+                let row = serde_json::to_string_pretty(&row)?.replace('\n', "\n  ");
+                write!(out, "{begin}  {row}")?;
+            }
+            Form::Csv { writer, fields } => {
+                if fields.is_empty() {
+                    fields.extend(row.as_object().into_iter().flat_map(Map::keys).cloned());
+                    writer.write_record(&*fields)?;
+                }
+                writer.write_record(fields.iter().map(|field| harmless(text(&row, field))))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the listing.
+    pub fn end(self) -> Result<()> {
+        match self.form {
+            Form::Table(rows) => line(&Listing { columns: self.columns, rows }.table()),
+            Form::Json { mut out, any } => {
+                writeln!(out, "{}", if any { "\n]" } else { "[]" })?;
+                Ok(out.flush()?)
+            }
+            Form::Csv { mut writer, fields } => {
+                if fields.is_empty() {
+                    writer.write_record(self.columns)?;
+                }
+                writer.flush().context("writing CSV")
+            }
+        }
+    }
+}
+
+/// Of a row only what a table shows.
+fn shown(columns: &[&str], mut row: Value) -> Value {
+    let kept = columns.iter().map(|column| {
+        ((*column).to_owned(), row.get_mut(*column).map_or(Value::Null, Value::take))
+    });
+    Value::Object(kept.collect())
+}
+
+/// How far a long work has come: on a terminal, once it has taken a second.
+pub struct Progress {
+    begun: Instant,
+    last: Cell<Option<Instant>>,
+    is_watched: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        let is_watched = std::io::stderr().is_terminal();
+        Self { begun: Instant::now(), last: Cell::new(None), is_watched }
+    }
+}
+
+impl Progress {
+    /// Beside what goes to stdout as it comes: who watches that needs no more.
+    pub fn beside_stdout() -> Self {
+        let mut progress = Self::default();
+        progress.is_watched &= !is_watched();
+        progress
+    }
+
+    /// Beside a listing in this form.
+    pub fn beside(format: Format) -> Self {
+        match format {
+            Format::Table => Self::default(),
+            Format::Json | Format::Csv => Self::beside_stdout(),
+        }
+    }
+
+    /// Shows how far it has come, ten times a second at most.
+    pub fn tell(&self, done: &dyn std::fmt::Display) {
+        let is_late = self.begun.elapsed() > Duration::from_secs(1);
+        let last = self.last.get();
+        let is_due = last.is_none_or(|last| last.elapsed() > Duration::from_millis(100));
+        if self.is_watched && is_late && is_due {
+            self.last.set(Some(Instant::now()));
+            let _ = write!(std::io::stderr(), "\r\x1b[K{done}");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.last.get().is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
     }
 }
 

@@ -80,7 +80,7 @@ pub fn print(report: &Report, format: Format) -> Result<()> {
     line(&ruled(&listing.table()))
 }
 
-fn rows(report: &Report) -> Listing {
+fn rows(report: &Report) -> Listing<'static> {
     let rows = report.rows.iter().map(|one| row(report, one)).collect();
     Listing { columns: columns(report.by), rows }
 }

@@ -158,7 +158,7 @@ pub async fn open(
         }
         Err(refusal) => {
             let recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
-            return Err(refused(refusal, recorder).await);
+            return Err(refused(proxy, refusal, recorder).await);
         }
     };
     let mut response = Response::from_parts(accepted.clone(), Body::Whole(Full::default()));

@@ -361,7 +361,7 @@ fn coding(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Headers as they may be stored: no credentials, no cookies.
-fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+pub(super) fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let stored = headers.iter().filter_map(|(name, value)| {
         let value = text(value);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use archive::frame::Side;
+use archive::frame::{ResponseHead, Side};
 use archive::journal::{Draft, Entry};
 use archive::record::Transport;
 use archive::spool::Unwritable;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use wire::meter::Shape;
 
 use super::Books;
-use super::account::{Account, Doubt, End, Expected};
+use super::account::{Account, Doubt, End, Expected, stored_headers};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::message::ScreenedMessage;
@@ -42,6 +42,8 @@ pub struct Recorder {
     question: Buffered,
     /// What of the answer is not in the spool yet.
     answer: Vec<u8>,
+    /// What the client is told where the upstream has not answered.
+    told: Option<Box<(ResponseHead, Bytes)>>,
     flushed: Instant,
 }
 
@@ -59,6 +61,7 @@ impl Recorder {
             torn: Arc::default(),
             question: Buffered::default(),
             answer: Vec::new(),
+            told: None,
             flushed: Instant::now(),
         }
     }
@@ -205,6 +208,20 @@ impl Recorder {
         self.close(end).unwrap_or_else(Receipt::refused)
     }
 
+    /// Keeps what the client is told in the place of an answer. It counts as none of the upstream's:
+    /// neither its bytes nor its status do.
+    pub fn tells(&mut self, refusal: &Refusal) {
+        let (head, mut body) = refusal.response().into_parts();
+        if self.account.record.transport == Transport::Ws {
+            body = format!("{}\n", refusal.socket_message()).into();
+        }
+        if self.books.options.bodies != Bodies::Full {
+            body = Bytes::new();
+        }
+        let (status, headers) = (head.status.as_u16(), stored_headers(&head.headers));
+        self.told = Some(Box::new((ResponseHead { status, headers }, body)));
+    }
+
     /// Nothing of the request reached the upstream, though it was on its way: it cost nothing.
     pub fn not_forwarded(&mut self) {
         self.account.forwarded = false;
@@ -252,9 +269,13 @@ impl Recorder {
         if torn {
             self.account.record.fail();
         }
-        let Account { record, response, .. } = &*self.account;
+        let answer = Bytes::from(std::mem::take(&mut self.answer));
+        let (response, rest) = match (self.account.response.take(), self.told.take()) {
+            (None, Some(told)) => (Some(told.0), told.1),
+            (response, _) => (response, answer),
+        };
+        let record = &self.account.record;
         let closing = Entry::Close { record, response: response.as_ref() };
-        let rest = Bytes::from(std::mem::take(&mut self.answer));
         draft.push(&closing, rest);
         let receipt = self.books.desk.append(&draft);
         (!torn).then_some(receipt)

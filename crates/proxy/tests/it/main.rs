@@ -12,6 +12,10 @@
 
 mod harness;
 mod story_any_bytes;
+mod story_audit;
+mod story_audit_import;
+mod story_audit_session;
+mod story_audit_tail;
 mod story_autobahn;
 mod story_bad_input;
 mod story_codex;
@@ -26,6 +30,7 @@ mod story_listen;
 mod story_login;
 mod story_matrix;
 mod story_peer;
+mod story_recovery;
 mod story_reload;
 mod story_sdk;
 mod story_soak;

@@ -298,7 +298,7 @@ impl Asking<'_> {
         let is_unsure = !message.as_ref().is_ok_and(asks);
         match self.carry(&principal, message, &mut recorder).await {
             Ok(permit) => Ok(Open { recorder, _permit: permit, is_unsure }),
-            Err(refusal) => Err(refused(refusal, recorder).await),
+            Err(refusal) => Err(refused(self.proxy, refusal, recorder).await),
         }
     }
 

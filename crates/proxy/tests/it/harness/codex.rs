@@ -90,6 +90,20 @@ impl Codex {
         self.pinned(key, arguments).await
     }
 
+    /// The same over a WebSocket.
+    pub(crate) async fn exec_in_socket(
+        &self,
+        url: &str,
+        key: &str,
+        arguments: &[&str],
+    ) -> Finished {
+        let settings = format!(
+            "base_url = \"{url}\"\nenv_key = \"CODEX_PROXY_KEY\"\nsupports_websockets = true"
+        );
+        self.configure(&configuration("", &settings), None);
+        self.pinned(key, arguments).await
+    }
+
     /// Runs `codex exec` as a person who is logged in with ChatGPT: the login is what goes to the
     /// base address, with the key beside it. Other calls of the login go to `backend`.
     pub(crate) async fn exec_logged_in(

@@ -117,6 +117,13 @@ impl Gateway {
         run(self.folder.path(), arguments)
     }
 
+    /// Starts another command beside it, whose output is read while it runs.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = clean(PROGRAM, self.folder.path());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
     /// The same, for a command that must succeed; its stdout.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
@@ -251,7 +258,8 @@ fn clean(program: &str, data: &Path) -> Command {
     command
 }
 
-fn signal(pid: u32, signal: i32) {
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, signal: i32) {
     let number = [format!("-{signal}"), pid.to_string()];
     Command::new("kill").args(number).stderr(Stdio::null()).status().unwrap();
 }
