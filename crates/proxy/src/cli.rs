@@ -144,5 +144,14 @@ fn report_error(error: &anyhow::Error) -> ExitCode {
     for line in text.lines() {
         let _ = writeln!(std::io::stderr(), "error: {line}");
     }
-    ExitCode::from(if error.is::<Wrong>() { 2 } else { 1 })
+    ExitCode::from(match () {
+        () if error.is::<Wrong>() => 2,
+        () if error.is::<Amiss>() => 3,
+        () => 1,
+    })
 }
+
+/// A check found something; its exit code is 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Amiss(String);

@@ -10,6 +10,7 @@ mod session;
 mod show;
 mod sql;
 mod tail;
+mod verify;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -39,23 +40,26 @@ enum Command {
     Sql(sql::Sql),
     Origin(origin::Origin),
     Tail(tail::Tail),
+    Verify(verify::Verify),
 }
 
 /// Runs one of the audit commands.
 pub fn run(common: &Common, args: Args) -> Result<()> {
     let config = common.settings(Flags::new())?;
-    let reader = reader(&config)?;
+    let reader = reader(&config);
     block_on(async {
         match args.command {
-            Command::List(list) => list::run(&reader, list).await,
-            Command::Show(show) => show::run(&reader, &show).await,
-            Command::Session(session) => session::run(&reader, session).await,
-            Command::Tail(tail) => tail::run(&reader, tail).await,
-            Command::Origin(origin) => origin::run(&reader, origin).await,
-            Command::Sql(sql) => sql::run(&reader, sql).await,
-            Command::Export(export) => export::run(&reader, export).await,
-            Command::Import(import) => import::run(&config, &reader, import).await,
-            Command::Search(search) => search::run(&reader, search).await,
+            Command::List(list) => list::run(&reader?, list).await,
+            Command::Show(show) => show::run(&reader?, &show).await,
+            Command::Session(session) => session::run(&reader?, session).await,
+            Command::Tail(tail) => tail::run(&reader?, tail).await,
+            Command::Origin(origin) => origin::run(&reader?, origin).await,
+            Command::Sql(sql) => sql::run(&reader?, sql).await,
+            Command::Export(export) => export::run(&reader?, export).await,
+            Command::Import(import) => import::run(&config, &reader?, import).await,
+            Command::Search(search) => search::run(&reader?, search).await,
+            // It needs no folder on this machine.
+            Command::Verify(verify) => verify::run(&config, verify).await,
         }
     })
 }
