@@ -92,6 +92,7 @@ async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
         if let Err(error) = state.folders.recover_left() {
             tracing::error!(%error, "what another writer left cannot be brought to an end");
         }
+        state.has_recovered();
         let result = work.publish_sealed().await;
         if let Err(error) = state.folders.remove_empty() {
             tracing::warn!(%error, "an empty folder of the spool stays behind");

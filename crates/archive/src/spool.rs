@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::segment::Clock;
 use crate::{Error, make_private_folder};
@@ -79,9 +79,22 @@ pub struct State {
     /// All folders of the spool, those of other writers too.
     pub(crate) folders: Folders,
     writable: Arc<AtomicBool>,
+    /// What earlier processes left open has been brought to an end.
+    recovered: Arc<watch::Sender<bool>>,
 }
 
 impl State {
+    /// Waits until what earlier processes left open has been brought to an end.
+    pub async fn recovered(&self) {
+        // It cannot fail: the sender is ours.
+        let _ = self.recovered.subscribe().wait_for(|recovered| *recovered).await;
+    }
+
+    /// It has been.
+    pub(crate) fn has_recovered(&self) {
+        self.recovered.send_replace(true);
+    }
+
     /// Whether the last append succeeded.
     pub fn is_writable(&self) -> bool {
         self.writable.load(Ordering::Relaxed)
@@ -89,14 +102,15 @@ impl State {
 }
 
 impl Spool {
-    /// Ends what processes left open that are gone, and takes a folder of its own, with a keeper.
+    /// Takes a folder of its own, with a keeper. What processes left that are gone is the publisher's
+    /// business: it may be much, and nobody need wait for it.
     pub fn open(options: Options) -> Result<Self, Error> {
         let clock = options.clock;
-        let folders = Folders { root: options.folder, node: options.node, clock };
-        folders.recover_left()?;
+        let ended = Arc::default();
+        let folders = Folders { root: options.folder, node: options.node, clock, ended };
         let Own { path, name, lock } = folders.own()?;
         let (sealed, writable) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(true)));
-        let state = State { sealed, folders, writable };
+        let state = State { sealed, folders, writable, recovered: Arc::default() };
         state.sealed.notify_one();
         let options = Options { folder: path, node: name, ..options };
         let desk = Arc::new(Desk::new(options, state));

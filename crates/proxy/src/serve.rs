@@ -52,6 +52,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// For a predecessor to end after a process that is itself about to end.
 const PREDECESSOR: Duration = Duration::from_mins(1);
+/// How long a start waits for the recovery of what an earlier process left.
+const RECOVERY: Duration = Duration::from_millis(500);
 /// A journal of the spool is sealed at this size.
 const SEAL_BYTES: u64 = 16 << 20;
 
@@ -278,7 +280,10 @@ async fn ledger(
     prices: &PriceTable,
     metrics: Arc<Metrics>,
 ) -> Result<(Ledger, Spool, Publisher)> {
-    let (node, spool, publisher) = spool(config).await?;
+    let (node, spool, publisher) = spool(config)?;
+    // What an earlier process left open mostly has its end before anybody can ask for it; where it is
+    // much, that goes on beside.
+    let _ = tokio::time::timeout(RECOVERY, spool.state().recovered()).await;
     let options = Options {
         node,
         prices: prices.clone(),
@@ -291,7 +296,7 @@ async fn ledger(
 }
 
 /// A writer of its own in the spool, with the node's name and what publishes.
-pub async fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
+pub fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
     let folder = config.archive.spool.clone();
     let fresh = hex(&random::<4>()?);
     let node = spool::node_name(&folder, || fresh)?;
@@ -305,8 +310,7 @@ pub async fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
     };
     let objects = archive::open(&config.archive.url)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
-    // Recovery reads what an earlier process left, which may be much.
-    let spool = tokio::task::spawn_blocking(move || Spool::open(options)).await??;
+    let spool = Spool::open(options)?;
     let publisher = Publisher::start(folder, objects, spool.state().clone())?;
     Ok((node, spool, publisher))
 }

@@ -5,10 +5,12 @@
 //! comes by brings it to an end. Sealed journals may be published by anybody, one at a time: a second
 //! lock says who does.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
@@ -28,6 +30,8 @@ pub(crate) struct Folders {
     pub(crate) root: PathBuf,
     pub(crate) node: String,
     pub(crate) clock: Clock,
+    /// Those left behind that have been brought to an end: nobody appends to them any more.
+    pub(crate) ended: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// A folder of one's own.
@@ -105,14 +109,16 @@ impl Folders {
 
     /// Brings to an end what writers left that are gone.
     pub(crate) fn recover_left(&self) -> Result<(), Error> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         for folder in all_folders(&self.root)? {
-            if is_done(&folder)? {
+            if ended.contains(&folder) || is_done(&folder)? {
                 continue;
             }
             let Some(_lock) = lock(&folder, LOCK, Missing::NotLeft)? else { continue };
             let Some(_publishing) = publishing(&folder)? else { continue };
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             recover(&folder, &name, self.clock)?;
+            ended.insert(folder);
         }
         Ok(())
     }

@@ -65,6 +65,13 @@ async fn publish(folder: &Path, objects: &Arc<InMemory>) {
     Work::new(folder.to_owned(), objects.clone()).unwrap().publish_sealed().await.unwrap();
 }
 
+/// A spool of a process that has brought to an end what others left.
+fn opened(options: Options) -> Spool {
+    let spool = Spool::open(options).unwrap();
+    spool.state().folders.recover_left().unwrap();
+    spool
+}
+
 async fn closed(spool: Spool) {
     tokio::task::spawn_blocking(move || spool.close()).await.unwrap();
 }
@@ -87,7 +94,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
     let folder = tempfile::tempdir().unwrap();
     let objects = Arc::new(InMemory::new());
     let reader = Reader::new(folder.path().to_owned(), objects.clone());
-    let spool = Spool::open(options(folder.path())).unwrap();
+    let spool = opened(options(folder.path()));
     open(&spool, 1, b"{\"model\":\"m\"}").await;
     let piece = vec![0xFFu8; 3_000_000];
     let id = format!("{ID}1");
@@ -123,7 +130,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
 async fn whatever_a_crash_leaves_every_opened_exchange_has_one_record() {
     // Given two exchanges that ended and one under way, as one file of known bytes.
     let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(options(folder.path())).unwrap();
+    let spool = opened(options(folder.path()));
     open(&spool, 1, b"one").await;
     open(&spool, 2, b"two").await;
     close(&spool, 1, b"answer one").await;
@@ -171,7 +178,7 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
     let objects = Arc::new(InMemory::new());
     let reader = Reader::new(folder.path().to_owned(), objects.clone());
     // Every entry fills its journal.
-    let spool = Spool::open(Options { seal_bytes: 1, ..options(folder.path()) }).unwrap();
+    let spool = opened(Options { seal_bytes: 1, ..options(folder.path()) });
     open(&spool, 1, b"one").await;
     sealed(&spool, folder.path()).await;
     open(&spool, 2, b"two").await;
@@ -183,7 +190,7 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
     assert_eq!(reader.exchange(&live[0]).await.unwrap().request_body, b"one");
     // The second is never closed: the process ends, the next one finds it.
     closed(spool).await;
-    let spool = Spool::open(options(folder.path())).unwrap();
+    let spool = opened(options(folder.path()));
     closed(spool).await;
 
     // Before and after the rest is published.
@@ -213,7 +220,7 @@ async fn sealed(spool: &Spool, folder: &Path) {
 #[tokio::test]
 async fn a_journal_that_was_published_and_is_still_there_is_not_counted_twice() {
     let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(Options { seal_bytes: 1, ..options(folder.path()) }).unwrap();
+    let spool = opened(Options { seal_bytes: 1, ..options(folder.path()) });
     open(&spool, 1, b"one").await;
     open(&spool, 2, b"two").await;
     sealed(&spool, folder.path()).await;
@@ -228,7 +235,7 @@ async fn a_journal_that_was_published_and_is_still_there_is_not_counted_twice() 
     publish(folder.path(), &objects).await;
     // The crash was before its removal.
     std::fs::write(last, bytes).unwrap();
-    closed(Spool::open(options(folder.path())).unwrap()).await;
+    closed(opened(options(folder.path()))).await;
     publish(folder.path(), &objects).await;
 
     let expected = [("1", Outcome::Complete), ("2", Outcome::Failed)]
@@ -282,12 +289,12 @@ async fn writers_share_a_spool_each_in_a_folder_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let objects = Arc::new(InMemory::new());
     let reader = Reader::new(folder.path().to_owned(), objects.clone());
-    let first = Spool::open(options(folder.path())).unwrap();
+    let first = opened(options(folder.path()));
     open(&first, 1, b"one").await;
     open(&first, 2, b"two").await;
 
     // The second leaves alone what the first has under way, and both are read.
-    let second = Spool::open(options(folder.path())).unwrap();
+    let second = opened(options(folder.path()));
     open(&second, 3, b"three").await;
     close(&second, 3, b"answer three").await;
     close(&first, 1, b"answer one").await;

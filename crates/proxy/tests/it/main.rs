@@ -30,6 +30,7 @@ mod story_listen;
 mod story_login;
 mod story_matrix;
 mod story_peer;
+mod story_recovery;
 mod story_reload;
 mod story_sdk;
 mod story_soak;
