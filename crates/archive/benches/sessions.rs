@@ -2,6 +2,14 @@
 //!
 //! `cargo bench -p archive -- FOLDER`, with sessions of `scripts/sessions.py` in the folder.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::unchecked_time_subtraction,
+    clippy::cast_precision_loss,
+    reason = "in a measurement a panic is how a failure is told, and figures are round"
+)]
+
 #[path = "../tests/sessions/play.rs"]
 mod play;
 
@@ -61,8 +69,8 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Of all threads.
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+/// Processor time so far.
+fn spent(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }

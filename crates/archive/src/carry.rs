@@ -3,12 +3,10 @@
 //! A file of a writer's folder has their entries as they stood in journals that are published, and
 //! says which of these was the last. What later journals say is laid over it.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::Error;
-use crate::segment::sync_folder;
 
 const NAME: &str = "carry";
 const PART: &str = "carry.part";
@@ -46,16 +44,11 @@ impl Carry {
         if self.entries.is_empty() && !path.exists() {
             return Ok(());
         }
-        let part = folder.join(PART);
-        let write = || {
-            let mut file = File::create(&part)?;
-            writeln!(file, "{}", self.after)?;
-            file.write_all(&self.entries)?;
-            file.sync_all()?;
-            std::fs::rename(&part, &path)
-        };
-        write().map_err(Error::disk(format!("writing {}", path.display())))?;
-        sync_folder(folder)
+        let head = format!("{}\n", self.after);
+        if self.entries.is_empty() {
+            return crate::replace_few(&path, head.as_bytes());
+        }
+        crate::replace(&path, &[head.as_bytes(), &self.entries].concat())
     }
 
     /// Removes what a folder says, where nothing is carried.

@@ -61,7 +61,7 @@ pub(crate) fn texts(element: &[u8]) -> Vec<Range<usize>> {
 pub(crate) fn groups<'r>(body: &[u8], mut run: &'r [Range<usize>]) -> Vec<&'r [Range<usize>]> {
     let ends = |range: &Range<usize>| {
         let sum = crc32fast::hash(body.get(range.clone()).unwrap_or_default());
-        sum as usize % GROUP == 0
+        (sum as usize).is_multiple_of(GROUP)
     };
     let mut groups = Vec::new();
     while let Some(end) = run.iter().take(4 * GROUP).position(ends).or(full(run)) {
@@ -123,7 +123,7 @@ mod tests {
             Cut::Item(range) => vec![range],
             Cut::Run(run) => run,
         });
-        ranges.map(|range| &body[range]).collect()
+        ranges.map(|range| body.get(range).unwrap()).collect()
     }
 
     fn long(name: &str) -> String {
@@ -162,8 +162,11 @@ mod tests {
         let words = format!("\"{}\"", "w".repeat(LONG_TEXT));
         let element =
             format!("{{\"type\":\"reasoning\",\"encrypted_content\":{words},\"id\":\"x\"}}");
-        let found: Vec<_> = texts(element.as_bytes()).into_iter().map(|at| &element[at]).collect();
-        assert_eq!(found, [&words]);
+        let found = texts(element.as_bytes());
+        assert_eq!(
+            found.iter().map(|at| element.get(at.clone())).collect::<Vec<_>>(),
+            [Some(&*words)]
+        );
     }
 
     #[test]
@@ -171,16 +174,17 @@ mod tests {
         let (one, two) = (long("one"), long("two"));
         let body = format!("{{\"input\":[{one},{two}");
         assert_eq!(cut(Side::Request, &body), [&one, &two]);
-        assert_eq!(cut(Side::Request, &body[..body.len() - 1]), [&one]);
+        let body = body.strip_suffix('}').unwrap();
+        assert_eq!(cut(Side::Request, body), [&one]);
     }
 
     #[test]
     fn groups_stay_the_same_when_a_run_grows() {
-        let body: String = (0..1000).map(|number| format!("{number:04}")).collect();
+        let body: Vec<u8> = (0..1000_u32).flat_map(u32::to_le_bytes).collect();
         let run: Vec<Range<usize>> = (0..1000).map(|at| 4 * at..4 * at + 4).collect();
-        let all = groups(body.as_bytes(), &run);
-        assert!(all.iter().all(|group| group.len() <= 4 * GROUP) && all.len() < 150);
-        let some = groups(body.as_bytes(), &run[..500]);
+        let all = groups(&body, &run);
+        assert!(all.iter().all(|group| group.len() <= 4 * GROUP) && all.len() < 300);
+        let some = groups(&body, &run[..500]);
         let closed = some.iter().filter(|group| group.len() > 1).count();
         assert!(closed > 10);
         assert_eq!(some[..closed], all[..closed]);

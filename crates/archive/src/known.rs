@@ -5,8 +5,6 @@
 //! stored once more, so that all of this is bounded, and a file that was saved a while ago will do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -178,15 +176,10 @@ impl Known {
         if self.items == self.saved {
             return Ok(());
         }
-        let (path, part) = (spool.join(NAME), spool.join("known.part"));
-        let write = || {
-            let bytes = zstd::bulk::compress(&serde_json::to_vec(&self.as_saved())?, 1)?;
-            let mut file = File::create(&part)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&part, &path)
-        };
-        write().map_err(Error::disk(format!("writing {}", path.display())))?;
+        let text = serde_json::to_vec(&self.as_saved());
+        let bytes = text.map_err(Into::into).and_then(|text| zstd::bulk::compress(&text, 1));
+        let bytes = bytes.map_err(Error::disk("saving which items are stored"))?;
+        crate::replace(&spool.join(NAME), &bytes)?;
         self.saved = self.items;
         Ok(())
     }

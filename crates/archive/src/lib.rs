@@ -12,13 +12,18 @@ mod gather;
 mod items;
 pub mod journal;
 mod known;
+mod manifest;
 pub mod publish;
 pub mod read;
 pub mod record;
 pub mod segment;
+pub mod sign;
 pub mod spool;
 mod spooled;
+pub mod verify;
 
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -81,4 +86,29 @@ pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Error> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder).map_err(Error::disk(format!("making folder {}", folder.display())))?;
     segment::sync_folder(above.unwrap_or(Path::new(".")))
+}
+
+/// Puts bytes in place of a file, at once and for good.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let part = path.with_extension("part");
+    let write = || {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    };
+    write().map_err(Error::disk(format!("writing {}", path.display())))?;
+    path.parent().map_or(Ok(()), segment::sync_folder)
+}
+
+/// The same of few bytes, also on a full disk: then into the room that the file has already.
+pub(crate) fn replace_few(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace(path, bytes).or_else(|full| {
+        let file = OpenOptions::new().write(true).open(path).map_err(|_| full)?;
+        let length = bytes.len() as u64;
+        let written = (&file).write_all(bytes).and_then(|()| file.set_len(length));
+        written
+            .and_then(|()| file.sync_all())
+            .map_err(Error::disk(format!("writing {}", path.display())))
+    })
 }

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -19,12 +20,12 @@ use crate::Error;
 use crate::carry::Carry;
 use crate::gather::Gathered;
 use crate::known::Known;
-use crate::segment::{
-    FULL, day_folder, day_of_name, in_day, list, name_of, object_path, sync_folder,
-};
+use crate::manifest::{self, Chain, Filed};
+use crate::segment::{FULL, day_folder, day_of_name, list, name_of, sync_folder};
+use crate::sign::Signer;
 use crate::spool::State;
 use crate::spool::folders::{all_folders, publishing};
-use segment::{Press, Segment};
+use segment::{Made, Press, Segment};
 
 /// How hard frames are compressed.
 const LEVEL: i32 = 3;
@@ -54,13 +55,14 @@ impl Publisher {
     pub fn start(
         spool: PathBuf,
         objects: Arc<dyn ObjectStore>,
+        signer: Signer,
         state: State,
     ) -> Result<Self, Error> {
         let starting = "starting the publisher's thread";
         let runtime = Builder::new_current_thread().enable_time().thread_name("publish").build();
         let runtime = runtime.map_err(Error::disk(starting))?;
         let (stop, stopped) = oneshot::channel();
-        let mut work = Work::new(spool, objects)?;
+        let mut work = Work::new(spool, objects, signer)?;
         let work = move || {
             step_back();
             runtime.block_on(run(&mut work, &state, stopped));
@@ -116,14 +118,19 @@ async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
 pub(crate) struct Work {
     spool: PathBuf,
     objects: Arc<dyn ObjectStore>,
+    signer: Signer,
     known: Known,
     press: Press,
 }
 
 impl Work {
-    pub(crate) fn new(spool: PathBuf, objects: Arc<dyn ObjectStore>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        spool: PathBuf,
+        objects: Arc<dyn ObjectStore>,
+        signer: Signer,
+    ) -> Result<Self, Error> {
         let known = Known::nothing(objects.to_string());
-        Ok(Self { spool, objects, known, press: Press::new()? })
+        Ok(Self { spool, objects, signer, known, press: Press::new()? })
     }
 
     /// Recalls which items an earlier process has stored today, as far as they are still there.
@@ -208,18 +215,28 @@ impl Work {
         for whole in gathered.ended {
             segment.add(whole)?;
         }
-        let Segment { bytes, records, fresh, .. } = segment;
-        // Bodies first: a record that is visible can always be shown whole. The names are the same
-        // at every try, so that a try after a crash takes the place of the one before.
-        if !bytes.is_empty() {
-            self.objects.put(&object_path(name), PutPayload::from(bytes)).await?;
-        }
-        for (day, lines) in records {
-            let lines = zstd::bulk::compress(&lines, RECORDS_LEVEL);
-            let lines = lines.map_err(Error::disk("compressing records"))?;
-            self.objects.put(&in_day("records", day, name), PutPayload::from(lines)).await?;
+        let Made { files, fresh } = segment.made()?;
+        if !files.is_empty() {
+            self.put(name, files).await?;
         }
         self.known.learn(fresh);
         Ok(carry)
+    }
+
+    /// Puts the files of a segment into the archive, and its manifest. The bodies first: a record
+    /// that is visible can always be shown whole. The names are the same at every try, so that a try
+    /// after a crash takes the place of the one before.
+    async fn put(&self, name: &str, files: Vec<(Filed, Vec<u8>)>) -> Result<(), Error> {
+        let mut put = Vec::new();
+        for (file, bytes) in files {
+            let path = ObjectPath::from(file.path.as_str());
+            self.objects.put(&path, PutPayload::from(bytes)).await?;
+            put.push(file);
+        }
+        let last = Chain::load(&self.spool, manifest::writer(name))?;
+        let manifest = Chain::next(last.as_ref(), name, put);
+        let bytes = manifest.seal(&self.signer)?;
+        self.objects.put(&manifest::path(name), PutPayload::from(bytes.clone())).await?;
+        Chain::save(&self.spool, &manifest, &bytes)
     }
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::Error;
 use crate::frame::{Place, RequestHead, ResponseHead};
 use crate::record::Record;
-use crate::segment::{day_folder, day_of, name_of};
+use crate::segment::{day_folder, day_of, day_of_folder, name_of};
 use crate::spooled::{Spooled, carried, entry};
 
 /// How often an exchange is looked for that moves while it is read: from a journal over the carry
@@ -198,7 +198,7 @@ impl View<'_> {
         for year in self.reader.folders(&ObjectPath::from("records")).await? {
             for month in self.reader.folders(&year).await? {
                 let folders = self.reader.folders(&month).await?;
-                days.extend(folders.iter().filter_map(day_of_folder));
+                days.extend(folders.iter().filter_map(|folder| day_of_folder("records", folder)));
             }
         }
         days.sort_unstable();
@@ -229,10 +229,6 @@ fn index(segment: &str, line: &str) -> std::io::Result<Found> {
     let Index { frame: (offset, length) } = serde_json::from_str(line)?;
     let place = Place { segment: segment.to_owned(), offset, length };
     Ok(Found { record, pieces: vec![Piece::Frame(place)] })
-}
-
-fn day_of_folder(folder: &ObjectPath) -> Option<Date> {
-    Date::strptime("records/year=%Y/month=%m/day=%d", folder.as_ref()).ok()
 }
 
 /// The day an exchange began: its id is a UUIDv7, which begins with the time (RFC 9562 §5.7).

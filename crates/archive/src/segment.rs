@@ -80,6 +80,11 @@ pub(crate) fn day_folder(kind: &str, day: Date) -> object_store::path::Path {
     format!("{kind}/year={year:04}/month={month:02}/day={day:02}").into()
 }
 
+/// The day of a folder `<kind>/year=YYYY/month=MM/day=DD`.
+pub(crate) fn day_of_folder(kind: &str, folder: &object_store::path::Path) -> Option<Date> {
+    Date::strptime(format!("{kind}/year=%Y/month=%m/day=%d"), folder.as_ref()).ok()
+}
+
 /// The UTC day of a moment.
 pub fn day_of(time: Timestamp) -> Date {
     time.to_zoned(TimeZone::UTC).date()

@@ -1,5 +1,7 @@
 //! Sessions as Codex CLI makes them: what they cost, and that every byte is read back.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is how a failure is told")]
+
 mod sessions {
     pub(crate) mod play;
 }

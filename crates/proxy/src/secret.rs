@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use archive::sign::Signer;
 use redact::secret::Secret;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::{hkdf, hmac};
@@ -14,6 +15,7 @@ use crate::config::reference::SecretRef;
 pub struct Derived {
     key_hash: hmac::Key,
     fingerprint: [u8; 32],
+    signing_seed: [u8; 32],
 }
 
 impl Derived {
@@ -29,13 +31,20 @@ impl Derived {
     pub fn derive(secret: &Secret<String>) -> Self {
         let key_hash = expand(secret, b"codex-proxy/1/key-hash");
         let fingerprint = expand(secret, b"codex-proxy/1/fingerprint");
-        Self { key_hash: hmac::Key::new(hmac::HMAC_SHA256, &key_hash), fingerprint }
+        let signing_seed = expand(secret, b"codex-proxy/1/archive-signature");
+        let key_hash = hmac::Key::new(hmac::HMAC_SHA256, &key_hash);
+        Self { key_hash, fingerprint, signing_seed }
     }
 
     /// The keyed hash under which a developer's key stands in the store.
     pub fn key_hash(&self, key: &str) -> [u8; 32] {
         let tag = hmac::sign(&self.key_hash, key.as_bytes());
         tag.as_ref().try_into().expect("SHA-256 gives 32 bytes")
+    }
+
+    /// What signs the archive's manifests.
+    pub fn signer(&self) -> Signer {
+        Signer::new(&self.signing_seed)
     }
 
     /// Tells secrets apart without telling them.

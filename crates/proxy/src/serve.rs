@@ -280,10 +280,7 @@ async fn ledger(
     prices: &PriceTable,
     metrics: Arc<Metrics>,
 ) -> Result<(Ledger, Spool, Publisher)> {
-    let (node, spool, publisher) = spool(config)?;
-    // What an earlier process left open mostly has its end before anybody can ask for it; where it is
-    // much, that goes on beside.
-    let _ = tokio::time::timeout(RECOVERY, spool.state().recovered()).await;
+    let (node, spool, publisher) = spool(config).await?;
     let options = Options {
         node,
         prices: prices.clone(),
@@ -296,7 +293,7 @@ async fn ledger(
 }
 
 /// A writer of its own in the spool, with the node's name and what publishes.
-pub fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
+pub async fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
     let folder = config.archive.spool.clone();
     let fresh = hex(&random::<4>()?);
     let node = spool::node_name(&folder, || fresh)?;
@@ -311,7 +308,11 @@ pub fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
     let objects = archive::open(&config.archive.url)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     let spool = Spool::open(options)?;
-    let publisher = Publisher::start(folder, objects, spool.state().clone())?;
+    let signer = Derived::from(&config.secret)?.signer();
+    let publisher = Publisher::start(folder, objects, signer, spool.state().clone())?;
+    // What an earlier process left open mostly has its end before anybody can ask for it; where it is
+    // much, that goes on beside.
+    let _ = tokio::time::timeout(RECOVERY, spool.state().recovered()).await;
     Ok((node, spool, publisher))
 }
 

@@ -51,13 +51,9 @@ pub(super) fn answer(text: &[u8], mut at: usize, found: &mut Vec<Cut>) -> Option
         match text.get(at)? {
             b'"' => {
                 let end = string_end(text, at)?;
-                at = match text.get(at..end)? {
-                    b"\"tools\"" => tools(text, end, found)?,
-                    _ => {
-                        note(at..end, LONG_TEXT, found);
-                        end
-                    }
-                };
+                note(at..end, LONG_TEXT, found);
+                let is_tools = text.get(at..end)? == b"\"tools\"";
+                at = if is_tools { tools(text, end, found)? } else { end };
                 continue;
             }
             b'{' | b'[' => depth += 1,

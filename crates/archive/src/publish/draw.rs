@@ -86,7 +86,7 @@ impl<'a> Draw<'a> {
             match cut {
                 Cut::Item(range) => pieces.push(Piece { range: range.clone(), kind: Kind::Plain }),
                 Cut::Run(run) => {
-                    pieces.extend(groups(bytes, run).into_iter().filter_map(Piece::of))
+                    pieces.extend(groups(bytes, run).into_iter().filter_map(Piece::of));
                 }
             }
         }

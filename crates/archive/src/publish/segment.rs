@@ -10,8 +10,9 @@ use crate::Error;
 use crate::frame::{ExchangeLine, Half, Side};
 use crate::gather::Whole;
 use crate::known::{Frame, Fresh, Known};
+use crate::manifest::Filed;
 use crate::record::Record;
-use crate::segment::day_of;
+use crate::segment::{day_of, in_day, object_path};
 
 /// Memory that is kept from one frame to the next.
 const KEPT: usize = 4 << 20;
@@ -32,17 +33,26 @@ impl Press {
     }
 }
 
+/// What a segment comes to.
+pub(super) struct Made {
+    /// What is to be put, in this order.
+    pub(super) files: Vec<(Filed, Vec<u8>)>,
+    /// What it is the first to hold.
+    pub(super) fresh: Fresh,
+}
+
 /// A segment.
 pub(super) struct Segment<'a> {
     name: Arc<str>,
     known: &'a Known,
     press: &'a mut Press,
     /// The frames, one behind the other.
-    pub(super) bytes: Vec<u8>,
-    /// The records, as lines, by the day on which they began.
-    pub(super) records: BTreeMap<Date, Vec<u8>>,
+    bytes: Vec<u8>,
+    /// The records, as lines, and how many, by the day on which they began.
+    records: BTreeMap<Date, (Vec<u8>, u64)>,
     /// What it is the first to hold.
-    pub(super) fresh: Fresh,
+    fresh: Fresh,
+    exchanges: u64,
     /// The hash of the last exchange's line.
     link: Option<String>,
 }
@@ -50,7 +60,7 @@ pub(super) struct Segment<'a> {
 impl<'a> Segment<'a> {
     pub(super) fn new(name: &str, known: &'a Known, press: &'a mut Press) -> Self {
         let (bytes, records, fresh) = (Vec::new(), BTreeMap::new(), Fresh::default());
-        Self { name: name.into(), known, press, bytes, records, fresh, link: None }
+        Self { name: name.into(), known, press, bytes, records, fresh, exchanges: 0, link: None }
     }
 
     /// Adds an exchange.
@@ -78,13 +88,28 @@ impl<'a> Segment<'a> {
         };
         let begin = self.press.lines.len();
         write_line(&mut self.press.lines, &line)?;
-        let line = self.press.lines.get(begin..).and_then(|line| line.split_last());
-        let link = line.map(|(_, line)| blake3::hash(line).to_hex().to_string());
-        self.link = link;
+        let written = self.press.lines.get(begin..).and_then(|line| line.split_last());
+        self.link = written.map(|(_, line)| blake3::hash(line).to_hex().to_string());
         let frame = Arc::new(self.press()?);
         self.index(&record, &frame)?;
         self.fresh.add(&scope, &frame, own);
+        self.exchanges += 1;
         Ok(())
+    }
+
+    /// The files to be put, the segment first; none where no exchange has ended.
+    pub(super) fn made(self) -> Result<Made, Error> {
+        let (name, mut files) = (&*self.name, Vec::new());
+        if self.exchanges > 0 {
+            let bodies = Filed::of(&object_path(name), &self.bytes, self.exchanges);
+            files.push((Filed { link: self.link, ..bodies }, self.bytes));
+        }
+        for (day, (lines, count)) in self.records {
+            let lines = zstd::bulk::compress(&lines, super::RECORDS_LEVEL);
+            let lines = lines.map_err(Error::disk("compressing records"))?;
+            files.push((Filed::of(&in_day("records", day, name), &lines, count), lines));
+        }
+        Ok(Made { files, fresh: self.fresh })
     }
 
     /// Makes a frame of the lines.
@@ -101,7 +126,8 @@ impl<'a> Segment<'a> {
     /// Adds a record as it stands in `records/`: its own JSON, and where its frame lies in the
     /// segment of the same name.
     fn index(&mut self, record: &Record, frame: &Frame) -> Result<(), Error> {
-        let lines = self.records.entry(day_of(record.time)).or_default();
+        let (lines, count) = self.records.entry(day_of(record.time)).or_default();
+        *count += 1;
         write_line(lines, record)?;
         lines.truncate(lines.len() - b"}\n".len());
         lines.extend(format!(",\"frame\":[{},{}]}}\n", frame.offset, frame.length).bytes());

@@ -12,13 +12,14 @@ use crate::publish::Work;
 use crate::read::{Exchange, Found, Reader};
 use crate::record::{Outcome, Record, Source};
 use crate::segment::{FULL, GROWING};
+use crate::sign::Signer;
 use bytes::Bytes;
 use jiff::civil::date;
 use object_store::memory::InMemory;
 
-const ID: &str = "019a0000-0000-7000-8000-00000000000";
+pub(crate) const ID: &str = "019a0000-0000-7000-8000-00000000000";
 
-fn options(folder: &Path) -> Options {
+pub(crate) fn options(folder: &Path) -> Options {
     Options {
         folder: folder.to_owned(),
         node: "cafe0001".to_owned(),
@@ -41,13 +42,13 @@ fn record(number: u8, outcome: Outcome) -> Record {
     serde_json::from_value(json).unwrap()
 }
 
-async fn append(spool: &Spool, entry: &Entry<'_>, body: &[u8]) {
+pub(crate) async fn append(spool: &Spool, entry: &Entry<'_>, body: &[u8]) {
     let mut draft = Draft::default();
     draft.push(entry, Bytes::copy_from_slice(body));
     spool.desk().append(&draft).await.unwrap();
 }
 
-async fn open(spool: &Spool, number: u8, body: &[u8]) {
+pub(crate) async fn open(spool: &Spool, number: u8, body: &[u8]) {
     let headers = vec![("accept".to_owned(), "*/*".to_owned())];
     let request =
         RequestHead { method: "POST".to_owned(), target: "/v1/responses".to_owned(), headers };
@@ -55,14 +56,15 @@ async fn open(spool: &Spool, number: u8, body: &[u8]) {
     append(spool, &Entry::Open { record: &record, request: &request }, body).await;
 }
 
-async fn close(spool: &Spool, number: u8, body: &[u8]) {
+pub(crate) async fn close(spool: &Spool, number: u8, body: &[u8]) {
     let record = record(number, Outcome::Complete);
     let response = ResponseHead { status: 200, headers: Vec::new() };
     append(spool, &Entry::Close { record: &record, response: Some(&response) }, body).await;
 }
 
-async fn publish(folder: &Path, objects: &Arc<InMemory>) {
-    Work::new(folder.to_owned(), objects.clone()).unwrap().publish_sealed().await.unwrap();
+pub(crate) async fn publish(folder: &Path, objects: &Arc<InMemory>) {
+    let work = Work::new(folder.to_owned(), objects.clone(), Signer::new(&[7; 32]));
+    work.unwrap().publish_sealed().await.unwrap();
 }
 
 /// A spool of a process that has brought to an end what others left.
@@ -72,7 +74,7 @@ fn opened(options: Options) -> Spool {
     spool
 }
 
-async fn closed(spool: Spool) {
+pub(crate) async fn closed(spool: Spool) {
     tokio::task::spawn_blocking(move || spool.close()).await.unwrap();
 }
 
@@ -207,7 +209,7 @@ async fn an_exchange_under_way_outlives_its_first_segment() {
 }
 
 /// Waits until what was appended is sealed.
-async fn sealed(spool: &Spool, folder: &Path) {
+pub(crate) async fn sealed(spool: &Spool, folder: &Path) {
     while list_all(folder, &[GROWING])
         .unwrap()
         .iter()
@@ -276,10 +278,11 @@ async fn entries_of_many_threads_are_whole() {
     }
 }
 
-/// Folders and files in the spool, of all writers.
+/// Folders in the spool, of all writers.
 fn left(root: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let entries = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let mut names: Vec<_> = folders.map(|entry| entry.file_name()).collect();
     names.sort();
     names.into_iter().map(|name| name.into_string().unwrap()).collect()
 }

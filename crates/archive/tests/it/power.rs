@@ -19,7 +19,9 @@ use archive::journal::{Draft, Entry};
 use archive::publish::Publisher;
 use archive::read::{Found, Reader};
 use archive::record::{Outcome, Record};
+use archive::sign::Signer;
 use archive::spool::{Options, Spool, Sync};
+use archive::verify::Verifier;
 use bytes::Bytes;
 use disk::{Disk, Loss};
 use jiff::civil::date;
@@ -91,6 +93,11 @@ async fn check(folder: &Path, promised: &Promised, loss: Loss, state: usize) {
     });
     recovered.await.unwrap().unwrap_or_else(|error| panic!("{case}: {error}"));
 
+    let keys = [signer().public_key()];
+    let verifier = Verifier { objects: &*objects, keys: &keys, spool: Some(&spool) };
+    let verdict = verifier.verify((None, None), &mut |_| {}).await.unwrap();
+    assert!(verdict.wrong.is_none(), "{case}: {:?}", verdict.wrong);
+
     let reader = Reader::new(spool, objects);
     let mut found = BTreeMap::<String, Found>::new();
     let days = (date(2025, 10, 20), date(2025, 10, 20));
@@ -116,7 +123,7 @@ fn recover(
 ) -> Result<(), archive::Error> {
     let folder = options.folder.clone();
     let spool = Spool::open(options)?;
-    let publisher = Publisher::start(folder, objects, spool.state().clone())?;
+    let publisher = Publisher::start(folder, objects, signer(), spool.state().clone())?;
     spool.close();
     publisher.finish();
     Ok(())
@@ -149,7 +156,8 @@ fn play() {
     for numbers in EXCHANGES {
         let objects = archive::open(&format!("file:{}", archive.display())).unwrap();
         let desk = Spool::open(options(&spool)).unwrap();
-        let publisher = Publisher::start(spool.clone(), objects, desk.state().clone()).unwrap();
+        let known = desk.state().clone();
+        let publisher = Publisher::start(spool.clone(), objects, signer(), known).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(live(&desk, numbers));
         desk.close();
@@ -188,6 +196,10 @@ async fn append(spool: &Spool, entry: &Entry<'_>, body: Vec<u8>) {
     let mut draft = Draft::default();
     draft.push(entry, Bytes::from(body));
     spool.desk().append(&draft).await.unwrap();
+}
+
+fn signer() -> Signer {
+    Signer::new(&[7; 32])
 }
 
 fn options(folder: &Path) -> Options {

@@ -11,6 +11,7 @@ use archive::journal::{Draft, Entry};
 use archive::publish::Publisher;
 use archive::read::{Found, Reader};
 use archive::record::Record;
+use archive::sign::Signer;
 use archive::spool::{Options, Spool, Sync};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -105,8 +106,8 @@ impl House {
     /// One life of a process that records these exchanges.
     pub(crate) fn live(&self, exchanges: &mut [Recorded]) {
         let spool = Spool::open(self.options()).unwrap();
-        let publisher =
-            Publisher::start(self.folder.join("spool"), self.objects(), spool.state().clone());
+        let (folder, signer) = (self.folder.join("spool"), Signer::new(&[7; 32]));
+        let publisher = Publisher::start(folder, self.objects(), signer, spool.state().clone());
         let runtime = Builder::new_current_thread().build().unwrap();
         for one in exchanges {
             one.record.time = now();

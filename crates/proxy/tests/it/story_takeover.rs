@@ -169,7 +169,7 @@ async fn three_takeovers_in_a_row_fail_no_exchange_and_lose_no_count() {
     let (folder, well, said) = gateway.stop();
     assert!(well, "{said}");
     let left = std::fs::read_dir(folder.path().join("data/spool")).unwrap();
-    assert_eq!(left.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(), ["node"]);
+    assert!(left.flatten().all(|entry| entry.path().is_file()), "no folder of a writer is left");
     simulator.stop().await;
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn run(config: &Config, reader: &Reader, args: Import) -> Resul
     let mut importer = Importer { reader, desk: None, prices, bodies, node };
     let mut writing = None;
     if !args.dry_run {
-        let (node, spool, publisher) = serve::spool(config)?;
+        let (node, spool, publisher) = serve::spool(config).await?;
         importer = Importer { desk: Some(spool.desk().clone()), node, ..importer };
         writing = Some((spool, publisher));
     }

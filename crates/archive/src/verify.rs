@@ -1,0 +1,370 @@
+//! Is the archive complete and unchanged? Needs its objects and a public key, and nothing else.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use jiff::civil::Date;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::Error;
+use crate::frame::item_id;
+use crate::manifest::{self, Chain, Filed, Manifest};
+use crate::segment::{FULL, GROWING, SEGMENT, day_folder, day_of_folder, day_of_name, list};
+use crate::sign::{PublicKey, sha256};
+use crate::spool::folders::all_folders;
+
+/// How often it is looked again for the manifest of files that are just being put.
+const LOOKS: usize = 3;
+/// How long to wait between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Manifests that were checked.
+    pub manifests: u64,
+    /// Files that were checked.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Exchanges in them.
+    pub exchanges: u64,
+    /// Journals that are not in the archive yet.
+    pub waiting: u64,
+    /// The first thing that is wrong; none: all is complete and unchanged.
+    pub wrong: Option<Wrong>,
+}
+
+/// A thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {what}")]
+pub struct Wrong {
+    /// Where.
+    pub path: String,
+    /// What.
+    pub what: String,
+}
+
+/// Verifies an archive.
+pub struct Verifier<'a> {
+    /// What is verified.
+    pub objects: &'a dyn ObjectStore,
+    /// Whose signatures count.
+    pub keys: &'a [PublicKey],
+    /// The spool that feeds it, where it is at hand: it knows how the archive ends.
+    pub spool: Option<&'a Path>,
+}
+
+/// The manifests of each writer, by their numbers.
+type Chains = BTreeMap<String, BTreeMap<u64, Link>>;
+
+/// A manifest in its chain.
+struct Link {
+    path: String,
+    sha256: String,
+    previous: Option<String>,
+}
+
+/// What stands in the folders, and what manifests say stands there.
+#[derive(Default)]
+struct Files {
+    /// Seen, and named by no manifest so far.
+    unnamed: BTreeSet<String>,
+    /// Named, in a folder that has not been listed so far.
+    ahead: BTreeSet<String>,
+}
+
+impl Verifier<'_> {
+    /// Verifies what was written on these days (UTC, both inclusive; none: whatever there is).
+    /// Stops at the first thing that is wrong.
+    pub async fn verify(
+        &self,
+        (first, last): (Option<Date>, Option<Date>),
+        progress: &mut (dyn FnMut(&Verdict) + Send),
+    ) -> Result<Verdict, Error> {
+        let mut verdict = Verdict { waiting: self.waiting()?, ..Verdict::default() };
+        let (mut files, mut chains) = (Files::default(), Chains::new());
+        let wanted = |day: &Date| {
+            first.is_none_or(|first| *day >= first) && last.is_none_or(|last| *day <= last)
+        };
+        for day in self.days().await?.into_iter().filter(wanted) {
+            // Files before manifests: what is put meanwhile has its manifest soon.
+            let seen = self.files(day).await?;
+            files.see(seen);
+            for (path, text) in self.manifests(day).await? {
+                match self.check(&path, &text, &mut files).await? {
+                    Ok(manifest) => {
+                        verdict.add(&manifest);
+                        link(manifest, path, &text, &mut chains);
+                    }
+                    Err(wrong) => return Ok(Verdict { wrong: Some(wrong), ..verdict }),
+                }
+                progress(&verdict);
+            }
+        }
+        // By their numbers, not by their days: a clock may be set back.
+        if let Some(wrong) = broken(&chains, first) {
+            return Ok(Verdict { wrong: Some(wrong), ..verdict });
+        }
+        let is_in = |path: &&String| name(path).is_some_and(|name| wanted(&day_of_name(name)));
+        let unnamed: Vec<_> = files.unnamed.iter().filter(is_in).cloned().collect();
+        for path in unnamed {
+            if !self.is_being_put(&path).await? {
+                let what = "it was added: no manifest names it".to_owned();
+                return Ok(Verdict { wrong: Some(Wrong { path, what }), ..verdict });
+            }
+        }
+        verdict.wrong = if last.is_none() { self.check_end(&chains)? } else { None };
+        Ok(verdict)
+    }
+
+    /// Days that have files or manifests.
+    async fn days(&self) -> Result<BTreeSet<Date>, Error> {
+        let mut days = BTreeSet::new();
+        for kind in ["bodies", "records", "manifests"] {
+            for year in self.folders(&kind.into()).await? {
+                for month in self.folders(&year).await? {
+                    let folders = self.folders(&month).await?;
+                    days.extend(folders.iter().filter_map(|folder| day_of_folder(kind, folder)));
+                }
+            }
+        }
+        Ok(days)
+    }
+
+    async fn folders(&self, below: &ObjectPath) -> Result<Vec<ObjectPath>, Error> {
+        Ok(self.objects.list_with_delimiter(Some(below)).await?.common_prefixes)
+    }
+
+    async fn files(&self, day: Date) -> Result<Vec<String>, Error> {
+        let mut files = Vec::new();
+        for kind in ["bodies", "records"] {
+            let listed = self.objects.list(Some(&day_folder(kind, day)));
+            files.extend(
+                listed.map_ok(|file| file.location.to_string()).try_collect::<Vec<_>>().await?,
+            );
+        }
+        Ok(files)
+    }
+
+    /// The manifests of a day, in the order of their writers and of their places.
+    async fn manifests(&self, day: Date) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        let listed = self.objects.list(Some(&day_folder("manifests", day)));
+        let mut paths: Vec<_> = listed.map_ok(|file| file.location).try_collect().await?;
+        // Names begin with the writer and the time.
+        paths.sort();
+        let mut manifests = Vec::new();
+        for path in paths {
+            let text = self.objects.get(&path).await?.bytes().await?;
+            manifests.push((path.to_string(), text.to_vec()));
+        }
+        Ok(manifests)
+    }
+
+    /// Checks a manifest and its files.
+    async fn check(
+        &self,
+        path: &str,
+        text: &[u8],
+        files: &mut Files,
+    ) -> Result<Result<Manifest, Wrong>, Error> {
+        let wrong = |what: String| Wrong { path: path.to_owned(), what };
+        let manifest = match Manifest::read(text, self.keys) {
+            Ok(manifest) => manifest,
+            Err(what) => return Ok(Err(wrong(what))),
+        };
+        if *path != *manifest::path(&manifest.name).as_ref() {
+            return Ok(Err(wrong(format!(
+                "it is the manifest of {}, moved or copied",
+                manifest.name
+            ))));
+        }
+        for file in &manifest.files {
+            files.name(&file.path);
+            if let Err(wrong) = self.check_file(file).await? {
+                return Ok(Err(wrong));
+            }
+        }
+        Ok(Ok(manifest))
+    }
+
+    async fn check_file(&self, file: &Filed) -> Result<Result<(), Wrong>, Error> {
+        let wrong = |what: &str| Wrong { path: file.path.clone(), what: what.to_owned() };
+        let got = match self.objects.get(&file.path.as_str().into()).await {
+            Ok(got) => got,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Err(wrong("it is missing"))),
+            Err(error) => return Err(error.into()),
+        };
+        let bytes = got.bytes().await?;
+        if sha256(&bytes) == file.sha256 {
+            return Ok(Ok(()));
+        }
+        Ok(Err(wrong(&edited(&bytes, file))))
+    }
+
+    /// Whether a file that no manifest names is just being put: by this spool, or by another node.
+    async fn is_being_put(&self, path: &str) -> Result<bool, Error> {
+        let Some(name) = name(path) else { return Ok(false) };
+        for look in 0..LOOKS {
+            let text = match self.objects.get(&manifest::path(name)).await {
+                Ok(got) => Some(got.bytes().await?),
+                Err(object_store::Error::NotFound { .. }) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let manifest = text.and_then(|text| Manifest::read(&text, self.keys).ok());
+            if let Some(manifest) = manifest {
+                return Ok(manifest.files.iter().any(|file| file.path == path));
+            }
+            if self.journals()?.iter().any(|journal| journal == name) {
+                return Ok(true);
+            }
+            if look + 1 < LOOKS {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the archive ends where the spool says it does.
+    fn check_end(&self, chains: &Chains) -> Result<Option<Wrong>, Error> {
+        let Some(spool) = self.spool else { return Ok(None) };
+        for (writer, chain) in Chain::load_all(spool)? {
+            let reached = chains.get(&writer).and_then(|links| links.last_key_value());
+            if reached.is_none_or(|(number, _)| *number < chain.number) {
+                let path = manifest::path(&chain.name).to_string();
+                let what = "it is missing: this machine has put it there".to_owned();
+                return Ok(Some(Wrong { path, what }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn waiting(&self) -> Result<u64, Error> {
+        Ok(self.journals()?.len() as u64)
+    }
+
+    /// The names of the journals in the spool that have something in them.
+    fn journals(&self) -> Result<Vec<String>, Error> {
+        let mut journals = Vec::new();
+        for folder in self.spool.map_or(Ok(Vec::new()), all_folders)? {
+            let has_bytes = |path: &Path| path.metadata().is_ok_and(|file| file.len() > 0);
+            let found = list(&folder, &[GROWING, FULL])?.into_iter();
+            journals.extend(found.filter(|(_, path)| has_bytes(path)).map(|(name, _)| name));
+        }
+        Ok(journals)
+    }
+}
+
+impl Verdict {
+    fn add(&mut self, manifest: &Manifest) {
+        self.manifests += 1;
+        self.files += manifest.files.len() as u64;
+        self.bytes += manifest.files.iter().map(|file| file.bytes).sum::<u64>();
+        let bodies = manifest.files.iter().filter(|file| file.link.is_some());
+        self.exchanges += bodies.map(|file| file.lines).sum::<u64>();
+    }
+}
+
+impl Files {
+    fn see(&mut self, paths: Vec<String>) {
+        for path in paths {
+            if !self.ahead.remove(&path) {
+                self.unnamed.insert(path);
+            }
+        }
+    }
+
+    fn name(&mut self, path: &str) {
+        if !self.unnamed.remove(path) {
+            self.ahead.insert(path.to_owned());
+        }
+    }
+}
+
+/// The name of a segment in the path of one of its files.
+fn name(path: &str) -> Option<&str> {
+    let file = path.rsplit('/').next()?;
+    file.strip_suffix(SEGMENT)
+}
+
+fn link(manifest: Manifest, path: String, text: &[u8], chains: &mut Chains) {
+    let links = chains.entry(manifest.writer).or_default();
+    let link = Link { path, sha256: sha256(text), previous: manifest.previous };
+    links.insert(manifest.number, link);
+}
+
+/// Where the first chain is broken. What came before the first day was not asked.
+fn broken(chains: &Chains, first: Option<Date>) -> Option<Wrong> {
+    for (writer, links) in chains {
+        let mut last: Option<(u64, &Link)> = None;
+        for (number, link) in links {
+            let what = match last {
+                None if *number == 0 || first.is_some() => None,
+                None => Some(format!(
+                    "it is manifest {number} of {writer}: those before it are missing"
+                )),
+                Some((before, last)) if *number != before + 1 => Some(format!(
+                    "it is manifest {number} of {writer}, behind {before}, {}: what was between them is missing",
+                    last.path
+                )),
+                Some((_, last)) if link.previous.as_ref() != Some(&last.sha256) => Some(format!(
+                    "it does not go on from {}: one of the two was put there later",
+                    last.path
+                )),
+                Some(_) => None,
+            };
+            if let Some(what) = what {
+                return Some(Wrong { path: link.path.clone(), what });
+            }
+            last = Some((*number, link));
+        }
+    }
+    None
+}
+
+/// What is other than it was in a file with other bytes than were put.
+fn edited(bytes: &[u8], file: &Filed) -> String {
+    let Some(end) = &file.link else { return "it was edited".to_owned() };
+    let Ok(text) = zstd::Decoder::with_buffer(bytes) else {
+        return "it was edited, and is no zstd file any more".to_owned();
+    };
+    let mut last: Option<(String, String)> = None;
+    for line in std::io::BufReader::new(text).lines() {
+        let Ok(line) = line else { return after("it was edited, or cut off", last.as_ref()) };
+        if item_id(line.as_bytes()).is_some() {
+            continue;
+        }
+        let Ok(next) = serde_json::from_str::<Linked>(&line) else {
+            return after("it was edited: a line is no exchange", last.as_ref());
+        };
+        if next.link != last.as_ref().map(|(_, hash)| hash.clone()) {
+            return after("it was edited: lines do not follow each other", last.as_ref());
+        }
+        last = Some((next.id, blake3::hash(line.as_bytes()).to_hex().to_string()));
+    }
+    match &last {
+        Some((_, hash)) if hash == end => "an item in it was edited".to_owned(),
+        _ => after("it was edited, or its end is missing", last.as_ref()),
+    }
+}
+
+/// The two members that link exchanges.
+#[derive(serde::Deserialize)]
+struct Linked {
+    id: String,
+    link: Option<String>,
+}
+
+fn after(what: &str, last: Option<&(String, String)>) -> String {
+    match last {
+        Some((id, _)) => format!("{what}, at or right behind exchange {id}"),
+        None => format!("{what}, at its first exchange"),
+    }
+}
