@@ -23,6 +23,7 @@ use crate::config::Flags;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   codex-proxy audit list --user ada@example.com --outcome failed
+  codex-proxy audit session 01a200ee-dcd4
   codex-proxy audit show 0199a2b4-6f3e-7c11-9a55-0242ac120002 --part response --raw")]
 pub struct Args {
     #[command(subcommand)]
@@ -33,13 +34,13 @@ pub struct Args {
 enum Command {
     List(list::List),
     Show(show::Show),
-    Search(search::Search),
     Session(session::Session),
+    Tail(tail::Tail),
+    Search(search::Search),
+    Origin(origin::Origin),
+    Sql(sql::Sql),
     Export(export::Export),
     Import(import::Import),
-    Sql(sql::Sql),
-    Origin(origin::Origin),
-    Tail(tail::Tail),
     Verify(verify::Verify),
 }
 
