@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the programs that the tests drive, by name, where they are missing: a tracer for the
 # crash tests, an instruction counter and a C compiler for its load, Node and Python for the real
-# clients, git for the folders that Codex works in.
+# clients, git for the folders that Codex works in, zstd and jq to read the archive without us.
 set -eu
 
 missing=""
@@ -10,6 +10,8 @@ need strace strace
 need valgrind valgrind
 need cc gcc
 need git git
+need zstd zstd
+need jq jq
 need node nodejs
 need npm npm
 need python3 python3

@@ -1,10 +1,11 @@
 //! What was put into the archive, signed: so that whoever changes it later is found out.
 //!
 //! Each segment has a manifest that names its files with their digests, and the manifest before it
-//! of the same writer. It is two lines of JSON: the manifest, and the signature of that line.
+//! of the same node. It is two lines of JSON: the manifest, and the signature of that line.
 
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +13,12 @@ use crate::Error;
 use crate::segment::{day_folder, day_of_name};
 use crate::sign::{PublicKey, Signer, sha256};
 
-/// Ends the name of the file in which the spool remembers a writer's last manifest.
-const ENDING: &str = ".chain";
+/// Ends the name of a manifest.
+pub(crate) const ENDING: &str = ".json";
+/// The file of the spool's folder in which a chain is remembered.
+const CHAIN: &str = "chain";
+/// The lock of whoever adds to it.
+const LOCK: &str = "chain.lock";
 
 /// What a manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +26,11 @@ const ENDING: &str = ".chain";
 pub(crate) struct Manifest {
     /// The name of the segment.
     pub(crate) name: String,
-    /// Who wrote it.
-    pub(crate) writer: String,
-    /// Which of the writer's manifests this is, from 0.
+    /// The node that wrote it.
+    pub(crate) node: String,
+    /// Which of the node's manifests this is, from 0.
     pub(crate) number: u64,
-    /// The SHA-256 of the writer's manifest before this one, hexadecimal; none for the first.
+    /// The SHA-256 of the node's manifest before this one, hexadecimal; none for the first.
     pub(crate) previous: Option<String>,
     /// The segment, and the records beside it.
     pub(crate) files: Vec<Filed>,
@@ -55,26 +60,27 @@ struct Seal {
     key: String,
 }
 
-/// The last manifest of a writer, as its spool remembers it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How far the manifests of a node have come, as its spool remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Chain {
-    /// The segment's name.
+    /// The segment of the last one.
     pub(crate) name: String,
+    /// Its number.
     pub(crate) number: u64,
-    /// Of the manifest.
-    sha256: String,
-    /// Of the one before it.
-    previous: Option<String>,
+    /// Itself. Noted before it is put into the archive: whoever goes on from it sees to it first
+    /// that it is there.
+    pub(crate) manifest: String,
 }
 
 /// Where the manifest of a segment lies.
 pub(crate) fn path(name: &str) -> object_store::path::Path {
-    format!("{}/{name}.json", day_folder("manifests", day_of_name(name))).into()
+    format!("{}/{name}{ENDING}", day_folder("manifests", day_of_name(name))).into()
 }
 
-/// The writer of a segment, from its name.
-pub(crate) fn writer(name: &str) -> &str {
-    name.split('-').next().unwrap_or_default()
+/// The node whose processes wrote a segment, from its name: what stands before `w` and the process.
+fn node_of(name: &str) -> &str {
+    let writer = name.split('-').next().unwrap_or_default();
+    writer.rsplit_once('w').map_or(writer, |(node, _)| node)
 }
 
 impl Filed {
@@ -87,15 +93,12 @@ impl Filed {
 
 impl Manifest {
     /// Its two lines.
-    pub(crate) fn seal(&self, signer: &Signer) -> Result<Vec<u8>, Error> {
+    pub(crate) fn seal(&self, signer: &Signer) -> Result<String, Error> {
         let failed = |error: serde_json::Error| Error::disk("writing a manifest")(error.into());
-        let mut text = serde_json::to_vec(self).map_err(failed)?;
+        let line = serde_json::to_string(self).map_err(failed)?;
         let (kind, key) = ("signature".to_owned(), signer.public_key().to_string());
-        let seal = Seal { kind, signature: signer.sign(&text), key };
-        text.push(b'\n');
-        serde_json::to_writer(&mut text, &seal).map_err(failed)?;
-        text.push(b'\n');
-        Ok(text)
+        let seal = Seal { kind, signature: signer.sign(line.as_bytes()), key };
+        Ok(format!("{line}\n{}\n", serde_json::to_string(&seal).map_err(failed)?))
     }
 
     /// Reads one that one of these keys has signed; else says why it is none.
@@ -112,9 +115,9 @@ impl Manifest {
 }
 
 impl Chain {
-    /// What the spool remembers of a writer; none where it has put nothing yet.
-    pub(crate) fn load(spool: &Path, writer: &str) -> Result<Option<Self>, Error> {
-        let path = file(spool, writer);
+    /// What the spool remembers; none where nothing has been put yet.
+    pub(crate) fn load(spool: &Path) -> Result<Option<Self>, Error> {
+        let path = spool.join(CHAIN);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -126,48 +129,37 @@ impl Chain {
         serde_json::from_slice(&text).map(Some).map_err(damaged)
     }
 
-    /// What the spool remembers of all its writers.
-    pub(crate) fn load_all(spool: &Path) -> Result<Vec<(String, Self)>, Error> {
-        let mut chains = Vec::new();
-        for (writer, _) in crate::segment::list(spool, &[ENDING])? {
-            if let Some(chain) = Self::load(spool, &writer)? {
-                chains.push((writer, chain));
-            }
-        }
-        Ok(chains)
+    /// The right to add to it, which is waited for: one process at a time.
+    pub(crate) fn lock(spool: &Path) -> Result<File, Error> {
+        let path = spool.join(LOCK);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        file.and_then(|file| file.lock().map(|()| file))
+            .map_err(Error::disk(format!("locking {}", path.display())))
     }
 
-    /// The manifest that comes next, of these files; the same again where it was put already, and a
-    /// crash came before the end.
-    pub(crate) fn next(last: Option<&Self>, name: &str, files: Vec<Filed>) -> Manifest {
-        let (number, previous) = match last {
-            None => (0, None),
-            Some(last) if last.name == name => (last.number, last.previous.clone()),
-            Some(last) => (last.number + 1, Some(last.sha256.clone())),
-        };
-        let (name, writer) = (name.to_owned(), writer(name).to_owned());
-        Manifest { name, writer, number, previous, files }
+    /// The chain with one more manifest, of these files.
+    pub(crate) fn and(
+        last: Option<&Self>,
+        name: &str,
+        files: Vec<Filed>,
+        signer: &Signer,
+    ) -> Result<Self, Error> {
+        let number = last.map_or(0, |last| last.number + 1);
+        let previous = last.map(|last| sha256(last.manifest.as_bytes()));
+        let (name, node) = (name.to_owned(), node_of(name).to_owned());
+        let manifest = Manifest { name: name.clone(), node, number, previous, files };
+        Ok(Self { name, number, manifest: manifest.seal(signer)? })
     }
 
-    /// A chain that ends with this manifest, which is these bytes.
-    pub(crate) fn of(manifest: &Manifest, bytes: &[u8]) -> Self {
-        Self {
-            name: manifest.name.clone(),
-            number: manifest.number,
-            sha256: sha256(bytes),
-            previous: manifest.previous.clone(),
-        }
-    }
-
-    /// Remembers that this manifest was put, which is these bytes.
-    pub(crate) fn save(spool: &Path, manifest: &Manifest, bytes: &[u8]) -> Result<(), Error> {
-        let chain = Self::of(manifest, bytes);
+    /// Remembers this, at once and for good.
+    pub(crate) fn save(&self, spool: &Path) -> Result<(), Error> {
         let failed = |error: serde_json::Error| Error::disk("writing a chain")(error.into());
-        let text = serde_json::to_vec(&chain).map_err(failed)?;
-        crate::replace_few(&file(spool, &manifest.writer), &text)
+        let text = serde_json::to_vec(self).map_err(failed)?;
+        crate::replace_few(&spool.join(CHAIN), &text)
     }
-}
 
-fn file(spool: &Path, writer: &str) -> PathBuf {
-    spool.join(format!("{writer}{ENDING}"))
+    /// The node whose chain it is.
+    pub(crate) fn node(&self) -> &str {
+        node_of(&self.name)
+    }
 }

@@ -90,7 +90,6 @@ fn step_back() {
 
 async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
     let mut stopping = false;
-    work.recall().await;
     loop {
         if let Err(error) = state.folders.recover_left() {
             tracing::error!(%error, "what another writer left cannot be brought to an end");
@@ -121,7 +120,11 @@ pub(crate) struct Work {
     spool: PathBuf,
     objects: Arc<dyn ObjectStore>,
     signer: Signer,
+    /// The last manifest of this node that is surely in the archive.
+    settled: String,
     known: Known,
+    /// What an earlier process knew has been recalled.
+    recalled: bool,
     press: Press,
 }
 
@@ -132,11 +135,12 @@ impl Work {
         signer: Signer,
     ) -> Result<Self, Error> {
         let known = Known::nothing(objects.to_string());
-        Ok(Self { spool, objects, signer, known, press: Press::new()? })
+        let (settled, press) = (String::new(), Press::new()?);
+        Ok(Self { spool, objects, signer, settled, known, recalled: false, press })
     }
 
     /// Recalls which items an earlier process has stored today, as far as they are still there.
-    pub(crate) async fn recall(&mut self) {
+    async fn recall(&mut self) {
         let mut known = Known::load(&self.spool, self.objects.to_string());
         let Ok(there) = self.names(&known).await else { return };
         for segment in known.segments() {
@@ -144,7 +148,7 @@ impl Work {
                 known.forget_segment(&segment);
             }
         }
-        self.known = known;
+        (self.known, self.recalled) = (known, true);
     }
 
     /// The names of the segments of the day that is known.
@@ -168,6 +172,9 @@ impl Work {
     /// Publishes every sealed journal and removes it from the spool. A folder that fails does not
     /// keep the others back; the last failure is told.
     pub(crate) async fn publish_sealed(&mut self) -> Result<(), Error> {
+        if !self.recalled {
+            self.recall().await;
+        }
         let mut result = Ok(());
         for folder in all_folders(&self.spool)? {
             if let Err(error) = self.publish_folder(&folder).await {
@@ -211,13 +218,16 @@ impl Work {
             let late = gathered.late;
             tracing::error!("{late} bytes are lost that came long after the end of their answer");
         }
-        self.known.turn_to(day_of_name(name));
         let carry = Carry { after: name.to_owned(), entries: gathered.carried() };
+        if self.is_published(name).await? {
+            return Ok(carry);
+        }
         if let Some(files) = made::load(path)? {
             // An earlier try did not come to its end.
             self.put(name, files).await?;
             return Ok(carry);
         }
+        self.known.turn_to(day_of_name(name));
         let mut segment = Segment::new(name, &self.known, &mut self.press);
         for whole in gathered.ended {
             segment.add(whole)?;
@@ -234,20 +244,50 @@ impl Work {
         Ok(carry)
     }
 
-    /// Puts the files of a segment into the archive, and its manifest. The bodies first: a record
-    /// that is visible can always be shown whole. The names and bytes are the same at every try, so
-    /// that a try after a crash changes nothing.
-    async fn put(&self, name: &str, files: Vec<(Filed, Vec<u8>)>) -> Result<(), Error> {
+    /// Puts the files of a segment into the archive. The bodies first: a record that is visible can
+    /// always be shown whole. Then its manifest: from then on it is published. The names and bytes
+    /// are the same at every try, so that a try after a crash changes nothing.
+    async fn put(&mut self, name: &str, files: Vec<(Filed, Vec<u8>)>) -> Result<(), Error> {
         let mut put = Vec::new();
         for (file, bytes) in files {
             let path = ObjectPath::from(file.path.as_str());
             self.objects.put(&path, PutPayload::from(bytes)).await?;
             put.push(file);
         }
-        let last = Chain::load(&self.spool, manifest::writer(name))?;
-        let manifest = Chain::next(last.as_ref(), name, put);
-        let bytes = manifest.seal(&self.signer)?;
-        self.objects.put(&manifest::path(name), PutPayload::from(bytes.clone())).await?;
-        Chain::save(&self.spool, &manifest, &bytes)
+        let _adding = Chain::lock(&self.spool)?;
+        let last = self.settled().await?;
+        let chain = Chain::and(last.as_ref(), name, put, &self.signer)?;
+        chain.save(&self.spool)?;
+        self.put_manifest(chain).await
+    }
+
+    /// The chain of this node, whose last manifest is in the archive.
+    async fn settled(&mut self) -> Result<Option<Chain>, Error> {
+        let chain = Chain::load(&self.spool)?;
+        if let Some(chain) = chain.clone().filter(|chain| chain.name != self.settled) {
+            // A crash may have come before it was put; the same bytes again harm nobody.
+            self.put_manifest(chain).await?;
+        }
+        Ok(chain)
+    }
+
+    async fn put_manifest(&mut self, chain: Chain) -> Result<(), Error> {
+        let path = manifest::path(&chain.name);
+        self.objects.put(&path, PutPayload::from(chain.manifest)).await?;
+        self.settled = chain.name;
+        Ok(())
+    }
+
+    /// Whether a segment has its manifest: a crash came behind that, and before the journal was
+    /// removed.
+    async fn is_published(&mut self, name: &str) -> Result<bool, Error> {
+        let adding = Chain::lock(&self.spool)?;
+        self.settled().await?;
+        drop(adding);
+        match self.objects.head(&manifest::path(name)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }

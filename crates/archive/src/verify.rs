@@ -15,7 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::Error;
 use crate::frame::item_id;
-use crate::manifest::{self, Chain, Filed, Manifest};
+use crate::manifest::{self, Chain, ENDING as MANIFEST, Filed, Manifest};
 use crate::segment::{FULL, GROWING, SEGMENT, day_folder, day_of_folder, day_of_name, list};
 use crate::sign::{PublicKey, sha256};
 use crate::spool::folders::all_folders;
@@ -62,7 +62,7 @@ pub struct Verifier<'a> {
     pub spool: Option<&'a Path>,
 }
 
-/// The manifests of each writer, by their numbers.
+/// The manifests of each node, by their numbers.
 type Chains = BTreeMap<String, BTreeMap<u64, Link>>;
 
 /// A manifest in its chain.
@@ -87,7 +87,7 @@ impl Verifier<'_> {
     pub async fn verify(
         &self,
         (first, last): (Option<Date>, Option<Date>),
-        progress: &mut (dyn FnMut(&Verdict) + Send),
+        progress: &mut dyn FnMut(&Verdict),
     ) -> Result<Verdict, Error> {
         let mut verdict = Verdict { waiting: self.waiting()?, ..Verdict::default() };
         let (mut files, mut chains) = (Files::default(), Chains::new());
@@ -121,7 +121,7 @@ impl Verifier<'_> {
                 return Ok(Verdict { wrong: Some(Wrong { path, what }), ..verdict });
             }
         }
-        verdict.wrong = if last.is_none() { self.check_end(&chains)? } else { None };
+        verdict.wrong = if last.is_none() { self.check_end(&chains).await? } else { None };
         Ok(verdict)
     }
 
@@ -154,12 +154,13 @@ impl Verifier<'_> {
         Ok(files)
     }
 
-    /// The manifests of a day, in the order of their writers and of their places.
+    /// The manifests of a day, in the order in which their segments were begun.
     async fn manifests(&self, day: Date) -> Result<Vec<(String, Vec<u8>)>, Error> {
         let listed = self.objects.list(Some(&day_folder("manifests", day)));
         let mut paths: Vec<_> = listed.map_ok(|file| file.location).try_collect().await?;
-        // Names begin with the writer and the time.
-        paths.sort();
+        paths.sort_by_key(|path| {
+            (path.as_ref().rsplit('-').nth(1).map(str::to_owned), path.clone())
+        });
         let mut manifests = Vec::new();
         for path in paths {
             let text = self.objects.get(&path).await?.bytes().await?;
@@ -220,7 +221,8 @@ impl Verifier<'_> {
             };
             let manifest = text.and_then(|text| Manifest::read(&text, self.keys).ok());
             if let Some(manifest) = manifest {
-                return Ok(manifest.files.iter().any(|file| file.path == path));
+                let own = *path == *manifest::path(name).as_ref();
+                return Ok(own || manifest.files.iter().any(|file| file.path == path));
             }
             if self.journals()?.iter().any(|journal| journal == name) {
                 return Ok(true);
@@ -233,17 +235,21 @@ impl Verifier<'_> {
     }
 
     /// Whether the archive ends where the spool says it does.
-    fn check_end(&self, chains: &Chains) -> Result<Option<Wrong>, Error> {
+    async fn check_end(&self, chains: &Chains) -> Result<Option<Wrong>, Error> {
         let Some(spool) = self.spool else { return Ok(None) };
-        for (writer, chain) in Chain::load_all(spool)? {
-            let reached = chains.get(&writer).and_then(|links| links.last_key_value());
-            if reached.is_none_or(|(number, _)| *number < chain.number) {
-                let path = manifest::path(&chain.name).to_string();
-                let what = "it is missing: this machine has put it there".to_owned();
-                return Ok(Some(Wrong { path, what }));
-            }
+        let Some(chain) = Chain::load(spool)? else { return Ok(None) };
+        let links = chains.get(chain.node());
+        let reached = links.and_then(|links| links.last_key_value());
+        if reached.is_some_and(|(number, _)| *number >= chain.number) {
+            return Ok(None);
         }
-        Ok(None)
+        let path = manifest::path(&chain.name);
+        // It is noted before it is put.
+        if self.is_being_put(path.as_ref()).await? {
+            return Ok(None);
+        }
+        let what = "it is missing: this machine has put it there".to_owned();
+        Ok(Some(Wrong { path: path.to_string(), what }))
     }
 
     fn waiting(&self) -> Result<u64, Error> {
@@ -288,30 +294,30 @@ impl Files {
     }
 }
 
-/// The name of a segment in the path of one of its files.
+/// The name of a segment in the path of one of its files, or of its manifest.
 fn name(path: &str) -> Option<&str> {
     let file = path.rsplit('/').next()?;
-    file.strip_suffix(SEGMENT)
+    file.strip_suffix(SEGMENT).or_else(|| file.strip_suffix(MANIFEST))
 }
 
 fn link(manifest: Manifest, path: String, text: &[u8], chains: &mut Chains) {
-    let links = chains.entry(manifest.writer).or_default();
+    let links = chains.entry(manifest.node).or_default();
     let link = Link { path, sha256: sha256(text), previous: manifest.previous };
     links.insert(manifest.number, link);
 }
 
 /// Where the first chain is broken. What came before the first day was not asked.
 fn broken(chains: &Chains, first: Option<Date>) -> Option<Wrong> {
-    for (writer, links) in chains {
+    for (node, links) in chains {
         let mut last: Option<(u64, &Link)> = None;
         for (number, link) in links {
             let what = match last {
                 None if *number == 0 || first.is_some() => None,
-                None => Some(format!(
-                    "it is manifest {number} of {writer}: those before it are missing"
-                )),
+                None => {
+                    Some(format!("it is manifest {number} of {node}: those before it are missing"))
+                }
                 Some((before, last)) if *number != before + 1 => Some(format!(
-                    "it is manifest {number} of {writer}, behind {before}, {}: what was between them is missing",
+                    "it is manifest {number} of {node}, behind {before}, {}: what was between them is missing",
                     last.path
                 )),
                 Some((_, last)) if link.previous.as_ref() != Some(&last.sha256) => Some(format!(

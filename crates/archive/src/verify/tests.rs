@@ -81,7 +81,8 @@ impl Case {
         use futures_util::TryStreamExt;
         let listed = self.objects.list(Some(&kind.into()));
         let mut paths: Vec<_> = listed.map_ok(|file| file.location).try_collect().await.unwrap();
-        paths.sort();
+        // By the time in their names.
+        paths.sort_by_key(|path| path.as_ref().rsplit('-').nth(1).map(str::to_owned));
         paths
     }
 
@@ -221,14 +222,16 @@ async fn whoever_rebuilds_all_later_hashes_needs_the_key() {
     let mut last: Option<Chain> = None;
     for at in 0..3 {
         let text = case.get(&manifests[at]).await;
-        let mut manifest = Manifest::read(&text, &case.keys).unwrap();
+        let Manifest { name, mut files, .. } = Manifest::read(&text, &case.keys).unwrap();
         let bytes = case.get(&bodies[at]).await;
-        manifest.files[0] = Filed { link: None, ..Filed::of(&bodies[at], &bytes, 2) };
-        let manifest = Chain::next(last.as_ref(), &manifest.name.clone(), manifest.files);
-        // The first needed no change, so that its signature is the right one.
-        let bytes = if at == 0 { text } else { manifest.seal(&forger).unwrap() };
-        last = Some(Chain::of(&manifest, &bytes));
-        case.put(&manifests[at], bytes).await;
+        files[0] = Filed { link: None, ..Filed::of(&bodies[at], &bytes, 2) };
+        let mut chain = Chain::and(last.as_ref(), &name, files, &forger).unwrap();
+        if at == 0 {
+            // It needed no change, so that its signature is the right one.
+            chain.manifest = String::from_utf8(text).unwrap();
+        }
+        case.put(&manifests[at], chain.manifest.clone().into_bytes()).await;
+        last = Some(chain);
     }
     let expected = "it was edited, or is signed with another key";
     assert_eq!(case.wrong().await, format!("{}: {expected}", short(manifests[1].as_ref())));

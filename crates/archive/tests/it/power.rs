@@ -95,11 +95,10 @@ async fn check(folder: &Path, promised: &Promised, loss: Loss, state: usize) {
     });
     recovered.await.unwrap().unwrap_or_else(|error| panic!("{case}: {error}"));
 
-    let keys = [signer().public_key()];
-    let verifier = Verifier { objects: &*objects, keys: &keys, spool: Some(&spool) };
-    let verdict = verifier.verify((None, None), &mut |_| {}).await.unwrap();
-    assert!(verdict.wrong.is_none(), "{case}: {:?}", verdict.wrong);
-
+    let (keys, some_spool) = ([signer().public_key()], Some(spool.as_path()));
+    let verifier = Verifier { objects: &*objects, keys: &keys, spool: some_spool };
+    let verdict = verifier.verify((None, None), &mut |_| {}).await;
+    assert_eq!(verdict.unwrap_or_else(|error| panic!("{case}: {error}")).wrong, None, "{case}");
     let reader = Reader::new(spool, objects);
     let mut found = BTreeMap::<String, Found>::new();
     let days = (date(2025, 10, 20), date(2025, 10, 20));
@@ -116,6 +115,10 @@ async fn check(folder: &Path, promised: &Promised, loss: Loss, state: usize) {
         assert!(ended || !promised.closed.contains(number), "{case}: the end of {number} is lost");
         assert!(!ended || whole.response_body == answer(*number), "{case}: answer of {number}");
     }
+}
+
+fn signer() -> Signer {
+    Signer::new(&[7; 32])
 }
 
 /// What the next start does, and the end of that process.
@@ -159,8 +162,8 @@ fn play() {
         let objects =
             archive::open(&format!("file:{}", archive.display()), &Access::default()).unwrap();
         let desk = Spool::open(options(&spool)).unwrap();
-        let known = desk.state().clone();
-        let publisher = Publisher::start(spool.clone(), objects, signer(), known).unwrap();
+        let others = desk.state().clone();
+        let publisher = Publisher::start(spool.clone(), objects, signer(), others).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(live(&desk, numbers));
         desk.close();
@@ -199,10 +202,6 @@ async fn append(spool: &Spool, entry: &Entry<'_>, body: Vec<u8>) {
     let mut draft = Draft::default();
     draft.push(entry, Bytes::from(body));
     spool.desk().append(&draft).await.unwrap();
-}
-
-fn signer() -> Signer {
-    Signer::new(&[7; 32])
 }
 
 fn options(folder: &Path) -> Options {

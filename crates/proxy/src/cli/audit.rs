@@ -12,6 +12,7 @@ mod session;
 mod show;
 mod sql;
 mod tail;
+mod verify;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -24,6 +25,7 @@ use crate::config::Flags;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   codex-proxy audit list --user ada@example.com --outcome failed
+  codex-proxy audit session 01a200ee-dcd4
   codex-proxy audit show 0199a2b4-6f3e-7c11-9a55-0242ac120002 --part response --raw")]
 pub struct Args {
     #[command(subcommand)]
@@ -34,32 +36,35 @@ pub struct Args {
 enum Command {
     List(list::List),
     Show(show::Show),
-    Search(search::Search),
     Session(session::Session),
+    Tail(tail::Tail),
+    Search(search::Search),
+    Origin(origin::Origin),
+    Sql(sql::Sql),
     Export(export::Export),
     Import(import::Import),
-    Sql(sql::Sql),
-    Origin(origin::Origin),
-    Tail(tail::Tail),
     Prune(prune::Prune),
     Lifecycle(lifecycle::Lifecycle),
+    Verify(verify::Verify),
 }
 
 /// Runs one of the audit commands.
 pub fn run(common: &Common, args: Args) -> Result<()> {
     let config = common.settings(Flags::new())?;
-    let reader = reader(&config)?;
+    let reader = reader(&config);
     block_on(async {
         match args.command {
-            Command::List(list) => list::run(&reader, list).await,
-            Command::Show(show) => show::run(&reader, &show).await,
-            Command::Session(session) => session::run(&reader, session).await,
-            Command::Tail(tail) => tail::run(&reader, tail).await,
-            Command::Origin(origin) => origin::run(&reader, origin).await,
-            Command::Sql(sql) => sql::run(&reader, sql).await,
-            Command::Export(export) => export::run(&reader, export).await,
-            Command::Import(import) => import::run(&config, &reader, import).await,
-            Command::Search(search) => search::run(&reader, search).await,
+            Command::List(list) => list::run(&reader?, list).await,
+            Command::Show(show) => show::run(&reader?, &show).await,
+            Command::Session(session) => session::run(&reader?, session).await,
+            Command::Tail(tail) => tail::run(&reader?, tail).await,
+            Command::Origin(origin) => origin::run(&reader?, origin).await,
+            Command::Sql(sql) => sql::run(&reader?, sql).await,
+            Command::Export(export) => export::run(&reader?, export).await,
+            Command::Import(import) => import::run(&config, &reader?, import).await,
+            Command::Search(search) => search::run(&reader?, search).await,
+            // It needs no folder on this machine.
+            Command::Verify(verify) => verify::run(&config, verify).await,
             Command::Prune(args) => prune::run(&config, &args).await,
             Command::Lifecycle(_) => lifecycle::run(&config),
         }
