@@ -3,8 +3,10 @@
 mod export;
 mod filter;
 mod import;
+mod lifecycle;
 mod list;
 mod origin;
+mod prune;
 mod search;
 mod session;
 mod show;
@@ -42,6 +44,8 @@ enum Command {
     Export(export::Export),
     Import(import::Import),
     Verify(verify::Verify),
+    Prune(prune::Prune),
+    Lifecycle(lifecycle::Lifecycle),
 }
 
 /// Runs one of the audit commands.
@@ -61,6 +65,8 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::Search(search) => search::run(&reader?, search).await,
             // It needs no folder on this machine.
             Command::Verify(verify) => verify::run(&config, verify).await,
+            Command::Prune(args) => prune::run(&config, &args).await,
+            Command::Lifecycle(_) => lifecycle::run(&config),
         }
     })
 }
