@@ -245,8 +245,8 @@ impl Work {
     }
 
     /// Puts the files of a segment into the archive. The bodies first: a record that is visible can
-    /// always be shown whole. Then its manifest: from then on it is published. The names and bytes
-    /// are the same at every try, so that a try after a crash changes nothing.
+    /// always be shown whole. Then its manifest: from then on nothing of it changes any more. The
+    /// names and bytes are the same at every try, so that a try after a crash changes nothing.
     async fn put(&mut self, name: &str, files: Vec<(Filed, Vec<u8>)>) -> Result<(), Error> {
         let mut put = Vec::new();
         for (file, bytes) in files {

@@ -101,6 +101,11 @@ fn start(cli: Cli) -> Result<()> {
     }
 }
 
+/// What a check has found; its exit code is 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Found(pub String);
+
 impl Common {
     /// Where the settings come from, with these flags over them.
     pub fn origin(&self, mut flags: Flags) -> Origin {
@@ -147,14 +152,9 @@ fn report_error(error: &anyhow::Error) -> ExitCode {
     for line in text.lines() {
         let _ = writeln!(std::io::stderr(), "error: {line}");
     }
-    ExitCode::from(match () {
-        () if error.is::<Wrong>() => 2,
-        () if error.is::<Amiss>() => 3,
-        () => 1,
+    ExitCode::from(match (error.is::<Wrong>(), error.is::<Found>()) {
+        (true, _) => 2,
+        (_, true) => 3,
+        _ => 1,
     })
 }
-
-/// A check found something; its exit code is 3.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Amiss(String);

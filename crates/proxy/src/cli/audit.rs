@@ -43,9 +43,9 @@ enum Command {
     Sql(sql::Sql),
     Export(export::Export),
     Import(import::Import),
+    Verify(verify::Verify),
     Prune(prune::Prune),
     Lifecycle(lifecycle::Lifecycle),
-    Verify(verify::Verify),
 }
 
 /// Runs one of the audit commands.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::output::{Format, Listing};
-use super::{Amiss, Common, block_on};
+use super::{Common, Found, block_on};
 use crate::admin::doctor::{examine, verdict};
 use crate::clock;
 use crate::config::Flags;
@@ -25,5 +25,5 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
     let config = common.settings(Flags::new())?;
     let parts = block_on(async { Ok(examine(&config, clock::now).await) })?;
     Listing::new(&["part", "state", "detail"], &parts)?.print(args.format)?;
-    verdict(&parts).map_err(|wrong| Amiss(wrong.to_string()).into())
+    verdict(&parts).map_err(|wrong| Found(wrong.to_string()).into())
 }
