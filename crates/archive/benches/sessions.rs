@@ -15,6 +15,7 @@ mod play;
 
 use std::time::{Duration, Instant};
 
+use archive::search::Seek;
 use play::{House, recorded};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -45,6 +46,26 @@ fn main() {
     took.sort();
     let [median, most] = [took[took.len() / 2], took[took.len() - 1]].map(ms);
     println!("read back  {median:.2} ms at the median, {most:.2} at most");
+    let [text, pattern] = [&["ownership"][..], &[]].map(|hints| searched(&house, hints));
+    println!("searched   {text:.1} GB of bodies a second for a text, {pattern:.1} for a pattern");
+}
+
+/// How many gigabytes of bodies are looked through in a second, on one core; with hints as for a text,
+/// without as for a regular expression.
+fn searched(house: &House, hints: &[&str]) -> f64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let pattern = regex::bytes::Regex::new("owner[s]hip").unwrap();
+    let find = |text: &[u8]| pattern.find(text).map(|_| String::new());
+    runtime.block_on(async {
+        let reader = house.reader();
+        let view = reader.view().unwrap();
+        let begin = Instant::now();
+        let mut bytes = 0;
+        for day in view.days_of_bodies().await.unwrap() {
+            bytes += view.search(day, &Seek::new(hints, &find), &mut |_| ()).await.unwrap();
+        }
+        bytes as f64 / begin.elapsed().as_secs_f64() / 1e9
+    })
 }
 
 /// Reads every exchange back, compares its bodies, and tells how long each took.

@@ -16,6 +16,7 @@ mod manifest;
 pub mod publish;
 pub mod read;
 pub mod record;
+pub mod search;
 pub mod segment;
 pub mod sign;
 pub mod spool;

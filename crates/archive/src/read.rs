@@ -173,6 +173,20 @@ impl Reader {
         Ok(())
     }
 
+    /// These days and those that have folders of this kind, newest first.
+    async fn days(&self, kind: &str, mut days: Vec<Date>) -> Result<Vec<Date>, Error> {
+        for year in self.folders(&ObjectPath::from(kind)).await? {
+            for month in self.folders(&year).await? {
+                let folders = self.folders(&month).await?;
+                days.extend(folders.iter().filter_map(|folder| day_of_folder(kind, folder)));
+            }
+        }
+        days.sort_unstable();
+        days.dedup();
+        days.reverse();
+        Ok(days)
+    }
+
     async fn folders(&self, below: &ObjectPath) -> Result<Vec<ObjectPath>, Error> {
         Ok(self.objects.list_with_delimiter(Some(below)).await?.common_prefixes)
     }
@@ -191,20 +205,29 @@ impl View<'_> {
         self.spooled.iter().map(|found| &found.record)
     }
 
+    /// The exchanges that had not been published at that moment.
+    pub fn unpublished(&self) -> &[Found] {
+        &self.spooled
+    }
+
+    /// Whether an exchange had not been published at that moment.
+    pub fn is_unpublished(&self, id: &str) -> bool {
+        self.seen.contains(id)
+    }
+
+    /// Days that have segments, newest first.
+    pub async fn days_of_bodies(&self) -> Result<Vec<Date>, Error> {
+        self.reader.days("bodies", Vec::new()).await
+    }
+
+    pub(crate) fn objects(&self) -> &dyn ObjectStore {
+        &*self.reader.objects
+    }
+
     /// Days that have records, newest first.
     pub async fn days(&self) -> Result<Vec<Date>, Error> {
-        let mut days: Vec<Date> =
-            self.spooled.iter().map(|found| day_of(found.record.time)).collect();
-        for year in self.reader.folders(&ObjectPath::from("records")).await? {
-            for month in self.reader.folders(&year).await? {
-                let folders = self.reader.folders(&month).await?;
-                days.extend(folders.iter().filter_map(|folder| day_of_folder("records", folder)));
-            }
-        }
-        days.sort_unstable();
-        days.dedup();
-        days.reverse();
-        Ok(days)
+        let spooled = self.spooled.iter().map(|found| day_of(found.record.time)).collect();
+        self.reader.days("records", spooled).await
     }
 
     /// Every record that began on this day (UTC), each once, in no order.

@@ -12,8 +12,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use uuid::Uuid;
-
 use super::recover::recover;
 use crate::carry::Carry;
 use crate::segment::{Clock, FULL, GROWING, list, sync_folder};
@@ -23,6 +21,9 @@ use crate::{Error, make_private_folder};
 const LOCK: &str = "lock";
 /// The lock of whoever makes segments of its journals.
 const PUBLISHING: &str = "publishing";
+
+/// More writers at once, or folders left behind, than anybody has.
+const MOST: usize = 10_000;
 
 /// A spool as those see it who look after all its folders.
 #[derive(Debug, Clone)]
@@ -85,11 +86,8 @@ impl Folders {
     /// Makes a folder for a new writer, and locks it.
     pub(super) fn own(&self) -> Result<Own, Error> {
         make_private_folder(&self.root)?;
-        loop {
-            // By chance, not by number: no two processes may ever give their journals the same names,
-            // whatever the clock says.
-            let chance = Uuid::now_v7().as_u128() & 0xFFFF_FFFF;
-            let name = format!("{}w{chance:08x}", self.node);
+        for number in 0..MOST {
+            let name = format!("{}w{number}", self.node);
             let path = self.root.join(&name);
             match std::fs::create_dir(&path) {
                 Ok(()) => {}
@@ -105,6 +103,8 @@ impl Folders {
                 return Ok(Own { path, name, lock });
             }
         }
+        let full = std::io::Error::other("too many folders are there already");
+        Err(Error::disk(format!("making a folder in {}", self.root.display()))(full))
     }
 
     /// Brings to an end what writers left that are gone.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::Error;
 use crate::segment::{Clock, FULL, GROWING, day_of, sync_folder};
@@ -35,7 +36,9 @@ impl Growing {
         now: Timestamp,
     ) -> Result<Self, Error> {
         let start = now.strftime("%Y%m%dT%H%M%S%3f");
-        let path = spool.join(format!("{node}-{start}-{number:06}{GROWING}"));
+        // So that no two ever have one name, whatever the clock says.
+        let chance = Uuid::now_v7().as_u128() & 0xFFFF_FFFF;
+        let path = spool.join(format!("{node}-{start}{chance:08x}-{number:06}{GROWING}"));
         let doing = format!("making {}", path.display());
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = Arc::new(file.map_err(Error::disk(doing))?);

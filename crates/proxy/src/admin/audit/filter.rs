@@ -60,6 +60,13 @@ impl Filter {
             && self.to.is_none_or(|to| day <= day_of(to))
     }
 
+    /// Whether the segments of this day may have such exchanges: they lie under the day on which
+    /// they ended.
+    pub fn takes_day_of_bodies(&self, day: Date) -> bool {
+        self.from.is_none_or(|from| day >= day_of(from))
+            && self.to.is_none_or(|to| day.yesterday().is_ok_and(|day| day <= day_of(to)))
+    }
+
     fn takes_model(&self, record: &Record) -> bool {
         let Some(wanted) = &self.model else { return true };
         let names = [&record.model, &record.upstream_model];

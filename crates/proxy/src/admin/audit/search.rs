@@ -1,14 +1,16 @@
 //! Where a text stands in bodies.
 
 use anyhow::{Context, Result};
-use archive::read::Reader;
+use archive::frame::Side;
+use archive::read::{Found, Reader, View};
 use archive::record::{Record, to_the_millisecond};
+use archive::search::{self, Seek};
 use jiff::Timestamp;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Serialize;
 
 use super::filter::Filter;
-use super::{Tell, days, of_day};
+use super::{Tell, refusal_says};
 
 /// A place where a text was found.
 #[derive(Debug, Serialize)]
@@ -65,6 +67,16 @@ impl Needle {
         Ok(Self::Pattern(pattern.context("reading the regular expression")?))
     }
 
+    /// Texts of which one must stand where it is found; none where that is not known.
+    fn hints(&self) -> Vec<&str> {
+        match self {
+            Self::Text(forms) => {
+                forms.iter().filter_map(|form| std::str::from_utf8(form).ok()).collect()
+            }
+            Self::Pattern(_) => Vec::new(),
+        }
+    }
+
     /// The first place, with what stands around it.
     pub(super) fn find(&self, body: &[u8]) -> Option<String> {
         let (at, length) = match self {
@@ -81,7 +93,8 @@ impl Needle {
     }
 }
 
-/// Where something stands in bodies, newest first.
+/// Where something stands in bodies, newest first: who brought it into a conversation that day. What
+/// is not published yet is looked through exchange by exchange.
 pub async fn search(
     reader: &Reader,
     needle: &Needle,
@@ -90,22 +103,72 @@ pub async fn search(
     tell: Tell<'_>,
 ) -> Result<()> {
     let view = reader.view()?;
-    let (mut read, mut hits) = (0u64, 0u64);
-    for day in days(&view, filter).await? {
-        for found in of_day(reader, &view, (day, filter), usize::MAX).await? {
-            let exchange = reader.exchange(&found).await?;
-            let sides =
-                [("request", &exchange.request_body), ("response", &exchange.response_body)];
-            for (side, body) in sides {
-                let Some(excerpt) = needle.find(body) else { continue };
-                hits += 1;
-                each(hit(&found.record, side, excerpt))?;
+    let (mut looked, mut hits) = (0u64, 0u64);
+    for (side, found, excerpt) in unpublished(reader, &view, needle, filter).await? {
+        hits += 1;
+        each(hit(&found.record, side, excerpt))?;
+    }
+    let find = |text: &[u8]| needle.find(text);
+    let seek = Seek::new(&needle.hints(), &find);
+    let mut days = view.days_of_bodies().await?;
+    days.retain(|day| filter.takes_day_of_bodies(*day));
+    for day in days {
+        let mut found = Vec::new();
+        let mut keep = |hit: search::Hit| {
+            let record = &hit.found.record;
+            if filter.takes(record) && !view.is_unpublished(&record.id) {
+                found.push(hit);
             }
-            read += 1;
-            tell(&format_args!("{day}: {read} exchanges read, {hits} places found"));
+        };
+        looked += view.search(day, &seek, &mut keep).await?;
+        found.sort_by_key(|hit| std::cmp::Reverse(hit.found.record.time));
+        for one in found {
+            if let Some(text) = &filter.refusal
+                && !refusal_says(reader, &one.found, text).await?
+            {
+                continue;
+            }
+            hits += 1;
+            each(hit(&one.found.record, side_name(one.side), one.excerpt))?;
         }
+        tell(&format_args!("{day}: {} MB of bodies, {hits} places found", looked / 1_000_000));
     }
     Ok(())
+}
+
+/// What is in the spool alone, newest first.
+async fn unpublished(
+    reader: &Reader,
+    view: &View<'_>,
+    needle: &Needle,
+    filter: &Filter,
+) -> Result<Vec<(&'static str, Found, String)>> {
+    let mut spooled: Vec<&Found> = view.unpublished().iter().collect();
+    spooled.retain(|found| filter.takes(&found.record));
+    spooled.sort_by_key(|found| std::cmp::Reverse(found.record.time));
+    let mut hits = Vec::new();
+    for found in spooled {
+        if let Some(text) = &filter.refusal
+            && !refusal_says(reader, found, text).await?
+        {
+            continue;
+        }
+        let exchange = reader.exchange(found).await?;
+        let sides = [("request", &exchange.request_body), ("response", &exchange.response_body)];
+        for (side, body) in sides {
+            if let Some(excerpt) = needle.find(body) {
+                hits.push((side, found.clone(), excerpt));
+            }
+        }
+    }
+    Ok(hits)
+}
+
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Request => "request",
+        Side::Response => "response",
+    }
 }
 
 fn hit(record: &Record, side: &'static str, excerpt: String) -> Hit {
