@@ -214,7 +214,9 @@ impl Work {
         gathered.take(name, &journal);
         if gathered.late > 0 {
             let late = gathered.late;
-            tracing::error!("{late} bytes are lost that came long after the end of their answer");
+            tracing::error!(
+                "{late} bytes of answers are lost that came after their end, in {name}"
+            );
         }
         let carry = Carry { after: name.to_owned(), entries: gathered.carried() };
         if self.is_published(name).await? {
