@@ -186,6 +186,7 @@ mod tests {
     use super::all;
     use crate::objects::Access;
     use crate::objects::once::{Once, Parts};
+    use crate::seal::Keys;
 
     #[tokio::test]
     async fn memory_passes() {
@@ -201,6 +202,6 @@ mod tests {
     async fn a_folder_passes() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("file:{}", folder.path().join("archive").display());
-        all(&*crate::open(&url, &Access::default()).unwrap()).await;
+        all(&*crate::open(&url, &Access::default(), Keys::default()).unwrap()).await;
     }
 }

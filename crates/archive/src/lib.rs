@@ -21,6 +21,7 @@ pub mod publish;
 pub mod read;
 pub mod record;
 pub mod retain;
+pub mod seal;
 pub mod search;
 pub mod segment;
 pub mod sign;
@@ -37,6 +38,8 @@ use object_store::ObjectStore;
 
 use objects::Access;
 use objects::retention::Retention;
+use seal::store::Sealing;
+use seal::{Closed, Keys};
 
 /// What a caller of the archive can act on.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +75,25 @@ pub enum Error {
     },
     /// The object store refused.
     #[error("the archive failed")]
-    Engine(#[from] object_store::Error),
+    Engine(#[source] object_store::Error),
+    /// A sealed object cannot be opened.
+    #[error(transparent)]
+    Closed(Closed),
     /// Stored bytes are not what was written.
     #[error("{0} is damaged: {1}")]
     Damaged(String, String),
+}
+
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Self {
+        let object_store::Error::Generic { store, source } = error else {
+            return Self::Engine(error);
+        };
+        match source.downcast() {
+            Ok(closed) => Self::Closed(*closed),
+            Err(source) => Self::Engine(object_store::Error::Generic { store, source }),
+        }
+    }
 }
 
 impl Error {
@@ -86,8 +104,15 @@ impl Error {
 }
 
 /// Opens the object store that an address names; a folder is made where it is new. In it nothing
-/// is ever overwritten.
-pub fn open(url: &str, access: &Access) -> Result<Arc<dyn ObjectStore>, Error> {
+/// is ever overwritten. What is put is sealed where there is a key for it; what is sealed is read
+/// as if it were not, with the keys that there are.
+pub fn open(url: &str, access: &Access, keys: Keys) -> Result<Arc<dyn ObjectStore>, Error> {
+    Ok(Arc::new(Sealing::new(open_stored(url, access)?, keys)))
+}
+
+/// The same as it is stored, sealed objects under names and with lengths of their own: for who
+/// reads nothing.
+pub fn open_stored(url: &str, access: &Access) -> Result<Arc<dyn ObjectStore>, Error> {
     Ok(objects::open(url, access)?.objects)
 }
 

@@ -133,7 +133,10 @@ async fn delete(objects: &dyn ObjectStore, paths: Vec<Path>) -> Option<String> {
 }
 
 /// The folders of days, oldest first.
-async fn folders(objects: &dyn ObjectStore, kind: &str) -> Result<Vec<(Date, Path)>, Error> {
+pub(crate) async fn folders(
+    objects: &dyn ObjectStore,
+    kind: &str,
+) -> Result<Vec<(Date, Path)>, Error> {
     let mut found = Vec::new();
     for year in below(objects, &Path::from(kind)).await? {
         for month in below(objects, &year).await? {

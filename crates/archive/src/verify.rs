@@ -1,10 +1,10 @@
 //! Is the archive complete and unchanged? Needs its objects and a public key, and nothing else.
 
+mod edited;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufRead;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::Error;
-use crate::frame::item_id;
 use crate::manifest::{self, Chain, ENDING as MANIFEST, Filed, Manifest};
 use crate::retain::Kept;
+use crate::seal::Closed;
 use crate::segment::{FULL, GROWING, SEGMENT, day_folder, day_of_folder, day_of_name, list};
 use crate::sign::{PublicKey, sha256};
 use crate::spool::folders::all_folders;
+use edited::edited;
 
 /// How often it is looked again for the manifest of files that are just being put.
 const LOOKS: usize = 3;
@@ -110,7 +111,10 @@ impl Verifier<'_> {
         for day in self.days().await?.into_iter().filter(wanted) {
             // Files before manifests: what is put meanwhile has its manifest soon.
             let seen = self.files(day).await?;
-            files.see(seen);
+            if let Some(path) = files.see(seen) {
+                let what = "it is there twice, sealed and not: one of them was added".to_owned();
+                return Ok(Verdict { wrong: Some(Wrong { path, what }), ..verdict });
+            }
             for (path, text) in self.manifests(day).await? {
                 match self.check(&path, &text, &mut files).await? {
                     Ok(manifest) => {
@@ -214,15 +218,15 @@ impl Verifier<'_> {
 
     async fn check_file(&self, file: &Filed) -> Result<Result<Presence, Wrong>, Error> {
         let wrong = |what: &str| Wrong { path: file.path.clone(), what: what.to_owned() };
-        let got = match self.objects.get(&file.path.as_str().into()).await {
-            Ok(got) => got,
+        let read = async { self.objects.get(&file.path.as_str().into()).await?.bytes().await };
+        let bytes = match read.await {
+            Ok(bytes) => bytes,
             Err(object_store::Error::NotFound { .. }) if self.kept.may_be_gone(&file.path) => {
                 return Ok(Ok(Presence::KeptNoLonger));
             }
             Err(object_store::Error::NotFound { .. }) => return Ok(Err(wrong("it is missing"))),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Wrong::in_seal(error.into()).map(Err),
         };
-        let bytes = got.bytes().await?;
         if sha256(&bytes) == file.sha256 {
             return Ok(Ok(Presence::There));
         }
@@ -287,6 +291,16 @@ impl Verifier<'_> {
     }
 }
 
+impl Wrong {
+    /// A seal that does not hold; that a key is wanted is no such thing.
+    fn in_seal(error: Error) -> Result<Self, Error> {
+        match error {
+            Error::Closed(Closed::Broken { path, what }) => Ok(Self { path, what }),
+            other => Err(other),
+        }
+    }
+}
+
 impl Verdict {
     fn add(&mut self, manifest: &Manifest) {
         self.manifests += 1;
@@ -298,12 +312,11 @@ impl Verdict {
 }
 
 impl Files {
-    fn see(&mut self, paths: Vec<String>) {
-        for path in paths {
-            if !self.ahead.remove(&path) {
-                self.unnamed.insert(path);
-            }
-        }
+    /// Notes the files of a folder; tells one that is there twice.
+    fn see(&mut self, paths: Vec<String>) -> Option<String> {
+        let ahead = &mut self.ahead;
+        let mut unnamed = paths.into_iter().filter(|path| !ahead.remove(path));
+        unnamed.find(|path| !self.unnamed.insert(path.clone()))
     }
 
     fn name(&mut self, path: &str) {
@@ -352,44 +365,4 @@ fn broken(chains: &Chains, first: Option<Date>) -> Option<Wrong> {
         }
     }
     None
-}
-
-/// What is other than it was in a file with other bytes than were put.
-fn edited(bytes: &[u8], file: &Filed) -> String {
-    let Some(end) = &file.link else { return "it was edited".to_owned() };
-    let Ok(text) = zstd::Decoder::with_buffer(bytes) else {
-        return "it was edited, and is no zstd file any more".to_owned();
-    };
-    let mut last: Option<(String, String)> = None;
-    for line in std::io::BufReader::new(text).lines() {
-        let Ok(line) = line else { return after("it was edited, or cut off", last.as_ref()) };
-        if item_id(line.as_bytes()).is_some() {
-            continue;
-        }
-        let Ok(next) = serde_json::from_str::<Linked>(&line) else {
-            return after("it was edited: a line is no exchange", last.as_ref());
-        };
-        if next.link != last.as_ref().map(|(_, hash)| hash.clone()) {
-            return after("it was edited: lines do not follow each other", last.as_ref());
-        }
-        last = Some((next.id, blake3::hash(line.as_bytes()).to_hex().to_string()));
-    }
-    match &last {
-        Some((_, hash)) if hash == end => "an item in it was edited".to_owned(),
-        _ => after("it was edited, or its end is missing", last.as_ref()),
-    }
-}
-
-/// The two members that link exchanges.
-#[derive(serde::Deserialize)]
-struct Linked {
-    id: String,
-    link: Option<String>,
-}
-
-fn after(what: &str, last: Option<&(String, String)>) -> String {
-    match last {
-        Some((id, _)) => format!("{what}, at or right behind exchange {id}"),
-        None => format!("{what}, at its first exchange"),
-    }
 }

@@ -321,8 +321,9 @@ pub async fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
         seal_bytes: SEAL_BYTES,
         clock: clock::now,
     };
-    let objects = archive::open(&config.archive.url, &config.archive.access)
-        .with_context(|| format!("opening the archive {}", config.archive.url))?;
+    let archive = &config.archive;
+    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
+        .with_context(|| format!("opening the archive {}", archive.url))?;
     let spool = Spool::open(options)?;
     let signer = Derived::from(&config.secret)?.signer();
     let publisher = Publisher::start(folder, objects, signer, spool.state().clone())?;

@@ -19,12 +19,17 @@ const PARTS_AT_ONCE: usize = 4;
 /// An object store in which a put never takes the place of an object.
 ///
 /// An object that is there with the same bytes counts as put: whoever put it crashed before it
-/// knew. One with other bytes is an error. To replace one on purpose is [`PutMode::Update`].
+/// knew. One with other bytes is an error. To replace one on purpose is [`PutMode::Update`], or
+/// [`Replace`] where a store knows no conditions.
 #[derive(Debug)]
 pub struct Once<S> {
     inner: S,
     parts: Option<Parts>,
 }
+
+/// Among the extensions of a put: it takes the place of what is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replace;
 
 /// How large objects are cut.
 #[derive(Debug, Clone, Copy)]
@@ -56,10 +61,13 @@ impl<S: ObjectStore> Once<S> {
         size: usize,
     ) -> Result<PutResult> {
         match self.inner.head(location).await {
-            Ok(_) => return self.same(location, &payload).await,
-            Err(Error::NotFound { .. }) => {}
-            Err(error) => return Err(error),
+            Ok(_) => same(&self.inner, location, &payload).await,
+            Err(Error::NotFound { .. }) => self.upload(location, payload, size).await,
+            Err(error) => Err(error),
         }
+    }
+
+    async fn upload(&self, location: &Path, payload: PutPayload, size: usize) -> Result<PutResult> {
         let upload = self.inner.put_multipart(location).await?;
         let mut parts = WriteMultipart::new_with_chunk_size(upload, size);
         for piece in payload {
@@ -69,19 +77,23 @@ impl<S: ObjectStore> Once<S> {
         // Where that fails, it takes back the parts that arrived.
         parts.finish().await
     }
+}
 
-    /// That an object is there already is fine where it holds these bytes.
-    async fn same(&self, location: &Path, payload: &PutPayload) -> Result<PutResult> {
-        let there = self.inner.get(location).await?;
-        let found = PutResult {
-            e_tag: there.meta.e_tag.clone(),
-            version: there.meta.version.clone(),
-            extensions: there.extensions.clone(),
-        };
-        let is_same = there.meta.size == payload.content_length() as u64
-            && equals(there.into_stream(), payload).await?;
-        if is_same { Ok(found) } else { Err(taken(location)) }
-    }
+/// That an object is there already is fine where it holds these bytes.
+pub(crate) async fn same(
+    objects: &impl ObjectStore,
+    location: &Path,
+    payload: &PutPayload,
+) -> Result<PutResult> {
+    let there = objects.get(location).await?;
+    let found = PutResult {
+        e_tag: there.meta.e_tag.clone(),
+        version: there.meta.version.clone(),
+        extensions: there.extensions.clone(),
+    };
+    let is_same = there.meta.size == payload.content_length() as u64
+        && equals(there.into_stream(), payload).await?;
+    if is_same { Ok(found) } else { Err(taken(location)) }
 }
 
 /// Whether a stream has the bytes of a payload.
@@ -118,12 +130,17 @@ impl<S: ObjectStore> ObjectStore for Once<S> {
         if options.mode != PutMode::Overwrite {
             return self.inner.put_opts(location, payload, options).await;
         }
-        if let Some(parts) = self.parts.filter(|parts| payload.content_length() > parts.above) {
-            return self.put_parts(location, payload, parts.size).await;
+        let parts = self.parts.filter(|parts| payload.content_length() > parts.above);
+        let replaces = options.extensions.get::<Replace>().is_some();
+        match parts {
+            Some(parts) if replaces => return self.upload(location, payload, parts.size).await,
+            Some(parts) => return self.put_parts(location, payload, parts.size).await,
+            None if replaces => return self.inner.put_opts(location, payload, options).await,
+            None => {}
         }
         let options = PutOptions { mode: PutMode::Create, ..options };
         match self.inner.put_opts(location, payload.clone(), options).await {
-            Err(Error::AlreadyExists { .. }) => self.same(location, &payload).await,
+            Err(Error::AlreadyExists { .. }) => same(&self.inner, location, &payload).await,
             put => put,
         }
     }

@@ -21,6 +21,7 @@ use archive::publish::Publisher;
 use archive::read::{Found, Reader};
 use archive::record::{Outcome, Record};
 use archive::retain::Kept;
+use archive::seal::Keys;
 use archive::sign::Signer;
 use archive::spool::{Options, Spool, Sync};
 use archive::verify::Verifier;
@@ -88,7 +89,8 @@ async fn check(folder: &Path, promised: &Promised, loss: Loss, state: usize) {
     let case = format!("state {state}, {loss:?}, {promised:?}");
     let (spool, archive) = (folder.join("spool"), folder.join("archive"));
     let objects =
-        archive::open(&format!("file:{}", archive.display()), &Access::default()).unwrap();
+        archive::open(&format!("file:{}", archive.display()), &Access::default(), Keys::default())
+            .unwrap();
     let options = options(&spool);
     let recovered = tokio::task::spawn_blocking({
         let objects = objects.clone();
@@ -160,8 +162,12 @@ fn play() {
     }
     let (spool, archive) = (stage.join("spool"), stage.join("archive"));
     for numbers in EXCHANGES {
-        let objects =
-            archive::open(&format!("file:{}", archive.display()), &Access::default()).unwrap();
+        let objects = archive::open(
+            &format!("file:{}", archive.display()),
+            &Access::default(),
+            Keys::default(),
+        )
+        .unwrap();
         let desk = Spool::open(options(&spool)).unwrap();
         let others = desk.state().clone();
         let publisher = Publisher::start(spool.clone(), objects, signer(), others).unwrap();

@@ -12,6 +12,7 @@ use archive::objects::Access;
 use archive::publish::Publisher;
 use archive::read::{Found, Reader};
 use archive::record::Record;
+use archive::seal::Keys;
 use archive::sign::Signer;
 use archive::spool::{Options, Spool, Sync};
 use bytes::Bytes;
@@ -102,7 +103,7 @@ impl House {
 
     fn objects(&self) -> Arc<dyn object_store::ObjectStore> {
         let url = format!("file:{}", self.folder.join("archive").display());
-        archive::open(&url, &Access::default()).unwrap()
+        archive::open(&url, &Access::default(), Keys::default()).unwrap()
     }
 
     /// One life of a process that records these exchanges.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use archive::objects::retention::Retention;
 use archive::retain::probe;
+use archive::seal::reseal::{Newest, newest};
 use archive::spool::backlog::Backlog;
 use bytesize::ByteSize;
 use jiff::Timestamp;
@@ -70,6 +71,7 @@ pub async fn examine(config: &Config, now: fn() -> Timestamp) -> Vec<Part> {
     }
     parts.push(Part::of("spool", spool(&config.archive, now())));
     parts.push(Part::of("archive", in_time(archive(&config.archive)).await));
+    parts.push(Part::of("encryption", in_time(encryption(&config.archive)).await));
     parts.push(lock(&config.archive).await);
     let answers = upstream::ask_all(config, now).await;
     parts.extend(answers.iter().map(upstream::Asked::part));
@@ -124,9 +126,25 @@ fn spool(archive: &Archive, now: Timestamp) -> Result<String> {
 }
 
 async fn archive(archive: &Archive) -> Result<String> {
-    let objects = archive::open(&archive.url, &archive.access)?;
+    let objects = archive::open_stored(&archive.url, &archive.access)?;
     probe(&*objects, &uuid::Uuid::now_v7().to_string()).await.context("writing a probe")?;
     Ok(format!("{} can be written", archive.url))
+}
+
+/// Whether what is put is sealed, and whether what was put last can be opened.
+async fn encryption(archive: &Archive) -> Result<String> {
+    let keys = archive.keys()?;
+    let objects = archive::open_stored(&archive.url, &archive.access)?;
+    let on = match &keys.current {
+        Some(key) => format!("on, with the key {}", key.id()),
+        None => "off".to_owned(),
+    };
+    let newest = newest(&objects, &keys).await.with_context(|| on.clone())?;
+    Ok(match newest {
+        Newest::None => format!("{on}; nothing is there yet"),
+        Newest::Unsealed(path) => format!("{on}; the newest file is not sealed: {path}"),
+        Newest::Opens(path, key) => format!("{on}; the key {key} opens the newest file, {path}"),
+    })
 }
 
 async fn lock(archive: &Archive) -> Part {

@@ -7,6 +7,7 @@ mod lifecycle;
 mod list;
 mod origin;
 mod prune;
+mod reseal;
 mod search;
 mod session;
 mod show;
@@ -45,6 +46,7 @@ enum Command {
     Import(import::Import),
     Verify(verify::Verify),
     Prune(prune::Prune),
+    Reseal(reseal::Reseal),
     Lifecycle(lifecycle::Lifecycle),
 }
 
@@ -66,6 +68,7 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             // It needs no folder on this machine.
             Command::Verify(verify) => verify::run(&config, verify).await,
             Command::Prune(args) => prune::run(&config, &args).await,
+            Command::Reseal(args) => reseal::run(&config, &args).await,
             Command::Lifecycle(_) => lifecycle::run(&config),
         }
     })

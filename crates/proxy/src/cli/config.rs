@@ -56,7 +56,8 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
 fn check_secrets(config: &Config) -> Result<()> {
     let mut problems = Vec::new();
     // The secret is made on first need: that it is not there yet is no problem.
-    for (name, reference) in config.targets().flat_map(Target::references) {
+    let references = config.targets().flat_map(Target::references);
+    for (name, reference) in references.chain(config.archive.references()) {
         match reference.resolve() {
             Ok(_) => writeln!(std::io::stderr(), "{name}: {reference} is there")?,
             Err(error) => problems.push(format!("{name}: {error:#}")),

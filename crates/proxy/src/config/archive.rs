@@ -4,9 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use archive::objects::{Access, BucketIn, is_built};
+use archive::seal::{Key, Keys};
 
 use super::layer::{Layers, Problem};
-use super::{Bodies, WhenFull};
+use super::reference::SecretRef;
+use super::{Bodies, WhenFull, Wrong};
+
+const ENCRYPTION_KEY: &str = "archive.encryption_key";
+const ENCRYPTION_KEYS_OLD: &str = "archive.encryption_keys_old";
 
 /// The archive and its spool.
 #[derive(Debug, Clone)]
@@ -15,6 +20,10 @@ pub struct Archive {
     pub url: String,
     /// What the address does not say.
     pub access: Access,
+    /// Where the key stands that new objects are sealed with; none: they are not.
+    pub encryption_key: Option<SecretRef>,
+    /// Where those stand that older objects were sealed with.
+    pub encryption_keys_old: Vec<SecretRef>,
     /// The folder on local disk that feeds it.
     pub spool: PathBuf,
     /// The most that may wait in that folder, bytes.
@@ -39,6 +48,8 @@ impl Archive {
         Self {
             url: url.unwrap_or_else(|| format!("file:{}", data.join("archive").display())),
             access: access(layers),
+            encryption_key: layers.reference(ENCRYPTION_KEY),
+            encryption_keys_old: layers.references(ENCRYPTION_KEYS_OLD),
             spool: layers.optional_path("spool").unwrap_or_else(|| data.join("spool")),
             spool_quota: layers.bytes("archive.spool_quota"),
             bodies: match layers.text("archive.bodies").as_str() {
@@ -60,6 +71,20 @@ impl Archive {
         }
     }
 
+    /// Fetches the keys of sealed objects.
+    pub fn keys(&self) -> Result<Keys, Wrong> {
+        let current = self.encryption_key.as_ref().map(|one| key(ENCRYPTION_KEY, one));
+        let old = self.encryption_keys_old.iter().map(|one| key(ENCRYPTION_KEYS_OLD, one));
+        Ok(Keys { current: current.transpose()?, old: old.collect::<Result<_, _>>()? })
+    }
+
+    /// Where the keys of sealed objects stand, each under its setting.
+    pub fn references(&self) -> impl Iterator<Item = (String, &SecretRef)> {
+        let current = self.encryption_key.iter().map(|one| (ENCRYPTION_KEY.to_owned(), one));
+        current
+            .chain(self.encryption_keys_old.iter().map(|one| (ENCRYPTION_KEYS_OLD.to_owned(), one)))
+    }
+
     /// Values that are right alone and wrong together, or in this build.
     pub(super) fn contradictions(&self, layers: &Layers) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -77,6 +102,10 @@ impl Archive {
             );
             problem("archive.retain_records_days", what);
         }
+        if let Some((name, _)) = self.references().find(|(_, one)| **one == SecretRef::Stdin) {
+            let what = "every command that reads needs it: write env:NAME or file:PATH";
+            problem(&name, format!("{name} is stdin, and {what}"));
+        }
         let Access { region, endpoint, kms_key, .. } = &self.access;
         let of_s3 = [("region", region), ("endpoint", endpoint), ("kms_key", kms_key)];
         for (name, value) in of_s3 {
@@ -87,6 +116,14 @@ impl Archive {
         }
         problems
     }
+}
+
+fn key(name: &str, reference: &SecretRef) -> Result<Key, Wrong> {
+    let text = reference.resolve().map_err(|wrong| Wrong(format!("{name}: {wrong}")))?;
+    Key::parse(text.expose()).ok_or_else(|| {
+        let hint = "make one with `openssl rand -hex 32`";
+        Wrong(format!("{name}: the key in {reference} is not 64 hexadecimal digits: {hint}"))
+    })
 }
 
 fn access(layers: &Layers) -> Access {

@@ -55,7 +55,7 @@ impl Retain {
     async fn prune(&self, today: Date) -> Result<(), archive::Error> {
         let Archive { url, access, retain_days, retain_records_days, .. } = &self.archive;
         let keep = Keep { bodies_days: *retain_days, records_days: *retain_records_days };
-        let objects = archive::open(url, access)?;
+        let objects = archive::open_stored(url, access)?;
         for old in prune(&*objects, keep, today, Doing::Delete).await? {
             let (kind, objects, bytes) = (old.kind, old.objects, old.bytes);
             match old.refused {

@@ -36,6 +36,7 @@ mod story_recovery;
 mod story_reload;
 mod story_retain;
 mod story_sdk;
+mod story_seal;
 mod story_soak;
 mod story_socket;
 mod story_takeover;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use archive::objects::Access;
 use archive::read::{Found, Reader};
 use archive::record::Outcome;
+use archive::seal::Keys;
 use jiff::civil::Date;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -210,9 +211,12 @@ struct Compared {
 }
 
 async fn check(folder: &Path, seen: &[Seen], billed: usize) -> Compared {
-    let objects =
-        archive::open(&format!("file:{}", folder.join("archive").display()), &Access::default())
-            .unwrap();
+    let objects = archive::open(
+        &format!("file:{}", folder.join("archive").display()),
+        &Access::default(),
+        Keys::default(),
+    )
+    .unwrap();
     let reader = Reader::new(folder.join("spool"), objects);
     let mut records: HashMap<String, Found> = HashMap::new();
     let mut each = |found: Found| {

@@ -38,7 +38,7 @@ struct Row {
 pub(super) async fn run(config: &Config, args: &Prune) -> Result<()> {
     let doing = if args.dry_run { Doing::Tell } else { Doing::Delete };
     let archive = &config.archive;
-    let objects = archive::open(&archive.url, &archive.access)
+    let objects = archive::open_stored(&archive.url, &archive.access)
         .with_context(|| format!("opening the archive {}", archive.url))?;
     let today = day_of(clock::now());
     let old = prune(&*objects, keep(config), today, doing).await?;

@@ -1,0 +1,130 @@
+//! Objects that are encrypted before they leave this machine: whoever holds the object store reads
+//! nothing of what was said.
+//!
+//! Each object below `bodies/` and `records/` has a data key of its own, by chance, which stands in
+//! its header, encrypted with the key of the operator. So that key can change without a body being
+//! encrypted again. Manifests stay readable: they are verified by whoever has the public key.
+
+mod format;
+mod opening;
+pub mod reseal;
+pub(crate) mod store;
+
+use std::fmt;
+
+use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
+use ring::digest::{SHA256, digest};
+
+use crate::sign::{hex, unhex};
+
+/// Ends the name of a sealed object, behind the name that it would have otherwise.
+pub const ENDING: &str = ".sealed";
+
+/// Tells keys apart without telling them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyId(pub(crate) [u8; 8]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A key of the operator, with which data keys are encrypted.
+#[derive(Clone)]
+pub struct Key {
+    id: KeyId,
+    cipher: LessSafeKey,
+}
+
+impl Key {
+    /// Reads a key as it is written: 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes: Vec<u8> = unhex(text.trim())?;
+        let key = (bytes.len() == 32).then(|| Self::new(&bytes))?;
+        bytes.fill(0);
+        Some(key)
+    }
+
+    fn new(bytes: &[u8]) -> Self {
+        let digest = digest(&SHA256, &[b"codex-proxy/1/archive-key-id", bytes].concat());
+        let (id, _) = digest.as_ref().split_first_chunk().expect("a digest has 32 bytes");
+        Self { id: KeyId(*id), cipher: cipher(bytes) }
+    }
+
+    /// What it is called in headers and messages.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.id)
+    }
+}
+
+/// A cipher with these 32 bytes.
+fn cipher(key: &[u8]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("a key has 32 bytes"))
+}
+
+/// The keys at hand. With none, objects are put as they are.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    /// What new objects are sealed with.
+    pub current: Option<Key>,
+    /// What older ones were sealed with.
+    pub old: Vec<Key>,
+}
+
+impl Keys {
+    fn find(&self, id: KeyId) -> Option<&Key> {
+        self.current.iter().chain(&self.old).find(|key| key.id == id)
+    }
+}
+
+/// Why an object cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// Its key is not among those at hand.
+    #[error(
+        "{path} is sealed with the key {key}, which is not at hand, so that it can neither be read \
+         nor checked: name that key in archive.encryption_key or archive.encryption_keys_old"
+    )]
+    KeyWanted {
+        /// Its path in the archive.
+        path: String,
+        /// The key.
+        key: KeyId,
+    },
+    /// It is not what was sealed.
+    #[error("{path} is sealed, and {what}")]
+    Broken {
+        /// Its path in the archive.
+        path: String,
+        /// What does not hold.
+        what: String,
+    },
+}
+
+impl Closed {
+    fn broken(path: &object_store::path::Path, what: impl Into<String>) -> Self {
+        Self::Broken { path: path.to_string(), what: what.into() }
+    }
+}
+
+impl From<Closed> for object_store::Error {
+    fn from(closed: Closed) -> Self {
+        Self::Generic { store: "sealed", source: Box::new(closed) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
