@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use archive::objects::Access;
-use archive::seal::{Key, Keys};
+use archive::seal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -74,8 +74,8 @@ async fn suite() {
     let endpoint = std::env::var(ENDPOINT);
     let Ok(endpoint) = endpoint else { return };
     let access = Access { endpoint: Some(endpoint), ..Access::default() };
-    let sealed = Keys { current: Key::parse(&"a".repeat(64)), old: Vec::new() };
-    for keys in [Keys::default(), sealed] {
+    let sealed = seal::Keys { current: seal::Key::parse(&"a".repeat(64)), old: Vec::new() };
+    for keys in [seal::Keys::default(), sealed] {
         archive::contract::all(&*archive::open(URL, &access, keys).unwrap()).await;
     }
 }

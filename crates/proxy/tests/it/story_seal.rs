@@ -37,11 +37,24 @@ fn configure(folder: &Path, current: &str, old: &[&str], simulator: &Simulator) 
     std::fs::write(folder.join("codex-proxy.toml"), text).unwrap();
 }
 
+/// A text that compression leaves longer than a chunk.
+fn noise() -> String {
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}")
+    };
+    (0..20_000).map(|_| next()).collect()
+}
+
 /// Serves one exchange, to the end; its id.
 async fn exchange(folder: TempDir, simulator: &Simulator) -> (TempDir, String) {
     let gateway = Gateway::start_in(folder, &url(simulator), &[]);
     let key = gateway.key("ada@example.com");
-    let asked = json!({ "model": "gpt-5.5", "input": format!("sim:say={WORDS:?}") }).to_string();
+    let asked = json!({ "model": "gpt-5.5", "input": format!("sim:say={WORDS:?} {}", noise()) });
+    let asked = asked.to_string();
     let answer = post(gateway.address, "/v1/responses", &key.value, &asked).await;
     assert!(String::from_utf8_lossy(&answer.body).contains(WORDS));
     let id = answer.header("x-codex-proxy-id").unwrap().to_owned();
@@ -124,6 +137,36 @@ async fn a_sealed_archive_is_read_with_its_key_and_not_without() {
     simulator.stop().await;
 }
 
+#[tokio::test]
+async fn what_is_done_to_sealed_files_is_named() {
+    let (simulator, folder) = (simulator().await, TempDir::new().unwrap());
+    configure(folder.path(), "one", &[], &simulator);
+    let (folder, _) = exchange(folder, &simulator).await;
+    let at = folder.path();
+    for file in files(at).iter().filter(|file| file.extension().unwrap() == "sealed") {
+        let bytes = std::fs::read(file).unwrap();
+        let mut edited = bytes.clone();
+        edited[bytes.len() / 2] ^= 1;
+        let beside = file.with_extension("");
+        let name = beside.strip_prefix(at.join("data/archive")).unwrap().display().to_string();
+        let verify = |expected: &str| {
+            let (code, text) = said(&run(at, &["audit", "verify"]));
+            assert!(text.contains(&format!("{name}: {expected}")), "{text}");
+            assert_eq!(code, Some(3));
+        };
+        std::fs::write(file, edited).unwrap();
+        verify("it was edited or is cut off, at or behind byte ");
+        std::fs::remove_file(file).unwrap();
+        verify("it is missing");
+        std::fs::write(file, bytes).unwrap();
+        std::fs::write(&beside, "another past").unwrap();
+        verify("it is there twice, sealed and not");
+        std::fs::remove_file(&beside).unwrap();
+    }
+    assert_eq!(said(&run(at, &["audit", "verify"])).0, Some(0));
+    simulator.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_changed_and_what_was_before_is_brought_to_it() {
     let (simulator, folder) = (simulator().await, TempDir::new().unwrap());
@@ -179,6 +222,7 @@ async fn a_sealed_file_is_opened_with_what_the_page_says() {
     std::fs::write(at.join("unseal.py"), script).unwrap();
     let files = files(at);
     let sealed = files.iter().find(|file| file.display().to_string().contains("/bodies/")).unwrap();
+    assert!(sealed.metadata().unwrap().len() > 2 * 65_536, "it has more chunks than one");
     let open = |key: &str| {
         let mut python = Command::new(installed("python/bin/python"));
         python.arg("unseal.py").arg(key).arg(sealed).current_dir(at).output().unwrap()
@@ -199,7 +243,7 @@ fn a_key_that_is_none_is_said() {
         let config = format!("archive.encryption_key = {text:?}\n");
         std::fs::write(folder.path().join("codex-proxy.toml"), config).unwrap();
         std::fs::write(folder.path().join("short"), "00112233\n").unwrap();
-        said(&run(folder.path(), &["audit", "verify"]))
+        said(&run(folder.path(), &["audit", "reseal"]))
     };
     let cases = [
         ("file:short", "is not 64 hexadecimal digits: make one with `openssl rand -hex 32`"),
