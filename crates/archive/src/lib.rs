@@ -7,15 +7,20 @@
 //! *item*. Readers look at both places.
 
 mod carry;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 pub mod frame;
 mod gather;
 mod items;
 pub mod journal;
 mod known;
 mod manifest;
+pub mod objects;
+mod outage;
 pub mod publish;
 pub mod read;
 pub mod record;
+pub mod retain;
 pub mod search;
 pub mod segment;
 pub mod sign;
@@ -29,14 +34,33 @@ use std::path::Path;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
+
+use objects::Access;
+use objects::retention::Retention;
 
 /// What a caller of the archive can act on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address names an object store that is not in this build.
-    #[error("unknown archive address {0}: allowed is file:PATH")]
+    /// The address names an object store that nobody knows.
+    #[error(
+        "unknown archive address {0}: allowed are file:PATH, s3://BUCKET/PREFIX, \
+         gs://BUCKET/PREFIX and az://CONTAINER/PREFIX"
+    )]
     UnknownEngine(String),
+    /// The address names an object store that is not in this build.
+    #[error(
+        "{scheme}:// is not in this build: build it with \
+         `cargo build --release --package codex-proxy --features {feature}`"
+    )]
+    NotBuilt {
+        /// What the address begins with.
+        scheme: &'static str,
+        /// The feature of the program that brings it.
+        feature: &'static str,
+    },
+    /// The address of an object store cannot be read.
+    #[error("`{0}` names no bucket: write //BUCKET or //BUCKET/PREFIX")]
+    BadAddress(String),
     /// The disk refused.
     #[error("{doing}")]
     Disk {
@@ -61,14 +85,15 @@ impl Error {
     }
 }
 
-/// Opens the object store that an address names; a folder is made where it is new.
-pub fn open(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
-    let Some(folder) = url.strip_prefix("file:") else {
-        return Err(Error::UnknownEngine(url.to_owned()));
-    };
-    make_private_folder(Path::new(folder))?;
-    // Synced: the spool lets go of a segment once it is here.
-    Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)))
+/// Opens the object store that an address names; a folder is made where it is new. In it nothing
+/// is ever overwritten.
+pub fn open(url: &str, access: &Access) -> Result<Arc<dyn ObjectStore>, Error> {
+    Ok(objects::open(url, access)?.objects)
+}
+
+/// Asks how long the object store itself keeps from being deleted what is put now.
+pub async fn retention(url: &str, access: &Access) -> Result<Retention, Error> {
+    objects::open(url, access)?.retention.ask().await
 }
 
 /// Makes a folder that only its owner may enter, and those above it, so that a power failure leaves
@@ -87,6 +112,14 @@ pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Error> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder).map_err(Error::disk(format!("making folder {}", folder.display())))?;
     segment::sync_folder(above.unwrap_or(Path::new(".")))
+}
+
+/// An error with what it came from.
+pub(crate) fn error_text(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 /// Puts bytes in place of a file, at once and for good.

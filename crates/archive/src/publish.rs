@@ -2,6 +2,7 @@
 //! them.
 
 mod draw;
+mod made;
 mod segment;
 
 use std::collections::HashSet;
@@ -18,7 +19,6 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-use crate::Error;
 use crate::carry::Carry;
 use crate::gather::Gathered;
 use crate::known::Known;
@@ -27,6 +27,7 @@ use crate::segment::{FULL, day_folder, day_of_name, list, name_of, sync_folder};
 use crate::sign::Signer;
 use crate::spool::State;
 use crate::spool::folders::{all_folders, publishing};
+use crate::{Error, error_text};
 use segment::{Made, Press, Segment};
 
 /// How hard frames are compressed. What is left of a conversation once its items are named is mostly
@@ -64,7 +65,7 @@ impl Publisher {
         state: State,
     ) -> Result<Self, Error> {
         let starting = "starting the publisher's thread";
-        let runtime = Builder::new_current_thread().enable_time().thread_name("publish").build();
+        let runtime = Builder::new_current_thread().enable_all().thread_name("publish").build();
         let runtime = runtime.map_err(Error::disk(starting))?;
         let (stop, stopped) = oneshot::channel();
         let mut work = Work::new(spool, objects, signer)?;
@@ -100,6 +101,7 @@ async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
         }
         state.has_recovered();
         let result = work.publish_sealed().await;
+        state.outage.note(&result);
         if let Err(error) = state.folders.remove_empty() {
             tracing::warn!(%error, "an empty folder of the spool stays behind");
         }
@@ -196,7 +198,6 @@ impl Work {
         let (mut result, before) = (Ok(()), self.published);
         for folder in all_folders(&self.spool)? {
             if let Err(error) = self.publish_folder(&folder).await {
-                tracing::warn!(%error, "journals wait in {}", folder.display());
                 result = Err(error);
             }
         }
@@ -221,6 +222,7 @@ impl Work {
                 carry.save(folder)?;
                 self.published += 1;
             }
+            made::forget(&path);
             let removed = std::fs::remove_file(&path);
             removed.map_err(Error::disk(format!("removing {}", path.display())))?;
             // In order also after a power loss: a journal that came back would be published again.
@@ -237,7 +239,7 @@ impl Work {
         journal.clear();
         let read = File::open(path).and_then(|mut file| file.read_to_end(&mut journal));
         read.map_err(Error::disk(reading))?;
-        let carry = self.publish_entries(name, &journal, before).await;
+        let carry = self.publish_entries(name, path, &journal, before).await;
         self.journal = journal;
         carry
     }
@@ -245,6 +247,7 @@ impl Work {
     async fn publish_entries(
         &mut self,
         name: &str,
+        path: &Path,
         journal: &[u8],
         before: &Carry,
     ) -> Result<Carry, Error> {
@@ -261,6 +264,11 @@ impl Work {
         if self.is_published(name).await? {
             return Ok(carry);
         }
+        if let Some(files) = made::load(path)? {
+            // An earlier try did not come to its end.
+            self.put(name, files).await?;
+            return Ok(carry);
+        }
         self.known.turn_to(day_of_name(name));
         let mut segment = Segment::new(name, &self.known, &mut self.press);
         for whole in gathered.ended {
@@ -268,6 +276,10 @@ impl Work {
         }
         let Made { files, fresh } = segment.made()?;
         if !files.is_empty() {
+            if let Err(error) = made::keep(path, &files) {
+                // On a full disk too the spool becomes empty.
+                tracing::debug!(error = error_text(&error), "what was made of {name} is not kept");
+            }
             self.put(name, files).await?;
         }
         self.known.learn(fresh);
@@ -275,7 +287,8 @@ impl Work {
     }
 
     /// Puts the files of a segment into the archive. The bodies first: a record that is visible can
-    /// always be shown whole. Then its manifest: from then on nothing of it changes any more.
+    /// always be shown whole. Then its manifest: from then on nothing of it changes any more. The
+    /// names and bytes are the same at every try, so that a try after a crash changes nothing.
     async fn put(&mut self, name: &str, files: Vec<(Filed, Vec<u8>)>) -> Result<(), Error> {
         let mut put = Vec::new();
         for (file, bytes) in files {

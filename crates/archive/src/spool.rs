@@ -3,6 +3,7 @@
 //! What is appended is in the file (and, by the [`Sync`] setting, on the disk). A journal that is
 //! full or old is sealed; the publisher takes it from there. Nothing waits for the object store.
 
+pub mod backlog;
 pub mod desk;
 pub(crate) mod folders;
 mod growing;
@@ -19,8 +20,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use crate::outage::Outage;
 use crate::segment::Clock;
 use crate::{Error, make_private_folder};
+use backlog::Backlog;
 use desk::Desk;
 use folders::{Folders, Own};
 use keeper::Keeper;
@@ -78,6 +81,8 @@ pub struct State {
     pub(crate) sealed: Arc<Notify>,
     /// All folders of the spool, those of other writers too.
     pub(crate) folders: Folders,
+    /// How publishing goes.
+    pub(crate) outage: Arc<Outage>,
     writable: Arc<AtomicBool>,
     /// What earlier processes left open has been brought to an end.
     recovered: Arc<watch::Sender<bool>>,
@@ -99,6 +104,16 @@ impl State {
     pub fn is_writable(&self) -> bool {
         self.writable.load(Ordering::Relaxed)
     }
+
+    /// Measures what is not in the archive yet.
+    pub fn backlog(&self) -> Result<Backlog, Error> {
+        Backlog::measure(&self.folders.root, (self.folders.clock)())
+    }
+
+    /// Rounds of publishing that failed.
+    pub fn publish_failures(&self) -> u64 {
+        self.outage.failures()
+    }
 }
 
 impl Spool {
@@ -110,7 +125,8 @@ impl Spool {
         let folders = Folders { root: options.folder, node: options.node, clock, ended };
         let Own { path, name, lock } = folders.own()?;
         let (sealed, writable) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(true)));
-        let state = State { sealed, folders, writable, recovered: Arc::default() };
+        let (outage, recovered) = (Arc::default(), Arc::default());
+        let state = State { sealed, folders, outage, writable, recovered };
         state.sealed.notify_one();
         let options = Options { folder: path, node: name, ..options };
         let desk = Arc::new(Desk::new(options, state));
@@ -142,14 +158,6 @@ impl Spool {
         self.thread.thread().unpark();
         // A panic of the keeper has been printed; what it left is recovered at the next start.
         let _ = self.thread.join();
-    }
-}
-
-/// An error with what it came from.
-fn error_text(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 

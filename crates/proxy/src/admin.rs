@@ -1,7 +1,9 @@
 //! What an operator can do. Commands call it now; the API and pages will call the same.
 
 pub mod audit;
+pub mod doctor;
 pub mod import;
 pub mod keys;
+pub mod lifecycle;
 pub mod report;
 pub mod transcript;

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod key;
 pub mod output;
 pub mod report;
@@ -57,6 +58,7 @@ enum Command {
     Report(report::Args),
     Audit(audit::Args),
     Config(config::Args),
+    Doctor(doctor::Args),
     Simulate(simulate::Args),
 }
 
@@ -94,9 +96,15 @@ fn start(cli: Cli) -> Result<()> {
         Command::Report(args) => report::run(&common, &args),
         Command::Audit(args) => audit::run(&common, args),
         Command::Config(args) => config::run(&common, &args),
+        Command::Doctor(args) => doctor::run(&common, &args),
         Command::Simulate(args) => simulate::run(&args),
     }
 }
+
+/// What a check has found; its exit code is 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Found(pub String);
 
 impl Common {
     /// Where the settings come from, with these flags over them.
@@ -144,14 +152,9 @@ fn report_error(error: &anyhow::Error) -> ExitCode {
     for line in text.lines() {
         let _ = writeln!(std::io::stderr(), "error: {line}");
     }
-    ExitCode::from(match () {
-        () if error.is::<Wrong>() => 2,
-        () if error.is::<Amiss>() => 3,
-        () => 1,
+    ExitCode::from(match (error.is::<Wrong>(), error.is::<Found>()) {
+        (true, _) => 2,
+        (_, true) => 3,
+        _ => 1,
     })
 }
-
-/// A check found something; its exit code is 3.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Amiss(String);

@@ -2,6 +2,7 @@
 //!
 //! This is the only file that reads the environment.
 
+pub mod archive;
 pub mod header;
 pub mod layer;
 pub mod listen;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use http::Uri;
 use ipnet::IpNet;
 
+use archive::Archive;
 use layer::{Layers, Problem};
 use listen::Listen;
 use reference::SecretRef;
@@ -137,23 +139,6 @@ pub struct Limits {
     pub connections: usize,
 }
 
-/// The archive and its spool.
-#[derive(Debug, Clone)]
-pub struct Archive {
-    /// Address of the object store.
-    pub url: String,
-    /// The folder on local disk that feeds it.
-    pub spool: PathBuf,
-    /// Whether bodies are kept.
-    pub bodies: Bodies,
-    /// When appended frames are brought to the disk.
-    pub sync: archive::spool::Sync,
-    /// What happens when no record can be taken.
-    pub when_full: WhenFull,
-    /// How long a segment of the spool grows.
-    pub seal_after: Duration,
-}
-
 /// Whether bodies are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bodies {
@@ -247,6 +232,7 @@ impl Config {
             problems.push(Problem { place: layers.place("upstreams"), what });
         }
         problems.extend(half_of_tls(layers));
+        problems.extend(self.archive.contradictions(layers));
         problems
     }
 
@@ -324,31 +310,6 @@ fn upstream(layers: &Layers) -> Upstream {
         connect_timeout: layers.duration("upstream.connect_timeout"),
         first_byte_timeout: layers.duration("upstream.first_byte_timeout"),
         idle_timeout: layers.duration("upstream.idle_timeout"),
-    }
-}
-
-impl Archive {
-    fn build(layers: &Layers, data: &Path) -> Self {
-        Self {
-            url: layers
-                .optional_text("archive.url")
-                .unwrap_or_else(|| format!("file:{}", data.join("archive").display())),
-            spool: layers.optional_path("spool").unwrap_or_else(|| data.join("spool")),
-            bodies: match layers.text("archive.bodies").as_str() {
-                "none" => Bodies::None,
-                _ => Bodies::Full,
-            },
-            sync: match layers.text("archive.sync").as_str() {
-                "os" => archive::spool::Sync::Os,
-                "always" => archive::spool::Sync::Always,
-                _ => archive::spool::Sync::Group,
-            },
-            when_full: match layers.text("archive.when_full").as_str() {
-                "proceed" => WhenFull::Proceed,
-                _ => WhenFull::Refuse,
-            },
-            seal_after: layers.duration("archive.seal_after"),
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod recorder;
+pub mod room;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use crate::exchange::refusal::{Refusal, Word};
 use crate::metrics::Metrics;
 use account::{Account, Arrival};
 use recorder::Recorder;
+use room::Room;
 
 /// Opens records and keeps them.
 pub struct Ledger {
@@ -45,6 +47,8 @@ pub struct Options {
     pub when_full: WhenFull,
     /// How many exchanges may be open.
     pub exchanges: usize,
+    /// The most that may wait in the spool, bytes.
+    pub spool_quota: u64,
     /// Where the clock is asked.
     pub clock: Clock,
 }
@@ -54,6 +58,7 @@ pub(crate) struct Books {
     pub(crate) desk: Arc<Desk>,
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) room: Arc<Room>,
     /// Nothing new is opened.
     stopping: Arc<AtomicBool>,
     /// Who breaks off now is cut off by us.
@@ -70,7 +75,8 @@ impl Ledger {
         let places = Arc::new(Semaphore::new(options.exchanges));
         let desk = spool.desk().clone();
         let (stopping, cutting, refused) = (Arc::default(), Arc::default(), Arc::default());
-        let books = Arc::new(Books { desk, options, metrics, stopping, cutting, refused });
+        let room = Arc::new(Room::new(options.spool_quota));
+        let books = Arc::new(Books { desk, options, metrics, room, stopping, cutting, refused });
         Self { books, places, spool: spool.state().clone() }
     }
 
@@ -89,6 +95,7 @@ impl Ledger {
             desk: before.desk.clone(),
             options,
             metrics: before.metrics.clone(),
+            room: before.room.clone(),
             stopping: before.stopping.clone(),
             cutting: before.cutting.clone(),
             refused: before.refused.clone(),
@@ -153,7 +160,24 @@ impl Ledger {
 
     /// Whether records can be written.
     pub fn is_writable(&self) -> bool {
-        self.spool.is_writable()
+        self.spool.is_writable() && self.books.room.is_left()
+    }
+
+    /// Measures what waits in the spool: for operators, and for its quota. What is appended between
+    /// two measurements may go beyond that.
+    pub async fn measure(&self) {
+        let spool = self.spool.clone();
+        // It asks the disk about each journal.
+        let measured = tokio::task::spawn_blocking(move || spool.backlog()).await;
+        match measured {
+            Ok(Ok(backlog)) => {
+                self.books.metrics.spooled(backlog, self.spool.publish_failures());
+                self.books.room.note(backlog.bytes);
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the spool cannot be measured"),
+            // Its panic has been printed.
+            Err(_) => {}
+        }
     }
 
     /// From now on nothing new is opened.

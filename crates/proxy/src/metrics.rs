@@ -2,10 +2,11 @@
 
 pub mod totals;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use archive::record::{Outcome, Record};
+use archive::spool::backlog::Backlog;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -32,8 +33,17 @@ pub struct Metrics {
     unread: Counter,
     served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
+    spool: Spool,
     /// What processes before this one have counted.
     inherited: Mutex<Totals>,
+}
+
+/// What waits for the archive.
+#[derive(Default)]
+struct Spool {
+    bytes: Gauge,
+    oldest: Gauge,
+    failures: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,6 +90,7 @@ impl Default for Metrics {
             unread: Counter::default(),
             served: Family::default(),
             reloads: Family::default(),
+            spool: Spool::default(),
             inherited: Mutex::default(),
         };
         metrics.register();
@@ -113,6 +124,12 @@ impl Metrics {
         to.register("requests_unread", "Request bodies that could not be decoded", unread);
         let reloads = self.reloads.clone();
         to.register("reloads", "What was read again under way, and whether it was taken", reloads);
+        let Spool { bytes, oldest, failures } = &self.spool;
+        to.register("spool_bytes", "Bytes that are not in the archive yet", bytes.clone());
+        let help = "How long the oldest sealed journal waits for the archive";
+        to.register("spool_oldest_seconds", help, oldest.clone());
+        let help = "Rounds in which the archive did not take what waits";
+        to.register("publish_failures", help, failures.clone());
     }
 
     /// The text that Prometheus reads; so much memory is held by request bodies now.
@@ -205,6 +222,14 @@ impl Metrics {
 
     pub(crate) fn reloaded(&self, what: &'static str, outcome: &'static str) {
         self.reloads.get_or_create(&ReloadLabel { what, outcome }).inc();
+    }
+
+    /// What waits in the spool, and how many rounds of publishing have failed.
+    pub(crate) fn spooled(&self, backlog: Backlog, failures: u64) {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.spool.bytes.set(whole(backlog.bytes));
+        self.spool.oldest.set(whole(backlog.oldest.as_secs()));
+        self.spool.failures.inner().store(failures, Ordering::Relaxed);
     }
 
     pub(crate) fn socket_opened(&self) {

@@ -5,6 +5,7 @@ pub mod connection;
 pub mod doors;
 pub mod peer;
 pub mod reload;
+pub mod retain;
 pub mod route;
 pub mod socket;
 pub mod stream;
@@ -36,6 +37,7 @@ use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
 use doors::{Doors, Inherited, Listening};
 use reload::{Reader, Watch};
+use retain::Retain;
 use route::Site;
 use takeover::{Local, Predecessor, Successor};
 use terms::{Lasting, Read, Terms};
@@ -46,6 +48,8 @@ const KEY_WATCH: Duration = Duration::from_millis(250);
 const FLUSH: Duration = Duration::from_millis(500);
 /// How often kept connections to the upstream are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How often it is measured what waits in the spool.
+const MEASURE: Duration = Duration::from_millis(500);
 /// How often it is looked whether open exchanges have ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// For clients to hear that their exchange was cut off.
@@ -108,6 +112,7 @@ impl Gateway {
         let background = Background { tasks, stop, spool, publisher };
         let lasting = Arc::new(lasting);
         background.start(&lasting, &site, &store);
+        background.retain(Retain::new(config.archive.clone()));
         let listening = doors.open(&site, config)?;
         let local = None;
         Ok(Self { site, lasting, listening, store, background, lock, local })
@@ -256,6 +261,16 @@ impl Background {
                 tracing::warn!(%error, "counts of refusals cannot be written, they are kept");
             }
         }));
+        let (measured, stop) = (lasting.clone(), self.stop.clone());
+        let measure = async move || measured.ledger.measure().await;
+        self.tasks.spawn(every(MEASURE, stop, measure));
+    }
+
+    fn retain(&self, retain: Retain) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(retain.run()).await;
+        });
     }
 }
 
@@ -287,6 +302,7 @@ async fn ledger(
         bodies: config.archive.bodies,
         when_full: config.archive.when_full,
         exchanges: config.limits.exchanges,
+        spool_quota: config.archive.spool_quota,
         clock: clock::now,
     };
     Ok((Ledger::new(&spool, options, metrics), spool, publisher))
@@ -305,7 +321,7 @@ pub async fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
         seal_bytes: SEAL_BYTES,
         clock: clock::now,
     };
-    let objects = archive::open(&config.archive.url)
+    let objects = archive::open(&config.archive.url, &config.archive.access)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     let spool = Spool::open(options)?;
     let signer = Derived::from(&config.secret)?.signer();

@@ -40,14 +40,14 @@ async fn found(needle: &str, hints: &[&str]) -> Vec<String> {
     let view = reader.view().unwrap();
     let find =
         |text: &[u8]| memchr::memmem::find(text, needle.as_bytes()).map(|_| needle.to_owned());
-    let mut hits = Vec::new();
+    let mut places = Vec::new();
     let mut each = |hit: super::Hit| {
         let number = hit.found.record.id.chars().last().unwrap();
-        hits.push(format!("{number} {:?}", hit.side));
+        places.push(format!("{number} {:?}", hit.side));
     };
     let looked = view.search(date(2025, 10, 20), &Seek::new(hints, &find), &mut each).await;
     assert!(looked.unwrap() > 1500, "all bodies are counted, those stored once too");
-    hits
+    places
 }
 
 async fn check(needle: &str, expected: &[&str]) {

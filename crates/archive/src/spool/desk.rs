@@ -14,9 +14,9 @@ use std::thread::Thread;
 use tokio::sync::watch;
 
 use super::growing::Growing;
-use super::{Options, State, Sync, Unwritable, error_text};
-use crate::Error;
+use super::{Options, State, Sync, Unwritable};
 use crate::journal::{Draft, ends_to_write};
+use crate::{Error, error_text};
 
 /// A longer draft is written at once, not copied to wait for others.
 const SMALL: u64 = 16 << 10;

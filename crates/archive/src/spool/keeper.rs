@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Sync;
 use super::desk::{Desk, Synced};
 use super::growing::Growing;
-use super::{Sync, error_text};
-use crate::Error;
+use crate::{Error, error_text};
 
 /// How often is done what is due by time; under [`Sync::Group`] the longest that an appended entry
 /// stays off the disk.

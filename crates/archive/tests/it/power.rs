@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use archive::frame::{RequestHead, ResponseHead, Side};
 use archive::journal::{Draft, Entry};
+use archive::objects::Access;
 use archive::publish::Publisher;
 use archive::read::{Found, Reader};
 use archive::record::{Outcome, Record};
@@ -85,7 +86,8 @@ impl Promised {
 async fn check(folder: &Path, promised: &Promised, loss: Loss, state: usize) {
     let case = format!("state {state}, {loss:?}, {promised:?}");
     let (spool, archive) = (folder.join("spool"), folder.join("archive"));
-    let objects = archive::open(&format!("file:{}", archive.display())).unwrap();
+    let objects =
+        archive::open(&format!("file:{}", archive.display()), &Access::default()).unwrap();
     let options = options(&spool);
     let recovered = tokio::task::spawn_blocking({
         let objects = objects.clone();
@@ -157,7 +159,8 @@ fn play() {
     }
     let (spool, archive) = (stage.join("spool"), stage.join("archive"));
     for numbers in EXCHANGES {
-        let objects = archive::open(&format!("file:{}", archive.display())).unwrap();
+        let objects =
+            archive::open(&format!("file:{}", archive.display()), &Access::default()).unwrap();
         let desk = Spool::open(options(&spool)).unwrap();
         let others = desk.state().clone();
         let publisher = Publisher::start(spool.clone(), objects, signer(), others).unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use archive::frame::{RequestHead, ResponseHead};
 use archive::journal::{Draft, Entry};
+use archive::objects::Access;
 use archive::publish::Publisher;
 use archive::read::{Found, Reader};
 use archive::record::Record;
@@ -100,7 +101,8 @@ impl House {
     }
 
     fn objects(&self) -> Arc<dyn object_store::ObjectStore> {
-        archive::open(&format!("file:{}", self.folder.join("archive").display())).unwrap()
+        let url = format!("file:{}", self.folder.join("archive").display());
+        archive::open(&url, &Access::default()).unwrap()
     }
 
     /// One life of a process that records these exchanges.

@@ -1,9 +1,12 @@
 //! Finding exchanges, and reading them back.
 
+mod column;
 pub mod export;
 pub mod filter;
 pub mod import;
 pub mod origin;
+#[cfg_attr(not(feature = "parquet"), path = "audit/without_parquet.rs")]
+pub mod parquet;
 pub mod search;
 pub mod session;
 pub mod sql;

@@ -3,8 +3,10 @@
 mod export;
 mod filter;
 mod import;
+mod lifecycle;
 mod list;
 mod origin;
+mod prune;
 mod search;
 mod session;
 mod show;
@@ -23,6 +25,7 @@ use crate::config::Flags;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   codex-proxy audit list --user ada@example.com --outcome failed
+  codex-proxy audit session 01a200ee-dcd4
   codex-proxy audit show 0199a2b4-6f3e-7c11-9a55-0242ac120002 --part response --raw")]
 pub struct Args {
     #[command(subcommand)]
@@ -33,14 +36,16 @@ pub struct Args {
 enum Command {
     List(list::List),
     Show(show::Show),
-    Search(search::Search),
     Session(session::Session),
+    Tail(tail::Tail),
+    Search(search::Search),
+    Origin(origin::Origin),
+    Sql(sql::Sql),
     Export(export::Export),
     Import(import::Import),
-    Sql(sql::Sql),
-    Origin(origin::Origin),
-    Tail(tail::Tail),
     Verify(verify::Verify),
+    Prune(prune::Prune),
+    Lifecycle(lifecycle::Lifecycle),
 }
 
 /// Runs one of the audit commands.
@@ -60,6 +65,8 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::Search(search) => search::run(&reader?, search).await,
             // It needs no folder on this machine.
             Command::Verify(verify) => verify::run(&config, verify).await,
+            Command::Prune(args) => prune::run(&config, &args).await,
+            Command::Lifecycle(_) => lifecycle::run(&config),
         }
     })
 }

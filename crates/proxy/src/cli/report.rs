@@ -57,7 +57,7 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
 pub fn reader(config: &Config) -> Result<Reader> {
     let data = config.data.display();
     ensure!(config.data.exists(), "there is no data folder {data}: is --data right?");
-    let objects = archive::open(&config.archive.url)
+    let objects = archive::open(&config.archive.url, &config.archive.access)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     Ok(Reader::new(config.archive.spool.clone(), objects))
 }

@@ -151,11 +151,18 @@ pub const SETTINGS: &[Setting] = &[
     setting("limits.exchanges_per_key", Count, "256", "of them, by one key"),
     setting("limits.connections", Count, "16384", "connections from clients at once"),
     setting("store.url", Engine(&["sqlite:PATH"]), "", "where keys live; unset: store.db in the data folder"),
-    setting("archive.url", Engine(&["file:PATH"]), "", "where records and bodies live; unset: archive in the data folder"),
+    setting("archive.url", Engine(&["file:PATH", "s3://BUCKET/PREFIX", "gs://BUCKET/PREFIX", "az://CONTAINER/PREFIX"]), "", "where records and bodies live; unset: archive in the data folder"),
+    setting("archive.region", Text, "", "region of the bucket of an s3:// address; unset: as AWS_REGION says"),
+    setting("archive.endpoint", Url, "", "where S3 answers that is not Amazon's"),
+    setting("archive.path_style", Choice(&["auto", "on", "off"]), "auto", "whether requests name the bucket in the path; auto: with an endpoint"),
+    setting("archive.kms_key", Text, "", "KMS key with which S3 encrypts what is put; unset: as the bucket says"),
     setting("archive.bodies", Choice(&["full", "none"]), "full", "whether bodies are kept"),
+    setting("archive.retain_days", Count, "90", "how many days bodies are kept"),
+    setting("archive.retain_records_days", Count, "400", "how many days records are kept"),
     setting("archive.sync", Choice(&["os", "group", "always"]), "group", "when the spool is brought to the disk itself"),
     setting("archive.when_full", Choice(&["refuse", "proceed"]), "refuse", "what happens when no record can be written"),
     setting("archive.seal_after", Duration, "1m", "how long a journal of the spool grows"),
+    setting("archive.spool_quota", Bytes, "10GiB", "the most that may wait in the spool for the archive"),
     setting("screen.action", Choice(&["off"]), "off", "what is done about secrets in requests"),
 ];
 
@@ -172,8 +179,15 @@ pub const FIXED: &[&str] = &[
     "limits.connections",
     "store.url",
     "archive.url",
+    "archive.region",
+    "archive.endpoint",
+    "archive.path_style",
+    "archive.kms_key",
+    "archive.retain_days",
+    "archive.retain_records_days",
     "archive.sync",
     "archive.seal_after",
+    "archive.spool_quota",
 ];
 
 /// The setting of this name.

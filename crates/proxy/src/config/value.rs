@@ -194,6 +194,11 @@ fn engine(text: &str, forms: &[&str], base: &Path) -> Result<String, String> {
     if !known || path.is_empty() {
         return Err(unknown());
     }
+    let remote = format!("{name}://");
+    if forms.iter().any(|form| form.starts_with(&remote)) {
+        let is_whole = path.strip_prefix("//").is_some_and(|rest| !rest.starts_with(['/', '?']));
+        return if is_whole { Ok(text.to_owned()) } else { Err(unknown()) };
+    }
     Ok(format!("{name}:{}", base.join(path).display()))
 }
 

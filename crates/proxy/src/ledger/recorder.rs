@@ -106,7 +106,7 @@ impl Recorder {
 
     /// Brings the opening to the spool: before the first byte goes upstream.
     pub async fn request(&mut self) -> Result<(), Refusal> {
-        if self.open().await.is_ok() {
+        if self.books.room.is_left() && self.open().await.is_ok() {
             self.opened = true;
             self.question = Buffered::default();
         } else if self.proceeds_unwritten() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod autobahn;
+pub(crate) mod bucket;
 pub(crate) mod client;
 pub(crate) mod codex;
 pub(crate) mod gateway;

@@ -226,6 +226,8 @@ async fn exchanges_are_exported_whole() {
         expected["response"]["body"] = body("response").into();
         assert_eq!(*whole, expected);
     }
+    let wrong = ["audit", "export", "--bodies", "--format", "parquet"];
+    assert_eq!(office.gateway.run(&wrong).status.code(), Some(2));
     let hers = lines(&office.gateway.ok(&["audit", "export", "--user", "ada@example.com"]));
     assert_eq!(hers, records[..2]);
     office.simulator.stop().await;

@@ -1,11 +1,13 @@
 //! `audit session`: what the real Codex CLI did, as people read it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::harness::client::post;
 use crate::harness::codex::Codex;
 use crate::harness::gateway::Key;
+use crate::harness::recording::whole;
 use crate::harness::sdk::Finished;
-use crate::harness::{Gateway, Simulator, simulator, url};
+use crate::harness::{Gateway, Recording, Simulator, simulator, url};
 
 /// A developer with Codex behind a gateway.
 struct Desk {
@@ -144,6 +146,41 @@ async fn a_sub_agent_has_a_thread_of_its_own() {
     assert!(said[0].starts_with("said: Review the current code changes"), "{said:?}");
     assert!(said[1].starts_with("answered: ") && said.len() == 2, "{said:?}");
     desk.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_conversation_without_a_name_is_found_by_the_answers_it_goes_on_from() {
+    let answers = |id: &str| {
+        let item = json!({ "type": "message", "role": "assistant", "content": format!("to {id}") });
+        let answer = json!({ "id": id, "status": "completed", "output": [item] });
+        whole("application/json", &answer.to_string())
+    };
+    let upstreams = [
+        Recording::start(vec![answers("resp_1")]).await,
+        Recording::start(vec![answers("resp_2")]).await,
+    ];
+    let mut gateway = Gateway::start(&upstreams[0].url());
+    let key = gateway.key("ada@example.com");
+    let other = gateway.key("grace@example.com");
+    let first = json!({ "model": "gpt-5.5", "input": "yes" }).to_string();
+    let next =
+        json!({ "model": "gpt-5.5", "input": "yes", "previous_response_id": "resp_1" }).to_string();
+
+    post(gateway.address, "/v1/responses", &key.value, &first).await;
+    let (folder, _, _) = gateway.stop();
+    gateway = Gateway::start_in(folder, &upstreams[1].url(), &[]);
+    post(gateway.address, "/v1/responses", &key.value, &next).await;
+    post(gateway.address, "/v1/responses", &other.value, &next).await;
+
+    let records = gateway.records();
+    for record in &records[..2] {
+        let id = record["id"].as_str().unwrap();
+        let text = gateway.ok(&["audit", "session", id, "--format", "json"]);
+        let shown: Value = serde_json::from_str(&text).unwrap();
+        let turns = shown["threads"][0]["turns"].as_array().unwrap();
+        let said: Vec<String> = turns.iter().flat_map(steps).collect();
+        assert_eq!(said, ["said: yes", "answered: to resp_1", "said: yes", "answered: to resp_2"]);
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use archive::objects::Access;
 use archive::read::{Found, Reader};
 use archive::record::Outcome;
 use jiff::civil::Date;
@@ -209,7 +210,9 @@ struct Compared {
 }
 
 async fn check(folder: &Path, seen: &[Seen], billed: usize) -> Compared {
-    let objects = archive::open(&format!("file:{}", folder.join("archive").display())).unwrap();
+    let objects =
+        archive::open(&format!("file:{}", folder.join("archive").display()), &Access::default())
+            .unwrap();
     let reader = Reader::new(folder.join("spool"), objects);
     let mut records: HashMap<String, Found> = HashMap::new();
     let mut each = |found: Found| {

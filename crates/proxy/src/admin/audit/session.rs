@@ -1,13 +1,14 @@
 //! A conversation, from all its exchanges.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use anyhow::{Context, Result, bail};
 use archive::read::{Found, Reader};
 use archive::record::Record;
+use archive::segment::day_of;
 
 use super::filter::Filter;
-use super::{Tell, days, each_of_day};
+use super::{Tell, days, each_of_day, of_day};
 use crate::admin::transcript::Transcript;
 use crate::admin::transcript::builder::{Builder, Passed};
 
@@ -22,22 +23,17 @@ pub async fn session(
     filter: &Filter,
     tell: Tell<'_>,
 ) -> Result<Transcript> {
-    let asked = match reader.find(id).await? {
-        Some(found) => conversation(&found.record).unwrap_or(id).to_owned(),
-        None => id.to_owned(),
+    let (name, mut all) = match reader.find(id).await? {
+        Some(found) => match conversation(&found.record) {
+            Some(name) => named(reader, name, filter, tell).await?,
+            None => (id.to_owned(), chain(reader, found, filter, tell).await?),
+        },
+        None => named(reader, id, filter, tell).await?,
     };
-    let mut passed = Collected::new(&asked);
-    let view = reader.view()?;
-    for day in days(&view, filter).await? {
-        each_of_day(reader, &view, (day, filter), &mut |found| passed.take(found)).await?;
-        tell(&format_args!("{day}: {} exchanges found", passed.found.len()));
-    }
-    let session = passed.name()?;
-    let mut all = passed.found;
     all.sort_by(|one, other| {
         (one.record.time, &one.record.id).cmp(&(other.record.time, &other.record.id))
     });
-    let mut builder = Builder::new(session);
+    let mut builder = Builder::new(name);
     for (number, found) in all.iter().enumerate() {
         tell(&format_args!("reading exchange {} of {}", number + 1, all.len()));
         let exchange = reader.exchange(found).await;
@@ -49,6 +45,63 @@ pub async fn session(
         });
     }
     builder.end().with_context(|| none(id))
+}
+
+/// The exchanges that name a conversation, and its whole name.
+async fn named(
+    reader: &Reader,
+    asked: &str,
+    filter: &Filter,
+    tell: Tell<'_>,
+) -> Result<(String, Vec<Found>)> {
+    let mut passed = Collected::new(asked);
+    let view = reader.view()?;
+    for day in days(&view, filter).await? {
+        each_of_day(reader, &view, (day, filter), &mut |found| passed.take(found)).await?;
+        tell(&format_args!("{day}: {} exchanges found", passed.found.len()));
+    }
+    Ok((passed.name()?, passed.found))
+}
+
+/// The exchanges of a conversation that has no name, by the answers that they go on from.
+async fn chain(
+    reader: &Reader,
+    found: Found,
+    filter: &Filter,
+    tell: Tell<'_>,
+) -> Result<Vec<Found>> {
+    let view = reader.view()?;
+    let days = days(&view, filter).await?;
+    let (day, key) = (day_of(found.record.time), found.record.key_id.clone());
+    let mut before = found.record.previous_response_id.clone();
+    let mut answers: HashSet<String> = found.record.response_id.clone().into_iter().collect();
+    let mut all = vec![found];
+    for day in days.iter().filter(|earlier| **earlier <= day) {
+        if before.is_none() {
+            break;
+        }
+        tell(&format_args!("{day}: {} exchanges found", all.len()));
+        for found in of_day(reader, &view, (*day, filter), usize::MAX).await? {
+            if before.is_some() && found.record.response_id == before && found.record.key_id == key
+            {
+                before.clone_from(&found.record.previous_response_id);
+                all.push(found);
+            }
+        }
+    }
+    for day in days.iter().rev().filter(|later| **later >= day) {
+        tell(&format_args!("{day}: {} exchanges found", all.len()));
+        for found in of_day(reader, &view, (*day, filter), usize::MAX).await?.into_iter().rev() {
+            let record = &found.record;
+            let goes_on =
+                record.previous_response_id.as_ref().is_some_and(|id| answers.contains(id));
+            if goes_on && record.key_id == key {
+                answers.extend(record.response_id.clone());
+                all.push(found);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// What a conversation is called by the exchanges of it.

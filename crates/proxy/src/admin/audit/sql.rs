@@ -3,7 +3,6 @@
 //! The table is a private file of SQLite's that nobody else sees and that goes with the process:
 //! what does not fit into its cache lies on disk, so that memory is bounded.
 
-mod column;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +21,9 @@ use rusqlite::{Connection, Row};
 use serde_json::{Map, Value};
 use wire::price::usd;
 
+use super::column::{COLUMNS, Column};
 use super::filter::Filter;
 use super::{Tell, days, each_of_day};
-use column::{COLUMNS, Column};
 
 /// Kilobytes of the table that stay in memory.
 const CACHE_KIB: u32 = 128 << 10;

@@ -11,7 +11,8 @@ pub(super) struct History {
     /// With random keys: nobody can write a text that hides another.
     hasher: RandomState,
     entries: Vec<Entry>,
-    ids: HashSet<String>,
+    /// Ids with what stood under them: some upstreams give the same id to all.
+    ids: HashSet<(String, u64)>,
 }
 
 struct Entry {
@@ -39,11 +40,12 @@ impl History {
         same
     }
 
-    /// Whether the element is new; then it is known from now on. An id tells by itself; without
-    /// one the same words are known again only behind what was compared before, since a person
-    /// may say the same twice.
+    /// Whether the element is new; then it is known from now on. The same words are known again
+    /// behind what was compared before, since a person may say the same twice; before that only
+    /// where they have the same id.
     pub(super) fn takes(&mut self, at: &mut Position, raw: &str, item: &Item) -> bool {
         let (raw, content) = (self.hasher.hash_one(raw), self.content(item));
+        let named = item.id.clone().map(|id| (id, content));
         let ahead = self.entries.iter().skip(at.0).position(|entry| entry.content == content);
         if let Some(steps) = ahead {
             at.0 += steps;
@@ -51,13 +53,12 @@ impl History {
                 entry.raw = raw;
             }
             at.0 += 1;
-            self.ids.extend(item.id.clone());
+            self.ids.extend(named);
             return false;
         }
-        if item.id.as_ref().is_some_and(|id| self.ids.contains(id)) {
+        if named.is_some_and(|named| !self.ids.insert(named)) {
             return false;
         }
-        self.ids.extend(item.id.clone());
         self.entries.insert(at.0.min(self.entries.len()), Entry { raw, content });
         at.0 += 1;
         true

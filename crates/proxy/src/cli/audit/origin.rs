@@ -8,7 +8,7 @@ use super::filter::FilterArgs;
 use crate::admin::audit::origin;
 use crate::cli::output::{Listing, Progress, line};
 
-/// Tell whether an error text came from `OpenAI` or from this proxy
+/// Tell whether an error came from the upstream or from this proxy
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  codex-proxy audit origin 'experiencing high demand'")]
 pub(super) struct Origin {

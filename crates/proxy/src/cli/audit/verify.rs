@@ -8,7 +8,7 @@ use archive::verify::{Verdict, Verifier};
 use bytesize::ByteSize;
 use jiff::civil::Date;
 
-use crate::cli::Amiss;
+use crate::cli::Found;
 use crate::cli::output::{Progress, line};
 use crate::config::{Config, Wrong};
 use crate::secret::Derived;
@@ -48,7 +48,7 @@ pub(super) async fn run(config: &Config, verify: Verify) -> Result<()> {
         Some(file) => keys_in(file)?,
         None => vec![own_key(config)?],
     };
-    let objects = archive::open(&config.archive.url)
+    let objects = archive::open(&config.archive.url, &config.archive.access)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     let spool = config.archive.spool.as_path();
     let spool = Some(spool).filter(|spool| spool.exists());
@@ -58,7 +58,7 @@ pub(super) async fn run(config: &Config, verify: Verify) -> Result<()> {
     let verdict = verifier.verify((from, to), &mut tell).await.context("reading the archive")?;
     drop(shown);
     if let Some(wrong) = verdict.wrong {
-        return Err(Amiss(format!("the archive is not what was written: {wrong}")).into());
+        return Err(Found(format!("the archive is not what was written: {wrong}")).into());
     }
     line(&format!("complete and unchanged: {}", counts(&verdict)))?;
     if verdict.waiting > 0 {

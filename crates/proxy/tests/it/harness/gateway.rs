@@ -238,7 +238,13 @@ impl Drop for Gateway {
 
 /// Runs a command of the product on a data folder.
 pub(crate) fn run(data: &Path, arguments: &[&str]) -> Output {
-    clean(PROGRAM, data).args(arguments).stdin(Stdio::null()).output().unwrap()
+    run_with(data, arguments, &[])
+}
+
+/// The same with settings as environment variables.
+pub(crate) fn run_with(data: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    let mut command = clean(PROGRAM, data);
+    command.args(arguments).envs(settings.iter().copied()).stdin(Stdio::null()).output().unwrap()
 }
 
 /// All records of a data folder, oldest first.

@@ -1,5 +1,5 @@
 use super::Question;
-use super::column::COLUMNS;
+use crate::admin::audit::column::COLUMNS;
 
 fn refused(query: &str) -> String {
     let Err(error) = Question::read(query) else { panic!("{query} was read") };

@@ -1,0 +1,78 @@
+//! What was made of a journal, kept beside it until all of it is put: whoever tries again, after a
+//! crash or an outage, puts the same bytes. Made anew they would be others, since what is known of
+//! items has changed, and nothing in the archive is overwritten.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::manifest::Filed;
+
+/// Files in the order in which they are put.
+pub(super) type Files = Vec<(Filed, Vec<u8>)>;
+
+/// Keeps what was made of a journal.
+pub(super) fn keep(journal: &Path, files: &Files) -> Result<(), Error> {
+    let failed = |error: serde_json::Error| Error::disk("writing what was made")(error.into());
+    let heads: Vec<&Filed> = files.iter().map(|(file, _)| file).collect();
+    let mut kept = serde_json::to_vec(&heads).map_err(failed)?;
+    kept.push(b'\n');
+    for (_, bytes) in files {
+        kept.extend_from_slice(bytes);
+    }
+    crate::replace(&place(journal), &kept)
+}
+
+/// What an earlier try has made of a journal.
+pub(super) fn load(journal: &Path) -> Result<Option<Files>, Error> {
+    let path = place(journal);
+    let kept = match std::fs::read(&path) {
+        Ok(kept) => kept,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::disk(format!("reading {}", path.display()))(error)),
+    };
+    let damaged = || Error::Damaged(path.display().to_string(), "its lengths are wrong".into());
+    let end = memchr::memchr(b'\n', &kept).ok_or_else(damaged)?;
+    let (heads, mut rest) = kept.split_at(end + 1);
+    let heads: Vec<Filed> = serde_json::from_slice(heads).map_err(|_| damaged())?;
+    let mut files = Files::new();
+    for file in heads {
+        let length = usize::try_from(file.bytes).map_err(|_| damaged())?;
+        let (bytes, behind) = rest.split_at_checked(length).ok_or_else(damaged)?;
+        files.push((file, bytes.to_vec()));
+        rest = behind;
+    }
+    Ok(Some(files))
+}
+
+/// Lets go of it: all is put.
+pub(super) fn forget(journal: &Path) {
+    // Left behind, it keeps an empty folder, which harms nobody.
+    let _ = std::fs::remove_file(place(journal));
+    let _ = std::fs::remove_file(place(journal).with_extension("part"));
+}
+
+fn place(journal: &Path) -> PathBuf {
+    journal.with_extension("made")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{forget, keep, load};
+    use crate::manifest::Filed;
+
+    #[test]
+    fn what_was_made_is_kept_byte_for_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("aw0-20261122T000000000-000000.full");
+        assert_eq!(load(&journal).unwrap(), None);
+
+        let file = |path: &str, bytes: &[u8]| (Filed::of(&path.into(), bytes, 1), bytes.to_vec());
+        let files = vec![file("bodies/a", b"one\n\0two"), file("records/a", b""), file("m", b"3")];
+        keep(&journal, &files).unwrap();
+        assert_eq!(load(&journal).unwrap(), Some(files));
+        forget(&journal);
+        assert_eq!(load(&journal).unwrap(), None);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,132 @@
+//! Deletes what need not be kept any longer, a day's folder at a time.
+
+use futures_util::{StreamExt, TryStreamExt};
+use jiff::Span;
+use jiff::civil::Date;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::Error;
+
+/// How many whole days are kept besides today.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Of bodies.
+    pub bodies_days: u64,
+    /// Of records.
+    pub records_days: u64,
+}
+
+/// Whether it is done or only told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// It is deleted.
+    Delete,
+    /// It stays.
+    Tell,
+}
+
+/// A day's folder that is too old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Old {
+    /// `bodies` or `records`.
+    pub kind: &'static str,
+    /// The day (UTC).
+    pub day: Date,
+    /// Objects in it.
+    pub objects: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Why some of them are still there, as the object store says.
+    pub refused: Option<String>,
+}
+
+/// Deletes the folders of days that are older than what is kept, oldest first, or tells which they
+/// are. What the object store refuses to delete stays and is told.
+///
+/// Others may do the same at the same time, and add to newer days.
+pub async fn prune(
+    objects: &dyn ObjectStore,
+    keep: Keep,
+    today: Date,
+    doing: Doing,
+) -> Result<Vec<Old>, Error> {
+    let mut pruned = Vec::new();
+    for (kind, days) in [("bodies", keep.bodies_days), ("records", keep.records_days)] {
+        let Some(first_kept) = before(today, days) else { continue };
+        for (day, folder) in folders(objects, kind).await? {
+            if day < first_kept {
+                pruned.push(prune_folder(objects, (kind, day), &folder, doing).await?);
+            }
+        }
+    }
+    Ok(pruned)
+}
+
+/// So many days before; none where there is no such day, so that nothing is older.
+fn before(today: Date, days: u64) -> Option<Date> {
+    let span = Span::new().try_days(i64::try_from(days).ok()?).ok()?;
+    today.checked_sub(span).ok()
+}
+
+async fn prune_folder(
+    objects: &dyn ObjectStore,
+    (kind, day): (&'static str, Date),
+    folder: &Path,
+    doing: Doing,
+) -> Result<Old, Error> {
+    let mut old = Old { kind, day, objects: 0, bytes: 0, refused: None };
+    let mut listed = objects.list(Some(folder));
+    let mut paths = Vec::new();
+    while let Some(object) = listed.try_next().await? {
+        old.objects += 1;
+        old.bytes += object.size;
+        paths.push(object.location);
+    }
+    if doing == Doing::Delete {
+        old.refused = delete(objects, paths).await;
+    }
+    Ok(old)
+}
+
+/// Deletes objects; tells the first refusal. One that is gone already is none.
+async fn delete(objects: &dyn ObjectStore, paths: Vec<Path>) -> Option<String> {
+    let paths = futures_util::stream::iter(paths.into_iter().map(Ok)).boxed();
+    let mut refused = None;
+    let mut deleted = objects.delete_stream(paths);
+    while let Some(result) = deleted.next().await {
+        match result {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => drop(refused.get_or_insert_with(|| error.to_string())),
+        }
+    }
+    refused
+}
+
+/// The folders of days, oldest first.
+async fn folders(objects: &dyn ObjectStore, kind: &str) -> Result<Vec<(Date, Path)>, Error> {
+    let mut found = Vec::new();
+    for year in below(objects, &Path::from(kind)).await? {
+        for month in below(objects, &year).await? {
+            for folder in below(objects, &month).await? {
+                let day =
+                    Date::strptime(format!("{kind}/year=%Y/month=%m/day=%d"), folder.as_ref());
+                // What is not ours stays.
+                found.extend(day.ok().map(|day| (day, folder)));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+async fn below(objects: &dyn ObjectStore, folder: &Path) -> Result<Vec<Path>, Error> {
+    Ok(objects.list_with_delimiter(Some(folder)).await?.common_prefixes)
+}
+
+/// Puts a small object and deletes it again: tells that an archive can be written.
+pub async fn probe(objects: &dyn ObjectStore, name: &str) -> Result<(), Error> {
+    let path = Path::from(format!("probe/{name}"));
+    objects.put(&path, name.as_bytes().to_vec().into()).await?;
+    Ok(objects.delete(&path).await?)
+}

@@ -1,0 +1,63 @@
+//! `audit prune`: what is kept no longer goes.
+
+use anyhow::{Context, Result};
+use archive::retain::{Doing, Keep, Old, prune};
+use archive::segment::day_of;
+use serde::Serialize;
+
+use crate::cli::output::{Format, Listing};
+use crate::clock;
+use crate::config::Config;
+
+/// Delete the days that are kept no longer
+///
+/// The settings of the archive say how long bodies and records are kept. A running serve does the
+/// same once a day.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  codex-proxy audit prune --dry-run")]
+pub(super) struct Prune {
+    /// Only tell what would be deleted
+    #[arg(long)]
+    dry_run: bool,
+    /// Form of the listing
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// A row of the listing.
+#[derive(Serialize)]
+struct Row {
+    kind: &'static str,
+    day: String,
+    objects: u64,
+    bytes: u64,
+    outcome: String,
+}
+
+/// Does it, and prints what went.
+pub(super) async fn run(config: &Config, args: &Prune) -> Result<()> {
+    let doing = if args.dry_run { Doing::Tell } else { Doing::Delete };
+    let archive = &config.archive;
+    let objects = archive::open(&archive.url, &archive.access)
+        .with_context(|| format!("opening the archive {}", archive.url))?;
+    let today = day_of(clock::now());
+    let old = prune(&*objects, keep(config), today, doing).await?;
+    let rows: Vec<Row> = old.into_iter().map(|old| row(old, doing)).collect();
+    Listing::new(&["kind", "day", "objects", "bytes", "outcome"], &rows)?.print(args.format)
+}
+
+/// How long things are kept.
+pub(super) fn keep(config: &Config) -> Keep {
+    let archive = &config.archive;
+    Keep { bodies_days: archive.retain_days, records_days: archive.retain_records_days }
+}
+
+fn row(old: Old, doing: Doing) -> Row {
+    let outcome = match (old.refused, doing) {
+        (Some(why), _) => format!("not all deleted: {why}"),
+        (None, Doing::Delete) => "deleted".to_owned(),
+        (None, Doing::Tell) => "would be deleted".to_owned(),
+    };
+    let (kind, objects, bytes) = (old.kind, old.objects, old.bytes);
+    Row { kind, day: old.day.to_string(), objects, bytes, outcome }
+}
