@@ -15,6 +15,7 @@ test: install-test-tools lint
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --package archive --features s3,gs,az -- -D warnings
 
 install-test-tools:
 	sh scripts/install-test-tools.sh

@@ -7,6 +7,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::Error;
+use crate::segment::day_of_folder;
 
 /// How many whole days are kept besides today.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,40 @@ pub struct Keep {
     pub bodies_days: u64,
     /// Of records.
     pub records_days: u64,
+}
+
+impl Keep {
+    /// The first days that are kept.
+    pub fn on(self, today: Date) -> Kept {
+        Kept { bodies: before(today, self.bodies_days), records: before(today, self.records_days) }
+    }
+}
+
+/// The first days that are kept: what is older may be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    bodies: Date,
+    records: Date,
+}
+
+impl Kept {
+    /// Whatever there is.
+    pub const ALL: Self = Self { bodies: Date::MIN, records: Date::MIN };
+
+    /// Whether an object need not be there any more.
+    pub(crate) fn may_be_gone(self, path: &str) -> bool {
+        let Some((folder, _)) = path.rsplit_once('/') else { return false };
+        let is_before = |kind: &str, first_kept: Date| {
+            day_of_folder(kind, &folder.into()).is_some_and(|day| day < first_kept)
+        };
+        is_before("bodies", self.bodies) || is_before("records", self.records)
+    }
+}
+
+/// So many days before; the first of all days where there is no such day.
+fn before(today: Date, days: u64) -> Date {
+    let span = i64::try_from(days).ok().and_then(|days| Span::new().try_days(days).ok());
+    span.and_then(|span| today.checked_sub(span).ok()).unwrap_or(Date::MIN)
 }
 
 /// Whether it is done or only told.
@@ -52,8 +87,8 @@ pub async fn prune(
     doing: Doing,
 ) -> Result<Vec<Old>, Error> {
     let mut pruned = Vec::new();
-    for (kind, days) in [("bodies", keep.bodies_days), ("records", keep.records_days)] {
-        let Some(first_kept) = before(today, days) else { continue };
+    let kept = keep.on(today);
+    for (kind, first_kept) in [("bodies", kept.bodies), ("records", kept.records)] {
         for (day, folder) in folders(objects, kind).await? {
             if day < first_kept {
                 pruned.push(prune_folder(objects, (kind, day), &folder, doing).await?);
@@ -61,12 +96,6 @@ pub async fn prune(
         }
     }
     Ok(pruned)
-}
-
-/// So many days before; none where there is no such day, so that nothing is older.
-fn before(today: Date, days: u64) -> Option<Date> {
-    let span = Span::new().try_days(i64::try_from(days).ok()?).ok()?;
-    today.checked_sub(span).ok()
 }
 
 async fn prune_folder(

@@ -16,6 +16,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use crate::Error;
 use crate::frame::item_id;
 use crate::manifest::{self, Chain, ENDING as MANIFEST, Filed, Manifest};
+use crate::retain::Kept;
 use crate::segment::{FULL, GROWING, SEGMENT, day_folder, day_of_folder, day_of_name, list};
 use crate::sign::{PublicKey, sha256};
 use crate::spool::folders::all_folders;
@@ -36,6 +37,8 @@ pub struct Verdict {
     pub bytes: u64,
     /// Exchanges in them.
     pub exchanges: u64,
+    /// Of the files, those that are not there, and need not be: they were kept long enough.
+    pub gone: u64,
     /// Journals that are not in the archive yet.
     pub waiting: u64,
     /// The first thing that is wrong; none: all is complete and unchanged.
@@ -60,6 +63,8 @@ pub struct Verifier<'a> {
     pub keys: &'a [PublicKey],
     /// The spool that feeds it, where it is at hand: it knows how the archive ends.
     pub spool: Option<&'a Path>,
+    /// From which days on files must be there; manifests must always.
+    pub kept: Kept,
 }
 
 /// The manifests of each node, by their numbers.
@@ -79,6 +84,14 @@ struct Files {
     unnamed: BTreeSet<String>,
     /// Named, in a folder that has not been listed so far.
     ahead: BTreeSet<String>,
+    /// Not there, since they need not be.
+    gone: u64,
+}
+
+/// Whether a file that is named is there.
+enum Presence {
+    There,
+    KeptNoLonger,
 }
 
 impl Verifier<'_> {
@@ -102,6 +115,7 @@ impl Verifier<'_> {
                 match self.check(&path, &text, &mut files).await? {
                     Ok(manifest) => {
                         verdict.add(&manifest);
+                        verdict.gone = files.gone;
                         link(manifest, path, &text, &mut chains);
                     }
                     Err(wrong) => return Ok(Verdict { wrong: Some(wrong), ..verdict }),
@@ -189,23 +203,28 @@ impl Verifier<'_> {
         }
         for file in &manifest.files {
             files.name(&file.path);
-            if let Err(wrong) = self.check_file(file).await? {
-                return Ok(Err(wrong));
+            match self.check_file(file).await? {
+                Ok(Presence::There) => {}
+                Ok(Presence::KeptNoLonger) => files.gone += 1,
+                Err(wrong) => return Ok(Err(wrong)),
             }
         }
         Ok(Ok(manifest))
     }
 
-    async fn check_file(&self, file: &Filed) -> Result<Result<(), Wrong>, Error> {
+    async fn check_file(&self, file: &Filed) -> Result<Result<Presence, Wrong>, Error> {
         let wrong = |what: &str| Wrong { path: file.path.clone(), what: what.to_owned() };
         let got = match self.objects.get(&file.path.as_str().into()).await {
             Ok(got) => got,
+            Err(object_store::Error::NotFound { .. }) if self.kept.may_be_gone(&file.path) => {
+                return Ok(Ok(Presence::KeptNoLonger));
+            }
             Err(object_store::Error::NotFound { .. }) => return Ok(Err(wrong("it is missing"))),
             Err(error) => return Err(error.into()),
         };
         let bytes = got.bytes().await?;
         if sha256(&bytes) == file.sha256 {
-            return Ok(Ok(()));
+            return Ok(Ok(Presence::There));
         }
         Ok(Err(wrong(&edited(&bytes, file))))
     }

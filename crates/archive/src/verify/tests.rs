@@ -12,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::{Verdict, Verifier};
 use crate::manifest::{Chain, Filed, Manifest};
+use crate::retain::{Doing, Keep, Kept, prune};
 use crate::sign::{PublicKey, Signer};
 use crate::spool::tests::{ID, close, closed, open, options, publish, sealed};
 use crate::spool::{Options, Spool};
@@ -65,8 +66,12 @@ impl Case {
     }
 
     async fn verify(&self) -> Verdict {
+        self.verify_kept(Kept::ALL).await
+    }
+
+    async fn verify_kept(&self, kept: Kept) -> Verdict {
         let spool = Some(self.folder());
-        let verifier = Verifier { objects: &*self.objects, keys: &self.keys, spool };
+        let verifier = Verifier { objects: &*self.objects, keys: &self.keys, spool, kept };
         verifier.verify((None, None), &mut |_| {}).await.unwrap()
     }
 
@@ -112,7 +117,7 @@ fn short(path: &str) -> String {
 async fn an_untouched_archive_is_complete_also_while_it_is_written() {
     let case = Case::new().await;
     let bytes = case.verify().await.bytes;
-    let expected = Verdict { manifests: 3, files: 6, bytes, exchanges: 6, waiting: 0, wrong: None };
+    let expected = Verdict { manifests: 3, files: 6, bytes, exchanges: 6, ..Verdict::default() };
     assert_eq!(case.verify().await, expected);
 
     // With an exchange in the spool, and a segment that was put without its manifest so far.
@@ -123,6 +128,24 @@ async fn an_untouched_archive_is_complete_also_while_it_is_written() {
     case.put(&crate::segment::object_path(&name[0].0), b"half of it".to_vec()).await;
     assert_eq!(case.verify().await, Verdict { waiting: 1, ..expected });
     closed(spool).await;
+}
+
+#[tokio::test]
+async fn what_is_kept_no_longer_is_not_missed_and_its_manifest_is() {
+    let case = Case::new().await;
+    let whole = case.verify().await;
+    // The segments are of the 20th of October 2025, the records of the day in their ids.
+    let keep = Keep { bodies_days: 90, records_days: 100_000 };
+    let today = date(2026, 11, 22);
+    let old = prune(&*case.objects, keep, today, Doing::Delete).await.unwrap();
+    assert_eq!(old.iter().map(|old| (old.kind, old.objects)).collect::<Vec<_>>(), [("bodies", 3)]);
+    let verdict = case.verify_kept(keep.on(today)).await;
+    assert_eq!(verdict, Verdict { gone: 3, ..whole });
+    assert!(case.wrong().await.ends_with("it is missing"), "where they are to be kept");
+
+    case.objects.delete(&case.paths("manifests").await.remove(1)).await.unwrap();
+    let wrong = case.verify_kept(keep.on(today)).await.wrong.unwrap();
+    assert!(wrong.what.ends_with("is missing"), "{wrong}");
 }
 
 #[tokio::test]
@@ -240,7 +263,8 @@ async fn whoever_rebuilds_all_later_hashes_needs_the_key() {
 #[tokio::test]
 async fn some_days_can_be_asked_with_the_objects_and_the_key_alone() {
     let case = Case::new().await;
-    let verifier = Verifier { objects: &*case.objects, keys: &case.keys, spool: None };
+    let verifier =
+        Verifier { objects: &*case.objects, keys: &case.keys, spool: None, kept: Kept::ALL };
     let day = Some(date(2025, 10, 20));
     let verdict = verifier.verify((day, day), &mut |_| {}).await.unwrap();
     assert_eq!((verdict.manifests, verdict.wrong), (3, None));

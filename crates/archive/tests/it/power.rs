@@ -20,6 +20,7 @@ use archive::objects::Access;
 use archive::publish::Publisher;
 use archive::read::{Found, Reader};
 use archive::record::{Outcome, Record};
+use archive::retain::Kept;
 use archive::sign::Signer;
 use archive::spool::{Options, Spool, Sync};
 use archive::verify::Verifier;
@@ -96,7 +97,7 @@ async fn check(folder: &Path, promised: &Promised, loss: Loss, state: usize) {
     recovered.await.unwrap().unwrap_or_else(|error| panic!("{case}: {error}"));
 
     let (keys, some_spool) = ([signer().public_key()], Some(spool.as_path()));
-    let verifier = Verifier { objects: &*objects, keys: &keys, spool: some_spool };
+    let verifier = Verifier { objects: &*objects, keys: &keys, spool: some_spool, kept: Kept::ALL };
     let verdict = verifier.verify((None, None), &mut |_| {}).await;
     assert_eq!(verdict.unwrap_or_else(|error| panic!("{case}: {error}")).wrong, None, "{case}");
     let reader = Reader::new(spool, objects);

@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use archive::segment::day_of;
 use archive::sign::PublicKey;
 use archive::verify::{Verdict, Verifier};
 use bytesize::ByteSize;
 use jiff::civil::Date;
 
+use super::prune::keep;
 use crate::cli::Found;
 use crate::cli::output::{Progress, line};
+use crate::clock;
 use crate::config::{Config, Wrong};
 use crate::secret::Derived;
 
@@ -52,7 +55,8 @@ pub(super) async fn run(config: &Config, verify: Verify) -> Result<()> {
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
     let spool = config.archive.spool.as_path();
     let spool = Some(spool).filter(|spool| spool.exists());
-    let verifier = Verifier { objects: &*objects, keys: &keys, spool };
+    let kept = keep(config).on(day_of(clock::now()));
+    let verifier = Verifier { objects: &*objects, keys: &keys, spool, kept };
     let shown = Progress::default();
     let mut tell = |so_far: &Verdict| shown.tell(&counts(so_far));
     let verdict = verifier.verify((from, to), &mut tell).await.context("reading the archive")?;
@@ -61,6 +65,9 @@ pub(super) async fn run(config: &Config, verify: Verify) -> Result<()> {
         return Err(Found(format!("the archive is not what was written: {wrong}")).into());
     }
     line(&format!("complete and unchanged: {}", counts(&verdict)))?;
+    if verdict.gone > 0 {
+        line(&format!("kept no longer: {} files", verdict.gone))?;
+    }
     if verdict.waiting > 0 {
         line(&format!("in the spool, not in the archive yet: {} journals", verdict.waiting))?;
     }

@@ -39,11 +39,9 @@ impl Emulator {
         let host = self.address.to_string();
         let length = body.len().to_string();
         let usual = [("Host", &*host), ("Content-Length", &*length)];
-        let headers: String = usual
-            .iter()
-            .chain(headers)
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
+        let headers =
+            usual.iter().chain(headers).map(|(name, value)| format!("{name}: {value}\r\n"));
+        let headers = headers.collect::<Vec<_>>().concat();
         let mut raw = Raw::connect(self.address).await;
         raw.send(format!("PUT {path} HTTP/1.1\r\n{headers}\r\n{body}").as_bytes()).await;
         let answer = raw.answer().await;
