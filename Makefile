@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools instructions bench matrix soak
+.PHONY: demo test lint install-test-tools instructions bench bench-archive matrix soak
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -29,6 +29,11 @@ matrix: install-test-tools
 instructions:
 	cargo build --release --package codex-proxy
 	python3 bench/instructions.py
+
+# What the archive of generated sessions costs; see docs/archive-format.md.
+bench-archive:
+	python3 scripts/sessions.py target/sessions 12 38 "$$(ls -d $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*/ | head -n 1)"
+	cargo bench --package archive --bench sessions -- "$$PWD/target/sessions"
 
 # Measures against nginx and HAProxy on this machine; see docs/benchmarks.md.
 bench:

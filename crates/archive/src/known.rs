@@ -256,3 +256,82 @@ impl Fresh {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use jiff::civil::date;
+
+    use super::{Frame, Fresh, Known, MOST, Others};
+
+    /// Items of a conversation that lie in a frame of this segment.
+    fn fresh(session: &str, segment: &str, items: std::ops::Range<usize>) -> Fresh {
+        let mut fresh = Fresh::default();
+        let frame = Arc::new(Frame { offset: 7, length: 9, segment: segment.into() });
+        let items: HashMap<_, _> = items.map(|item| (id(item), Others::new())).collect();
+        fresh.add(session, &frame, items);
+        fresh
+    }
+
+    fn id(item: usize) -> super::Id {
+        *blake3::hash(&item.to_le_bytes()).as_bytes()
+    }
+
+    fn known() -> Known {
+        let mut known = Known::nothing("an archive".to_owned());
+        known.turn_to(date(2026, 11, 22));
+        known
+    }
+
+    fn segment_of(known: &Known, session: &str, item: usize) -> Option<String> {
+        let lies = known.find(session, &id(item))?;
+        assert_eq!((lies.len(), lies[0].offset, lies[0].length), (1, 7, 9));
+        Some(lies[0].segment.to_string())
+    }
+
+    #[test]
+    fn what_was_saved_is_known_to_the_next_process_of_the_same_archive() {
+        let spool = tempfile::tempdir().unwrap();
+        let mut first = known();
+        first.learn(fresh("one", "a", 0..3));
+        first.learn(fresh("two", "b", 2..5));
+        first.save(spool.path()).unwrap();
+
+        let next = Known::load(spool.path(), "an archive".to_owned());
+        assert_eq!(next.day(), date(2026, 11, 22));
+        assert_eq!(segment_of(&next, "one", 2).as_deref(), Some("a"));
+        assert_eq!(segment_of(&next, "two", 2).as_deref(), Some("b"));
+        assert_eq!(segment_of(&next, "one", 4), None, "another conversation's");
+        let other = Known::load(spool.path(), "another archive".to_owned());
+        assert_eq!(segment_of(&other, "one", 2), None);
+        std::fs::write(spool.path().join("known"), "no such thing").unwrap();
+        let damaged = Known::load(spool.path(), "an archive".to_owned());
+        assert_eq!(segment_of(&damaged, "one", 2), None);
+    }
+
+    #[test]
+    fn another_day_and_a_segment_that_is_gone_are_forgotten() {
+        let mut known = known();
+        known.learn(fresh("one", "a", 0..3));
+        known.learn(fresh("two", "b", 0..3));
+        known.forget_segment("a");
+        assert_eq!(segment_of(&known, "one", 0), None);
+        assert_eq!(segment_of(&known, "two", 0).as_deref(), Some("b"));
+        known.turn_to(date(2026, 11, 23));
+        assert_eq!(segment_of(&known, "two", 0), None);
+    }
+
+    #[test]
+    fn of_too_many_items_those_of_the_oldest_conversations_are_forgotten() {
+        let mut known = known();
+        let each = MOST / 4;
+        for number in 0..5 {
+            known.learn(fresh(&number.to_string(), "a", 0..each));
+        }
+        assert_eq!(segment_of(&known, "0", 0), None);
+        assert_eq!(segment_of(&known, "4", 0).as_deref(), Some("a"));
+        assert!(known.items <= MOST);
+    }
+}

@@ -6,6 +6,8 @@ mod made;
 mod segment;
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -28,7 +30,10 @@ use crate::spool::folders::{all_folders, publishing};
 use crate::{Error, error_text};
 use segment::{Made, Press, Segment};
 
-/// How hard frames are compressed.
+/// How hard frames are compressed. What is left of a conversation once its items are named is mostly
+/// noise (encrypted reasoning, padding of events, ids), so that levels differ little: of generated
+/// sessions 1 leaves 1/25.1, 3 leaves 1/25.9, 5 leaves 1/26.3 and 6 leaves 1/26.9, where 6 takes half
+/// as much time again as 3. A frame is smaller than any level's window.
 const LEVEL: i32 = 3;
 /// How hard records are: they are few, and small.
 const RECORDS_LEVEL: i32 = 9;
@@ -126,6 +131,10 @@ pub(crate) struct Work {
     /// What an earlier process knew has been recalled.
     recalled: bool,
     press: Press,
+    /// Memory for a journal, while there is much to do.
+    journal: Vec<u8>,
+    /// How many journals have been published.
+    published: u64,
 }
 
 impl Work {
@@ -136,7 +145,18 @@ impl Work {
     ) -> Result<Self, Error> {
         let known = Known::nothing(objects.to_string());
         let (settled, press) = (String::new(), Press::new()?);
-        Ok(Self { spool, objects, signer, settled, known, recalled: false, press })
+        let journal = Vec::new();
+        Ok(Self {
+            spool,
+            objects,
+            signer,
+            settled,
+            known,
+            recalled: false,
+            press,
+            journal,
+            published: 0,
+        })
     }
 
     /// Recalls which items an earlier process has stored today, as far as they are still there.
@@ -175,11 +195,14 @@ impl Work {
         if !self.recalled {
             self.recall().await;
         }
-        let mut result = Ok(());
+        let (mut result, before) = (Ok(()), self.published);
         for folder in all_folders(&self.spool)? {
             if let Err(error) = self.publish_folder(&folder).await {
                 result = Err(error);
             }
+        }
+        if self.published == before {
+            self.journal = Vec::new();
         }
         result
     }
@@ -197,6 +220,7 @@ impl Work {
             if name != carry.after {
                 carry = self.publish(&name, &path, &carry).await?;
                 carry.save(folder)?;
+                self.published += 1;
             }
             made::forget(&path);
             let removed = std::fs::remove_file(&path);
@@ -210,13 +234,30 @@ impl Work {
     /// Publishes a journal; tells what is carried over behind it.
     async fn publish(&mut self, name: &str, path: &Path, before: &Carry) -> Result<Carry, Error> {
         let reading = format!("reading {}", path.display());
-        let journal = std::fs::read(path).map_err(Error::disk(reading))?;
+        // Taken, and given back at the end: fresh memory costs as much as reading into it.
+        let mut journal = std::mem::take(&mut self.journal);
+        journal.clear();
+        let read = File::open(path).and_then(|mut file| file.read_to_end(&mut journal));
+        read.map_err(Error::disk(reading))?;
+        let carry = self.publish_entries(name, &journal, before).await;
+        self.journal = journal;
+        carry
+    }
+
+    async fn publish_entries(
+        &mut self,
+        name: &str,
+        journal: &[u8],
+        before: &Carry,
+    ) -> Result<Carry, Error> {
         let mut gathered = Gathered::default();
         gathered.take(&before.after, &before.entries);
-        gathered.take(name, &journal);
+        gathered.take(name, journal);
         if gathered.late > 0 {
             let late = gathered.late;
-            tracing::error!("{late} bytes are lost that came long after the end of their answer");
+            tracing::error!(
+                "{late} bytes of answers are lost that came after their end, in {name}"
+            );
         }
         let carry = Carry { after: name.to_owned(), entries: gathered.carried() };
         if self.is_published(name).await? {

@@ -114,8 +114,9 @@ impl House {
         for one in exchanges {
             one.record.time = now();
             runtime.block_on(append(&spool, one));
-            self.wait_for_publisher();
+            self.wait_for_publisher(2);
         }
+        self.wait_for_publisher(0);
         spool.close();
         publisher.unwrap().finish();
     }
@@ -131,14 +132,14 @@ impl House {
     }
 
     /// As time would: a journal is made a segment while the next one grows.
-    fn wait_for_publisher(&self) {
+    fn wait_for_publisher(&self, waiting: usize) {
         let sealed = || {
             let writers =
                 paths(&self.folder.join("spool")).into_iter().filter(|path| path.is_dir());
             let files = writers.flat_map(|writer| paths(&writer));
             files.filter(|path| path.extension().is_some_and(|ending| ending == "full")).count()
         };
-        while sealed() > 2 {
+        while sealed() > waiting {
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -29,7 +29,7 @@ fn turn(number: usize) -> String {
     let input: Vec<Value> = (0..=number).map(said).collect();
     let tool = json!({ "type": "function", "name": "shell", "description": words });
     json!({ "model": "gpt-5.5", "instructions": words.repeat(4), "input": input,
-            "tools": [tool], "stream": number % 2 == 0 })
+            "tools": [tool], "stream": number.is_multiple_of(2) })
     .to_string()
 }
 
@@ -43,7 +43,7 @@ async fn archived(turns: usize) -> (TempDir, BTreeMap<String, (String, String)>)
         let asked = turn(number);
         let answer = post(gateway.address, "/v1/responses", &key.value, &asked).await;
         let id = answer.header("x-codex-proxy-id").unwrap().to_owned();
-        passed.insert(id, (asked, String::from_utf8(answer.body.to_vec()).unwrap()));
+        passed.insert(id, (asked, String::from_utf8(answer.body.clone()).unwrap()));
     }
     // In the archive is what was sealed; the rest is said.
     let said = gateway.ok(&["audit", "verify"]);
@@ -83,7 +83,7 @@ async fn the_pages_commands_give_every_body_byte_for_byte() {
     assert_eq!(sums["ada@example.com"], json!(passed.len()));
 }
 
-/// What DuckDB answers: the second column by the first.
+/// What `DuckDB` answers: the second column by the first.
 async fn query(data: &Path, statements: &[&str]) -> BTreeMap<String, Value> {
     let mut python = Command::new(installed("python/bin/python"));
     python.arg(script("query.py")).current_dir(data);
@@ -138,7 +138,7 @@ async fn an_archive_is_verified_anywhere_and_what_was_edited_is_named() {
     let find =
         Command::new("find").arg(folder.path().join("data/archive/bodies")).output().unwrap();
     let found = String::from_utf8(find.stdout).unwrap();
-    let segment = found.lines().find(|line| line.ends_with(".zst")).unwrap();
+    let segment = found.lines().find(|line| line.contains(".jsonl")).unwrap();
     let mut bytes = std::fs::read(segment).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
