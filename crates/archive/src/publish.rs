@@ -239,14 +239,14 @@ impl Work {
         journal.clear();
         let read = File::open(path).and_then(|mut file| file.read_to_end(&mut journal));
         read.map_err(Error::disk(reading))?;
-        let carry = self.publish_entries(name, &journal, before).await;
+        let carry = self.publish_entries((name, path), &journal, before).await;
         self.journal = journal;
         carry
     }
 
     async fn publish_entries(
         &mut self,
-        name: &str,
+        (name, path): (&str, &Path),
         journal: &[u8],
         before: &Carry,
     ) -> Result<Carry, Error> {
@@ -272,6 +272,8 @@ impl Work {
         let mut segment = Segment::new(name, &self.known, &mut self.press);
         for whole in gathered.ended {
             segment.add(whole)?;
+            // On a busy core whoever serves need not wait for the rest.
+            std::thread::yield_now();
         }
         let Made { files, fresh } = segment.made()?;
         if !files.is_empty() {
