@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use archive::objects::retention::Retention;
 use archive::retain::probe;
+use archive::seal::Keys;
 use archive::seal::reseal::{Newest, newest};
 use archive::spool::backlog::Backlog;
 use bytesize::ByteSize;
@@ -70,9 +71,19 @@ pub async fn examine(config: &Config, now: fn() -> Timestamp) -> Vec<Part> {
         parts.push(Part::of("store", in_time(store(config)).await));
     }
     parts.push(Part::of("spool", spool(&config.archive, now())));
-    parts.push(Part::of("archive", in_time(archive(&config.archive)).await));
-    parts.push(Part::of("encryption", in_time(encryption(&config.archive)).await));
-    parts.push(lock(&config.archive).await);
+    // To open a folder is to make it.
+    let folder = config.archive.url.strip_prefix("file:").map(Path::new);
+    if let Some(folder) = folder.filter(|folder| !folder.exists()) {
+        parts.push(Part::new("archive", State::Ok, not_there_yet(folder)));
+        parts.push(Part::of(
+            "encryption",
+            config.archive.keys().map(|keys| on(&keys)).map_err(Into::into),
+        ));
+    } else {
+        parts.push(Part::of("archive", in_time(archive(&config.archive)).await));
+        parts.push(Part::of("encryption", in_time(encryption(&config.archive)).await));
+        parts.push(lock(&config.archive).await);
+    }
     let answers = upstream::ask_all(config, now).await;
     parts.extend(answers.iter().map(upstream::Asked::part));
     parts.push(clock(answers.iter().find_map(|asked| asked.clock)));
@@ -87,7 +98,7 @@ async fn in_time(work: impl Future<Output = Result<String>>) -> Result<String> {
 fn data_folder(folder: &Path) -> Result<String> {
     let name = folder.display();
     if !folder.exists() {
-        return Ok(format!("{name} is not there yet: the first command that needs it makes it"));
+        return Ok(not_there_yet(folder));
     }
     let mode = std::os::unix::fs::PermissionsExt::mode(&folder.metadata()?.permissions());
     let others = mode & 0o077;
@@ -95,6 +106,10 @@ fn data_folder(folder: &Path) -> Result<String> {
     let probe = folder.join(".doctor");
     std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe))?;
     Ok(format!("{name} can be written, by its owner alone"))
+}
+
+fn not_there_yet(folder: &Path) -> String {
+    format!("{} is not there yet: the first command that needs it makes it", folder.display())
 }
 
 fn secret(reference: &SecretRef) -> Result<String> {
@@ -131,14 +146,18 @@ async fn archive(archive: &Archive) -> Result<String> {
     Ok(format!("{} can be written", archive.url))
 }
 
+fn on(keys: &Keys) -> String {
+    match &keys.current {
+        Some(key) => format!("on, with the key {}", key.id()),
+        None => "off".to_owned(),
+    }
+}
+
 /// Whether what is put is sealed, and whether what was put last can be opened.
 async fn encryption(archive: &Archive) -> Result<String> {
     let keys = archive.keys()?;
     let objects = archive::open_stored(&archive.url, &archive.access)?;
-    let on = match &keys.current {
-        Some(key) => format!("on, with the key {}", key.id()),
-        None => "off".to_owned(),
-    };
+    let on = on(&keys);
     let newest = newest(&objects, &keys).await.with_context(|| on.clone())?;
     Ok(match newest {
         Newest::None => format!("{on}; nothing is there yet"),
