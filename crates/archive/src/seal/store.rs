@@ -112,8 +112,8 @@ impl Sealing {
             None => chunks(&wanted).await?,
         };
         let body = Stored::new(body.into_stream());
-        let opened = open(body, (opener, layout), chunks_of(&wanted), wanted);
-        Ok(GetResult { payload: GetResultPayload::Stream(opened), ..got })
+        let text = open(body, (opener, layout), chunks_of(&wanted), wanted);
+        Ok(GetResult { payload: GetResultPayload::Stream(text), ..got })
     }
 
     /// Reads all of it with one request, or only asks for it.
@@ -134,8 +134,8 @@ impl Sealing {
         }
         let header = body.take(HEADER).await?;
         let opener = Opener::new(location, &header, &self.keys, layout)?;
-        let opened = open(body, (opener, layout), 0..layout.chunks(), got.range.clone());
-        Ok(GetResult { payload: GetResultPayload::Stream(opened), ..got })
+        let text = open(body, (opener, layout), 0..layout.chunks(), got.range.clone());
+        Ok(GetResult { payload: GetResultPayload::Stream(text), ..got })
     }
 
     /// What `one` gives, and where nothing is there, what `other` gives.

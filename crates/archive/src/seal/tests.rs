@@ -106,7 +106,7 @@ async fn names_and_lengths_are_those_of_the_text() {
         let head = objects.head(&NAME.into()).await.unwrap();
         let listed: Vec<_> =
             futures_util::TryStreamExt::try_collect(objects.list(None)).await.unwrap();
-        assert_eq!(listed, [head.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&head));
         assert_eq!((head.location.as_ref(), head.size), (NAME, length as u64));
     }
 }

@@ -75,15 +75,11 @@ pub async fn examine(config: &Config, now: fn() -> Timestamp) -> Vec<Part> {
     let folder = config.archive.url.strip_prefix("file:").map(Path::new);
     if let Some(folder) = folder.filter(|folder| !folder.exists()) {
         parts.push(Part::new("archive", State::Ok, not_there_yet(folder)));
-        parts.push(Part::of(
-            "encryption",
-            config.archive.keys().map(|keys| on(&keys)).map_err(Into::into),
-        ));
     } else {
         parts.push(Part::of("archive", in_time(archive(&config.archive)).await));
-        parts.push(Part::of("encryption", in_time(encryption(&config.archive)).await));
         parts.push(lock(&config.archive).await);
     }
+    parts.push(encryption(&config.archive).await);
     let answers = upstream::ask_all(config, now).await;
     parts.extend(answers.iter().map(upstream::Asked::part));
     parts.push(clock(answers.iter().find_map(|asked| asked.clock)));
@@ -146,24 +142,40 @@ async fn archive(archive: &Archive) -> Result<String> {
     Ok(format!("{} can be written", archive.url))
 }
 
-fn on(keys: &Keys) -> String {
-    match &keys.current {
+/// Whether what is put is sealed, and whether what was put last can be opened.
+async fn encryption(archive: &Archive) -> Part {
+    let keys = match archive.keys() {
+        Ok(keys) => keys,
+        Err(wrong) => return Part::new("encryption", State::Wrong, wrong.to_string()),
+    };
+    let looked = tokio::time::timeout(PATIENCE, newest_of(archive, &keys)).await;
+    let (state, detail) = match looked {
+        Ok(Ok(Newest::None)) => (State::Ok, "nothing is there yet".to_owned()),
+        Ok(Ok(Newest::Unsealed(path))) => {
+            (State::Ok, format!("the newest file is not sealed: {path}"))
+        }
+        Ok(Ok(Newest::Opens(path, key))) => {
+            (State::Ok, format!("the key {key} opens the newest file, {path}"))
+        }
+        Ok(Err(error @ archive::Error::Closed(_))) => (State::Wrong, error.to_string()),
+        Ok(Err(error)) => (State::Unknown, error.to_string()),
+        Err(late) => (State::Unknown, late.to_string()),
+    };
+    let on = match &keys.current {
         Some(key) => format!("on, with the key {}", key.id()),
         None => "off".to_owned(),
-    }
+    };
+    Part::new("encryption", state, format!("{on}; {detail}"))
 }
 
-/// Whether what is put is sealed, and whether what was put last can be opened.
-async fn encryption(archive: &Archive) -> Result<String> {
-    let keys = archive.keys()?;
+async fn newest_of(archive: &Archive, keys: &Keys) -> Result<Newest, archive::Error> {
+    // To open a folder is to make it.
+    let folder = archive.url.strip_prefix("file:").map(Path::new);
+    if folder.is_some_and(|folder| !folder.exists()) {
+        return Ok(Newest::None);
+    }
     let objects = archive::open_stored(&archive.url, &archive.access)?;
-    let on = on(&keys);
-    let newest = newest(&objects, &keys).await.with_context(|| on.clone())?;
-    Ok(match newest {
-        Newest::None => format!("{on}; nothing is there yet"),
-        Newest::Unsealed(path) => format!("{on}; the newest file is not sealed: {path}"),
-        Newest::Opens(path, key) => format!("{on}; the key {key} opens the newest file, {path}"),
-    })
+    newest(&objects, keys).await
 }
 
 async fn lock(archive: &Archive) -> Part {

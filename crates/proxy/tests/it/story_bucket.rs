@@ -266,6 +266,7 @@ async fn a_locked_bucket_takes_what_is_put_and_the_doctor_knows_it() {
         [
             (&json!("archive"), &wrong),
             (&json!("object lock"), &unknown),
+            (&json!("encryption"), &unknown),
             (&json!("upstream default"), &wrong),
             // The simulated upstream knows no time.
             (&json!("clock"), &unknown),

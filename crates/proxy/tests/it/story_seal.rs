@@ -19,10 +19,8 @@ const WORDS: &str = "the lighthouse of Westerhever";
 
 /// Keys as files, and a configuration that names these.
 fn configure(folder: &Path, current: &str, old: &[&str], simulator: &Simulator) {
-    for key in ["one", "two", "three"] {
-        let digits: String =
-            key.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect();
-        std::fs::write(folder.join(key), digits + "\n").unwrap();
+    for (key, digit) in [("one", "1"), ("two", "2"), ("three", "3")] {
+        std::fs::write(folder.join(key), digit.repeat(64) + "\n").unwrap();
     }
     let old: Vec<String> = old.iter().map(|name| format!("file:{name}")).collect();
     let current = match current {
@@ -70,8 +68,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found.lines().map(PathBuf::from).collect()
 }
 
-/// Whether any of these files has what was said or who said it, as it is or decompressed.
-fn readable(files: &[PathBuf]) -> Vec<&PathBuf> {
+/// How many of these files have what was said or who said it, as it is or decompressed.
+fn readable(files: &[PathBuf]) -> usize {
     let has = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         text.contains(WORDS) || text.contains("ada@example.com")
@@ -80,7 +78,7 @@ fn readable(files: &[PathBuf]) -> Vec<&PathBuf> {
         let bytes = std::fs::read(file).unwrap();
         has(&bytes) || zstd::decode_all(&*bytes).is_ok_and(|text| has(&text))
     };
-    files.iter().filter(tells).collect()
+    files.iter().filter(tells).count()
 }
 
 fn said(output: &Output) -> (Option<i32>, String) {
@@ -102,10 +100,10 @@ fn doctor(folder: &Path) -> (String, String) {
 async fn a_sealed_archive_is_read_with_its_key_and_not_without() {
     let (simulator, folder) = (simulator().await, TempDir::new().unwrap());
     configure(folder.path(), "one", &[], &simulator);
-    assert!(doctor(folder.path()).1.starts_with("on, with the key "));
+    assert!(doctor(folder.path()).1.ends_with("; nothing is there yet"));
     let (folder, id) = exchange(folder, &simulator).await;
     let at = folder.path();
-    assert_eq!(readable(&files(at)), [&PathBuf::new(); 0]);
+    assert_eq!(readable(&files(at)), 0);
     let sealed = files(at).iter().filter(|file| file.extension().unwrap() == "sealed").count();
     assert_eq!(sealed, 2, "the segment and its records: {:?}", files(at));
 
@@ -179,6 +177,7 @@ async fn a_key_is_changed_and_what_was_before_is_brought_to_it() {
         (folder, ids) = (after, [ids, vec![id]].concat());
     }
     let at = folder.path();
+    assert_eq!(readable(&files(at)), 2, "what was put before there was a key");
     let all_is_there = || {
         let listed = records(at);
         let listed: Vec<&str> =

@@ -6,7 +6,7 @@ use archive::seal::reseal::{Doing, Resealed, reseal};
 use crate::cli::output::{Progress, line};
 use crate::config::{Config, Wrong};
 
-/// Bring what is encrypted with old keys to archive.encryption_key
+/// Bring what is encrypted with old keys to the current one
 ///
 /// Afterwards the old keys are not needed any more. May be broken off and begun again, also while
 /// serve runs. What is not encrypted stays as it is.
