@@ -13,7 +13,8 @@ pub(crate) mod store;
 use std::fmt;
 
 use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
+use zeroize::Zeroizing;
 
 use crate::sign::{hex, unhex};
 
@@ -46,14 +47,15 @@ pub struct Key {
 impl Key {
     /// Reads a key as it is written: 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes: Vec<u8> = unhex(text.trim())?;
-        let key = (bytes.len() == 32).then(|| Self::new(&bytes))?;
-        bytes.fill(0);
-        Some(key)
+        let bytes = Zeroizing::new(unhex(text.trim())?);
+        (bytes.len() == 32).then(|| Self::new(&bytes))
     }
 
     fn new(bytes: &[u8]) -> Self {
-        let digest = digest(&SHA256, &[b"codex-proxy/1/archive-key-id", bytes].concat());
+        let mut digest = Context::new(&SHA256);
+        digest.update(b"codex-proxy/1/archive-key-id");
+        digest.update(bytes);
+        let digest = digest.finish();
         let (id, _) = digest.as_ref().split_first_chunk().expect("a digest has 32 bytes");
         Self { id: KeyId(*id), cipher: cipher(bytes) }
     }

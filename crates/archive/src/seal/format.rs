@@ -5,6 +5,7 @@ use std::ops::Range;
 use object_store::path::Path;
 use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
 
 use super::{Closed, Key, KeyId, Keys, cipher};
 
@@ -23,6 +24,9 @@ pub(super) const CHUNK: usize = 64 << 10;
 /// The same as it is stored.
 const STORED_CHUNK: u64 = (CHUNK + TAG) as u64;
 
+/// One, until it is not needed any more.
+type DataKey = Zeroizing<[u8; DATA_KEY]>;
+
 /// The random numbers of the operating system gave out.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no random numbers")]
@@ -30,11 +34,11 @@ pub(super) struct NoRandom;
 
 /// Seals a text.
 pub(super) fn seal(key: &Key, plain: &[u8]) -> Result<Vec<u8>, NoRandom> {
-    let data_key: [u8; DATA_KEY] = random()?;
+    let data_key: DataKey = Zeroizing::new(random()?);
     let chunks = plain.len().div_ceil(CHUNK).max(1);
     let mut sealed = Vec::with_capacity(HEADER + plain.len() + chunks * TAG);
     sealed.extend(wrap(key, &data_key)?);
-    let cipher = cipher(&data_key);
+    let cipher = cipher(&*data_key);
     let mut rest = plain;
     for number in 0..chunks {
         let (chunk, behind) = rest.split_at(rest.len().min(CHUNK));
@@ -79,17 +83,18 @@ pub(super) fn key_id(path: &Path, header: &[u8]) -> Result<KeyId, Closed> {
 }
 
 /// The data key in a header.
-fn unwrap(path: &Path, header: &[u8], keys: &Keys) -> Result<[u8; DATA_KEY], Closed> {
+fn unwrap(path: &Path, header: &[u8], keys: &Keys) -> Result<DataKey, Closed> {
     let id = key_id(path, header)?;
     let key = keys.find(id).ok_or_else(|| Closed::KeyWanted { path: path.to_string(), key: id })?;
     let broken = || Closed::broken(path, "its header was edited or is cut off");
     let (bound, rest) = header.split_at_checked(BOUND).ok_or_else(broken)?;
     let (nonce, wrapped) = rest.split_first_chunk().ok_or_else(broken)?;
-    let mut wrapped: [u8; DATA_KEY + TAG] = wrapped.try_into().map_err(|_| broken())?;
+    let mut wrapped =
+        Zeroizing::new(<[u8; DATA_KEY + TAG]>::try_from(wrapped).map_err(|_| broken())?);
     let nonce = Nonce::assume_unique_for_key(*nonce);
-    let data_key = key.cipher.open_in_place(nonce, Aad::from(bound), &mut wrapped);
+    let data_key = key.cipher.open_in_place(nonce, Aad::from(bound), &mut *wrapped);
     let data_key = data_key.map_err(|_| broken())?;
-    (&*data_key).try_into().map_err(|_| broken())
+    (&*data_key).try_into().map(Zeroizing::new).map_err(|_| broken())
 }
 
 /// The header with the same data key, encrypted with the current key.
@@ -118,7 +123,7 @@ impl Opener {
         keys: &Keys,
         layout: Layout,
     ) -> Result<Self, Closed> {
-        let cipher = cipher(&unwrap(path, header, keys)?);
+        let cipher = cipher(&*unwrap(path, header, keys)?);
         Ok(Self { cipher, path: path.clone(), chunks: layout.chunks() })
     }
 
