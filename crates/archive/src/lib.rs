@@ -9,8 +9,10 @@
 mod carry;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod erase;
 pub mod frame;
 mod gather;
+pub mod hold;
 mod items;
 pub mod journal;
 mod known;
@@ -21,6 +23,7 @@ pub mod publish;
 pub mod read;
 pub mod record;
 pub mod retain;
+mod sealed;
 pub mod search;
 pub mod segment;
 pub mod sign;

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result, WriteMultipart,
+    Result, UpdateVersion, WriteMultipart,
 };
 
 /// Parts of an upload that are on their way at once.
@@ -19,7 +19,8 @@ const PARTS_AT_ONCE: usize = 4;
 /// An object store in which a put never takes the place of an object.
 ///
 /// An object that is there with the same bytes counts as put: whoever put it crashed before it
-/// knew. One with other bytes is an error. To replace one on purpose is [`PutMode::Update`].
+/// knew. One with other bytes is an error. To replace one on purpose is [`PutMode::Update`], which
+/// takes the place of just the version that it names.
 #[derive(Debug)]
 pub struct Once<S> {
     inner: S,
@@ -70,6 +71,26 @@ impl<S: ObjectStore> Once<S> {
         parts.finish().await
     }
 
+    /// Replaces a version of an object. A folder knows no condition on that: there it is looked
+    /// beforehand, and of two who do it in the same moment the later one wins.
+    async fn update(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        (options, version): (PutOptions, UpdateVersion),
+    ) -> Result<PutResult> {
+        match self.inner.put_opts(location, payload.clone(), options.clone()).await {
+            Err(Error::NotImplemented { .. }) => {}
+            put => return put,
+        }
+        if self.inner.head(location).await?.e_tag != version.e_tag {
+            let source = "it is another one by now".into();
+            return Err(Error::Precondition { path: location.to_string(), source });
+        }
+        let options = PutOptions { mode: PutMode::Overwrite, ..options };
+        self.inner.put_opts(location, payload, options).await
+    }
+
     /// That an object is there already is fine where it holds these bytes.
     async fn same(&self, location: &Path, payload: &PutPayload) -> Result<PutResult> {
         let there = self.inner.get(location).await?;
@@ -115,8 +136,12 @@ impl<S: ObjectStore> ObjectStore for Once<S> {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        if options.mode != PutMode::Overwrite {
-            return self.inner.put_opts(location, payload, options).await;
+        match options.mode.clone() {
+            PutMode::Overwrite => {}
+            PutMode::Update(version) => {
+                return self.update(location, payload, (options, version)).await;
+            }
+            PutMode::Create => return self.inner.put_opts(location, payload, options).await,
         }
         if let Some(parts) = self.parts.filter(|parts| payload.content_length() > parts.above) {
             return self.put_parts(location, payload, parts.size).await;

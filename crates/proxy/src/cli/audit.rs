@@ -1,7 +1,9 @@
 //! `audit`: find exchanges and read them back.
 
+mod erase;
 mod export;
 mod filter;
+mod hold;
 mod import;
 mod lifecycle;
 mod list;
@@ -45,6 +47,8 @@ enum Command {
     Import(import::Import),
     Verify(verify::Verify),
     Prune(prune::Prune),
+    Hold(hold::Args),
+    Erase(erase::Erase),
     Lifecycle(lifecycle::Lifecycle),
 }
 
@@ -66,6 +70,8 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             // It needs no folder on this machine.
             Command::Verify(verify) => verify::run(&config, verify).await,
             Command::Prune(args) => prune::run(&config, &args).await,
+            Command::Hold(args) => hold::run(&config, args).await,
+            Command::Erase(args) => erase::run(&config, &reader?, &args).await,
             Command::Lifecycle(_) => lifecycle::run(&config),
         }
     })
