@@ -10,9 +10,11 @@ pub(crate) mod statement;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
@@ -137,7 +139,12 @@ impl Eraser<'_> {
                 Err(refused) => done.refused.push(refused),
             }
         }
-        touched.sort_by(|one, other| one.manifest.name.cmp(&other.manifest.name));
+        // The newest first: they need what earlier ones hold, so that whatever is still there when
+        // this is cut off can be read.
+        touched.sort_by_cached_key(|touched: &Touched| {
+            let name = &touched.manifest.name;
+            Reverse((name.rsplit('-').nth(1).map(str::to_owned), name.clone()))
+        });
         Ok(touched)
     }
 
@@ -229,7 +236,7 @@ impl Eraser<'_> {
 
     /// What the files of a segment are to be; only those that are not so already.
     async fn plan(&self, manifest: &Manifest, statements: &Statements) -> Result<Plan, Refused> {
-        let (mut plan, mut graves) = (Plan::default(), std::collections::BTreeSet::new());
+        let (mut plan, mut graves) = (Plan::default(), BTreeSet::new());
         for file in &manifest.files {
             let is = |why: &str| Refused { path: file.path.clone(), why: why.to_owned() };
             let Some((bytes, version)) =

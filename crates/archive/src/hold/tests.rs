@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use jiff::civil::date;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
-use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::{Held, Hold, Holds, add, place, remove};
 use crate::Error;

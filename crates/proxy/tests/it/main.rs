@@ -24,6 +24,7 @@ mod story_codex;
 mod story_coding;
 mod story_crash;
 mod story_endpoints;
+mod story_erase;
 mod story_exchange;
 mod story_full;
 mod story_http2;

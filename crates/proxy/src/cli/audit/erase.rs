@@ -95,7 +95,11 @@ pub(super) async fn run(config: &Config, reader: &Reader, args: &Erase) -> Resul
     };
     let done = eraser.erase(doing, &mut tell).await?;
     drop(shown);
-    report(&done, &waiting, args.format)
+    report(&done, &waiting, args.format)?;
+    match doing {
+        Doing::Tell => Ok(()),
+        Doing::Delete => left(&done, &waiting),
+    }
 }
 
 /// What is theirs in the spool; what nobody holds any more is brought to the archive first.
@@ -135,6 +139,11 @@ fn report(done: &Done, waiting: &[String], format: Format) -> Result<()> {
     for refused in &done.refused {
         let _ = writeln!(stderr, "not erased: {refused}");
     }
+    Ok(())
+}
+
+/// Fails where something of theirs is left.
+fn left(done: &Done, waiting: &[String]) -> Result<()> {
     match (waiting.len(), done.refused.len()) {
         (0, 0) => Ok(()),
         (waiting, 0) => bail!(
