@@ -40,6 +40,9 @@ pub struct RequestHead {
     pub target: String,
     /// Names and values in order.
     pub headers: Vec<(String, String)>,
+    /// Its body as it passed, where another form of it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Wire>,
 }
 
 /// An answer without its body. Cookies are left out of the headers.
@@ -49,6 +52,20 @@ pub struct ResponseHead {
     pub status: u16,
     /// Names and values in order.
     pub headers: Vec<(String, String)>,
+    /// Its body as it passed, where another form of it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Wire>,
+}
+
+/// What is kept of a body that passed with a content coding and is kept without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wire {
+    /// The content coding.
+    pub coding: String,
+    /// How many bytes passed.
+    pub bytes: u64,
+    /// BLAKE3 of them, hexadecimal.
+    pub blake3: String,
 }
 
 /// Which body a part belongs to.

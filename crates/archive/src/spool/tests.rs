@@ -50,15 +50,19 @@ pub(crate) async fn append(spool: &Spool, entry: &Entry<'_>, body: &[u8]) {
 
 pub(crate) async fn open(spool: &Spool, number: u8, body: &[u8]) {
     let headers = vec![("accept".to_owned(), "*/*".to_owned())];
-    let request =
-        RequestHead { method: "POST".to_owned(), target: "/v1/responses".to_owned(), headers };
+    let request = RequestHead {
+        method: "POST".to_owned(),
+        target: "/v1/responses".to_owned(),
+        headers,
+        wire: None,
+    };
     let record = record(number, Outcome::Failed);
     append(spool, &Entry::Open { record: &record, request: &request }, body).await;
 }
 
 pub(crate) async fn close(spool: &Spool, number: u8, body: &[u8]) {
     let record = record(number, Outcome::Complete);
-    let response = ResponseHead { status: 200, headers: Vec::new() };
+    let response = ResponseHead { status: 200, headers: Vec::new(), wire: None };
     append(spool, &Entry::Close { record: &record, response: Some(&response) }, body).await;
 }
 
@@ -118,9 +122,10 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
             method: "POST".to_owned(),
             target: "/v1/responses".to_owned(),
             headers: vec![("accept".to_owned(), "*/*".to_owned())],
+            wire: None,
         }),
         request_body: b"{\"model\":\"m\"}".to_vec(),
-        response: Some(ResponseHead { status: 200, headers: Vec::new() }),
+        response: Some(ResponseHead { status: 200, headers: Vec::new(), wire: None }),
         response_body: [piece.as_slice(), b"the end"].concat(),
     };
     assert!(before == expected && reader.exchange(&after).await.unwrap() == expected);

@@ -180,6 +180,7 @@ async fn live(spool: &Spool, numbers: std::ops::Range<u8>) {
             method: "POST".to_owned(),
             target: "/v1/responses".to_owned(),
             headers: Vec::new(),
+            wire: None,
         };
         append(spool, &Entry::Open { record: &record, request: &request }, question(number)).await;
         say(&format!("opened {number}"));
@@ -189,7 +190,7 @@ async fn live(spool: &Spool, numbers: std::ops::Range<u8>) {
             continue;
         }
         let record = self::record(number, Outcome::Complete);
-        let response = ResponseHead { status: 200, headers: Vec::new() };
+        let response = ResponseHead { status: 200, headers: Vec::new(), wire: None };
         append(spool, &Entry::Close { record: &record, response: Some(&response) }, rest).await;
         say(&format!("closed {number}"));
     }

@@ -168,12 +168,13 @@ async fn append(spool: &Spool, one: &Recorded) {
         method: "POST".to_owned(),
         target: "/v1/responses".to_owned(),
         headers: headers.clone(),
+        wire: None,
     };
     let record = &one.record;
     let mut draft = Draft::default();
     draft.push(&Entry::Open { record, request: &request }, one.request.clone());
     spool.desk().append(&draft).await.unwrap();
-    let response = ResponseHead { status: 200, headers };
+    let response = ResponseHead { status: 200, headers, wire: None };
     let mut draft = Draft::default();
     let closing = Entry::Close { record, response: Some(&response) };
     draft.push(&closing, one.response.clone());

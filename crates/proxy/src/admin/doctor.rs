@@ -69,8 +69,14 @@ pub async fn examine(config: &Config, now: fn() -> Timestamp) -> Vec<Part> {
         parts.push(Part::of("store", in_time(store(config)).await));
     }
     parts.push(Part::of("spool", spool(&config.archive, now())));
-    parts.push(Part::of("archive", in_time(archive(&config.archive)).await));
-    parts.push(lock(&config.archive).await);
+    // To open a folder is to make it.
+    let folder = config.archive.url.strip_prefix("file:").map(Path::new);
+    if let Some(folder) = folder.filter(|folder| !folder.exists()) {
+        parts.push(Part::new("archive", State::Ok, not_there_yet(folder)));
+    } else {
+        parts.push(Part::of("archive", in_time(archive(&config.archive)).await));
+        parts.push(lock(&config.archive).await);
+    }
     let answers = upstream::ask_all(config, now).await;
     parts.extend(answers.iter().map(upstream::Asked::part));
     parts.push(clock(answers.iter().find_map(|asked| asked.clock)));
@@ -85,7 +91,7 @@ async fn in_time(work: impl Future<Output = Result<String>>) -> Result<String> {
 fn data_folder(folder: &Path) -> Result<String> {
     let name = folder.display();
     if !folder.exists() {
-        return Ok(format!("{name} is not there yet: the first command that needs it makes it"));
+        return Ok(not_there_yet(folder));
     }
     let mode = std::os::unix::fs::PermissionsExt::mode(&folder.metadata()?.permissions());
     let others = mode & 0o077;
@@ -93,6 +99,10 @@ fn data_folder(folder: &Path) -> Result<String> {
     let probe = folder.join(".doctor");
     std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe))?;
     Ok(format!("{name} can be written, by its owner alone"))
+}
+
+fn not_there_yet(folder: &Path) -> String {
+    format!("{} is not there yet: the first command that needs it makes it", folder.display())
 }
 
 fn secret(reference: &SecretRef) -> Result<String> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use archive::frame::{RequestHead, ResponseHead};
+use archive::frame::{RequestHead, ResponseHead, Wire};
 use archive::record::{Outcome, Record, Source, Transport, UsageKind};
 use archive::segment::day_of;
 use http::{HeaderMap, Request};
@@ -73,6 +73,8 @@ pub(crate) struct Account {
     pub(crate) meter: Meter,
     /// Undoes the answer's content coding, where it has one that is known.
     decoder: Option<Decoder>,
+    /// Of the answer as it passes, where it has a coding that is undone.
+    passed: Option<blake3::Hasher>,
     /// The answer is a stream that is whole only with its last event.
     ends_with_event: bool,
     /// How long the request's body is without its content coding, where it has one.
@@ -108,6 +110,7 @@ impl Account {
             method: request.method().to_string(),
             target: own_key::mask(target).into_owned(),
             headers: stored_headers(request.headers()),
+            wire: None,
         };
         Self {
             record,
@@ -115,6 +118,7 @@ impl Account {
             response: None,
             meter: Meter::new(Shape::Opaque),
             decoder: None,
+            passed: None,
             ends_with_event: false,
             decoded_bytes: None,
             doubt: None,
@@ -146,9 +150,17 @@ impl Account {
         self.attribute(ask);
     }
 
-    /// Notes how long the request's body is without its content coding.
-    pub(crate) fn decoded(&mut self, bytes: u64) {
+    /// Notes that of the request's body a copy without its content coding is kept, so long.
+    pub(crate) fn decoded(&mut self, passed: &[u8], bytes: u64) {
         self.decoded_bytes = Some(bytes);
+        let hash = blake3::hash(passed);
+        self.request.wire = self.wire(passed.len() as u64, hash);
+    }
+
+    /// What is kept of a body that passed in the coding that is on record.
+    fn wire(&self, bytes: u64, hash: blake3::Hash) -> Option<Wire> {
+        let coding = self.record.content_encoding.clone()?;
+        Some(Wire { coding, bytes, blake3: hash.to_hex().to_string() })
     }
 
     /// Notes the head of the answer.
@@ -162,10 +174,11 @@ impl Account {
         self.record.transport = transport;
         if let Some(coding) = coding(&head.headers) {
             self.decoder = Decoder::new(coding);
+            self.passed = self.decoder.as_ref().map(|_| blake3::Hasher::new());
             self.record.content_encoding = Some(coding.to_owned());
         }
         let headers = stored_headers(&head.headers);
-        self.response = Some(ResponseHead { status: head.status.as_u16(), headers });
+        self.response = Some(ResponseHead { status: head.status.as_u16(), headers, wire: None });
         self.read_as(shape);
     }
 
@@ -178,7 +191,8 @@ impl Account {
         let compressed = compressed.filter(|agreed| agreed.contains("permessage-deflate"));
         self.record.content_encoding = compressed.map(|_| "permessage-deflate".to_owned());
         let headers = stored_headers(&handshake.headers);
-        self.response = Some(ResponseHead { status: handshake.status.as_u16(), headers });
+        self.response =
+            Some(ResponseHead { status: handshake.status.as_u16(), headers, wire: None });
         self.read_as(Shape::ResponsesMessages);
     }
 
@@ -200,6 +214,9 @@ impl Account {
             self.record.first_byte_ms = Some(millis(self.arrived));
         }
         self.record.response_bytes += piece.len() as u64;
+        if let Some(passed) = &mut self.passed {
+            passed.update(piece);
+        }
         let Some(decoder) = &mut self.decoder else {
             keep(piece);
             return self.meter.feed(piece);
@@ -241,6 +258,12 @@ impl Account {
         self.count(&reading);
         self.price(&reading, prices);
         self.record.took_ms = millis(self.arrived);
+        if let Some(passed) = self.passed.take() {
+            let wire = self.wire(self.record.response_bytes, passed.finalize());
+            if let Some(response) = &mut self.response {
+                response.wire = wire;
+            }
+        }
     }
 
     fn outcome(&self, end: End, reading: &Reading) -> (Outcome, Source) {

@@ -75,7 +75,7 @@ impl Recorder {
                 // What is kept can be read; what passes is as it came.
                 self.question = match std::mem::replace(&mut screened.reading, Reading::Plain) {
                     Reading::Decoded(copy) => {
-                        self.account.decoded(copy.bytes.len() as u64);
+                        self.account.decoded(&body.bytes, copy.bytes.len() as u64);
                         copy
                     }
                     Reading::Plain => body.clone(),
@@ -219,7 +219,7 @@ impl Recorder {
             body = Bytes::new();
         }
         let (status, headers) = (head.status.as_u16(), stored_headers(&head.headers));
-        self.told = Some(Box::new((ResponseHead { status, headers }, body)));
+        self.told = Some(Box::new((ResponseHead { status, headers, wire: None }, body)));
     }
 
     /// Nothing of the request reached the upstream, though it was on its way: it cost nothing.

@@ -364,12 +364,12 @@ def breach(*frames, settings=None):
     return peer.until(lambda f: f"reset {f.error_code}" if isinstance(f, RstStreamFrame) else None)
 
 
-def malformed(*more, without=None, body=b"{}", length=2):
+def malformed(*more, without=None, body=b"{}", length=2, end=True):
     peer = Peer()
     headers = [pair for pair in request(length) if pair[0] != without]
     pseudo = [pair for pair in more if pair[0].startswith(":")]
     other = [pair for pair in more if not pair[0].startswith(":")]
-    number = peer.ask(headers=pseudo + headers + other, body=body)
+    number = peer.ask(headers=pseudo + headers + other, body=body, end=end)
     return peer.told(number)
 
 
@@ -452,7 +452,8 @@ def data_after_the_end():
 
 @case
 def a_name_in_upper_case():
-    return malformed(("X-Upper", "a"))
+    # No body: it would arrive after the connection's end, whose reset may overtake the farewell.
+    return malformed(("X-Upper", "a"), end=False)
 
 
 @case

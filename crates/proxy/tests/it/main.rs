@@ -23,6 +23,7 @@ mod story_bucket;
 mod story_codex;
 mod story_coding;
 mod story_crash;
+mod story_doctor;
 mod story_endpoints;
 mod story_erase;
 mod story_exchange;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use archive::frame::Wire;
 use serde_json::{Value, json};
 
 use crate::harness::client::{Answer, Raw, request};
@@ -75,7 +76,13 @@ async fn a_compressed_request_is_read_by_both_sides_and_kept_decoded() {
     for (record, (coding, body)) in records.iter().zip(&cases) {
         let told = [&record["model"], &record["content_encoding"], &record["request_bytes"]];
         assert_eq!(told, [&json!("gpt-5.5"), &json!(coding), &json!(body.len())]);
-        assert_eq!(gateway.raw(record["id"].as_str().unwrap(), "request"), text, "{coding}");
+        let id = record["id"].as_str().unwrap();
+        assert_eq!(gateway.raw(id, "request"), text, "{coding}");
+        // What passed is vouched for, where that is not what is kept.
+        let wire = gateway.stored(id).await.request.unwrap().wire;
+        let (bytes, blake3) = (body.len() as u64, blake3::hash(body).to_hex().to_string());
+        let passed = Wire { coding: (*coding).to_owned(), bytes, blake3 };
+        assert_eq!(wire, (*coding != "identity").then_some(passed));
     }
 
     // And what the key may not ask stays refused behind a coding.

@@ -79,6 +79,7 @@ fn fill(spool: &Path) -> String {
             method: "POST".to_owned(),
             target: "/v1/responses".to_owned(),
             headers: Vec::new(),
+            wire: None,
         };
         draft.push(&Entry::Open { record: &record, request: &request }, body.clone());
         if number > 0 {

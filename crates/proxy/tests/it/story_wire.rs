@@ -73,6 +73,11 @@ async fn a_coded_answer_passes_coded_and_is_kept_and_metered_decoded() {
         (&record["content_encoding"], &record["total_tokens"]),
         (&json!("gzip"), &json!(12))
     );
+    let stored = gateway.stored(got.header("x-codex-proxy-id").unwrap()).await;
+    let wire = stored.response.unwrap().wire.unwrap();
+    assert_eq!(wire.blake3, blake3::hash(&coded).to_hex().as_str());
+    assert_eq!((wire.coding.as_str(), wire.bytes), ("gzip", coded.len() as u64));
+
     let id = record["id"].as_str().unwrap();
     assert_eq!(gateway.raw(id, "response"), answer.as_bytes());
 }

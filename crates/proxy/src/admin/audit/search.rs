@@ -7,6 +7,7 @@ use archive::record::{Record, to_the_millisecond};
 use archive::search::{self, Seek};
 use jiff::Timestamp;
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::literal::Extractor;
 use serde::Serialize;
 
 use super::filter::Filter;
@@ -37,8 +38,8 @@ pub struct Hit {
 pub enum Needle {
     /// A text in these forms.
     Text(Vec<Vec<u8>>),
-    /// Whatever matches.
-    Pattern(Regex),
+    /// Whatever matches, and with what each match begins, where that is known.
+    Pattern(Regex, Vec<String>),
 }
 
 /// Of a long place so many bytes are shown.
@@ -46,6 +47,12 @@ const EXCERPT: usize = 400;
 
 /// A pattern may take so many bytes of memory.
 const PATTERN: usize = 16 << 20;
+
+/// A shorter beginning stands nearly everywhere.
+const TELLING: usize = 3;
+
+/// Looking for more beginnings is no quicker than for the pattern.
+const MOST_BEGINNINGS: usize = 16;
 
 impl Needle {
     /// Finds the text as it is, and as JSON escapes it.
@@ -63,8 +70,9 @@ impl Needle {
         let Some(pattern) = inner.filter(|pattern| !pattern.is_empty()) else {
             return Self::new(text);
         };
-        let pattern = RegexBuilder::new(pattern).size_limit(PATTERN).build();
-        Ok(Self::Pattern(pattern.context("reading the regular expression")?))
+        let compiled = RegexBuilder::new(pattern).size_limit(PATTERN).build();
+        let compiled = compiled.context("reading the regular expression")?;
+        Ok(Self::Pattern(compiled, beginnings(pattern).unwrap_or_default()))
     }
 
     /// Texts of which one must stand where it is found; none where that is not known.
@@ -73,7 +81,7 @@ impl Needle {
             Self::Text(forms) => {
                 forms.iter().filter_map(|form| std::str::from_utf8(form).ok()).collect()
             }
-            Self::Pattern(_) => Vec::new(),
+            Self::Pattern(_, beginnings) => beginnings.iter().map(String::as_str).collect(),
         }
     }
 
@@ -84,13 +92,23 @@ impl Needle {
                 let place = |form: &Vec<u8>| Some((memchr::memmem::find(body, form)?, form.len()));
                 forms.iter().filter_map(place).min()?
             }
-            Self::Pattern(pattern) => {
+            Self::Pattern(pattern, _) => {
                 let place = pattern.find(body)?;
                 (place.start(), place.len())
             }
         };
         Some(excerpt(body, at, length.min(EXCERPT)))
     }
+}
+
+/// With what the matches of a pattern begin; none where that is not known, or tells too little.
+fn beginnings(pattern: &str) -> Option<Vec<String>> {
+    let literals = Extractor::new().extract(&regex_syntax::parse(pattern).ok()?);
+    let literals = literals.literals()?.iter();
+    let texts = literals.map(|literal| String::from_utf8(literal.as_bytes().to_vec()).ok());
+    let texts: Vec<String> = texts.collect::<Option<_>>()?;
+    let tell = texts.iter().all(|text| text.len() >= TELLING);
+    (tell && texts.len() <= MOST_BEGINNINGS).then_some(texts)
 }
 
 /// Where something stands in bodies, newest first: who brought it into a conversation that day. What
@@ -189,4 +207,28 @@ fn excerpt(body: &[u8], at: usize, length: usize) -> String {
     let to = (at + length + 40).min(body.len());
     let text = String::from_utf8_lossy(body.get(from..to).unwrap_or_default()).into_owned();
     text.trim_matches('\u{FFFD}').chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beginnings;
+
+    fn check(pattern: &str, expected: Option<&[&str]>) {
+        let found = beginnings(pattern);
+        let found =
+            found.as_ref().map(|texts| texts.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(found.as_deref(), expected, "{pattern}");
+    }
+
+    #[test]
+    fn a_pattern_tells_with_what_its_matches_begin() {
+        check("AKIA[0-9A-Z]{16}", Some(&["AKIA"]));
+        check("error: (one|two)", Some(&["error: one", "error: two"]));
+        // Nothing is known, or hardly anything.
+        check("[a-z]+ing", None);
+        check(".*text", None);
+        check("ab|cd", None);
+        check("text|", None);
+        check("(broken", None);
+    }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 
+use archive::objects::Access;
+use archive::read::{Exchange, Reader};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -155,6 +157,16 @@ impl Gateway {
         let output = self.run(&["audit", "show", id, "--part", part, "--raw"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
+    }
+
+    /// An exchange as it is stored.
+    pub(crate) async fn stored(&self, id: &str) -> Exchange {
+        let data = self.folder.path().join("data");
+        let url = format!("file:{}", data.join("archive").display());
+        let objects = archive::open(&url, &Access::default()).unwrap();
+        let reader = Reader::new(data.join("spool"), objects);
+        let found = reader.find(id).await.unwrap().expect("it has no record");
+        reader.exchange(&found).await.unwrap()
     }
 
     /// The process id.

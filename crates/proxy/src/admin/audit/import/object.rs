@@ -64,8 +64,8 @@ pub(super) fn read(json: &[u8], place: &Place, prices: &PriceTable, node: &str) 
     attribute(&mut record, ask);
     conclude(&mut record, &reading, prices);
     mark(&mut record, &request_body, (&response_body, &reading));
-    let request = RequestHead { method, target: path, headers: Vec::new() };
-    let response = ResponseHead { status: status.unwrap_or(0), headers: Vec::new() };
+    let request = RequestHead { method, target: path, headers: Vec::new(), wire: None };
+    let response = ResponseHead { status: status.unwrap_or(0), headers: Vec::new(), wire: None };
     Ok(Object { record, request, response, request_body, response_body })
 }
 
