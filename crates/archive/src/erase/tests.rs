@@ -100,11 +100,11 @@ impl Case {
         let spool = spool.unwrap();
         for user in users {
             let (method, target) = ("POST".to_owned(), "/v1/responses".to_owned());
-            let request = RequestHead { method, target, headers: Vec::new() };
+            let request = RequestHead { method, target, headers: Vec::new(), wire: None };
             let opening = record(self.next, user, "failed");
             let asked = body(user, self.next + 2);
             append(&spool, &Entry::Open { record: &opening, request: &request }, &asked).await;
-            let response = ResponseHead { status: 200, headers: Vec::new() };
+            let response = ResponseHead { status: 200, headers: Vec::new(), wire: None };
             let closing = record(self.next, user, "complete");
             let close = Entry::Close { record: &closing, response: Some(&response) };
             append(&spool, &close, format!("an answer to {user}").as_bytes()).await;
