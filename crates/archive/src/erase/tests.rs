@@ -252,6 +252,18 @@ async fn what_a_conversation_says_after_an_erasure_is_read_back() {
 }
 
 #[tokio::test]
+async fn where_the_records_are_gone_bodies_are_looked_at_all_the_same() {
+    let case = Case::of_two().await;
+    let records = case.first("records").await;
+    case.objects.delete(&records).await.unwrap();
+    let done = case.erase(ADA).await;
+    assert_eq!(done, Done { exchanges: 2, records: 1, files: 3, refused: Vec::new() });
+    assert!(!case.has(ADA).await);
+    let wrong = case.wrong().await;
+    assert_eq!(wrong, format!("{records}: it is missing"), "nothing else is");
+}
+
+#[tokio::test]
 async fn wherever_it_is_cut_off_it_is_no_damage_and_the_next_try_ends_it() {
     let puts = 6;
     for allowed in 0..=puts {

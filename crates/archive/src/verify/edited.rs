@@ -20,17 +20,15 @@ pub(super) fn edited(bytes: &[u8], file: &Filed) -> String {
         let Ok(next) = serde_json::from_str::<Linked>(&line) else {
             return after("it was edited: a line is no exchange", last.as_ref());
         };
-        let (id, link) = match next {
-            Linked::Erased { was } => {
-                last = Some(("that was erased".to_owned(), was));
-                continue;
+        last = Some(match next {
+            Linked::Erased { was } => ("that was erased".to_owned(), was),
+            Linked::Exchange { link: before, .. }
+                if before != last.as_ref().map(|(_, hash)| hash.clone()) =>
+            {
+                return after("it was edited: lines do not follow each other", last.as_ref());
             }
-            Linked::Exchange { id, link } => (id, link),
-        };
-        if link != last.as_ref().map(|(_, hash)| hash.clone()) {
-            return after("it was edited: lines do not follow each other", last.as_ref());
-        }
-        last = Some((id, blake3::hash(line.as_bytes()).to_hex().to_string()));
+            Linked::Exchange { id, .. } => (id, blake3::hash(line.as_bytes()).to_hex().to_string()),
+        });
     }
     match &last {
         Some((_, hash)) if hash == end => "an item in it was edited".to_owned(),

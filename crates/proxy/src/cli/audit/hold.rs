@@ -104,25 +104,24 @@ async fn add(config: &Config, args: Add) -> Result<()> {
             return Err(Wrong("a hold needs --user or --session".to_owned()).into());
         }
     };
-    let named = match &held {
-        Held::User(name) | Held::Session(name) => name,
-    };
-    if named.is_empty() || [Some(named), args.reason.as_ref()].into_iter().flatten().any(is_odd) {
+    let (Held::User(name) | Held::Session(name)) = &held;
+    let reason = args.reason.as_deref().unwrap_or_default();
+    if name.is_empty() || is_odd(name) || is_odd(reason) {
         let what = format!(
             "--user, --session and --reason hold no control characters, and at most {LONGEST} bytes"
         );
         return Err(Wrong(what).into());
     }
     let id = uuid::Uuid::now_v7().to_string();
-    let hold = Hold { id: id.clone(), time: clock::now(), held, reason: args.reason };
+    let fresh = Hold { id: id.clone(), time: clock::now(), held, reason: args.reason };
     let signer = Derived::from(&config.secret)?.signer();
     let objects = archive::open(&config.archive.url, &config.archive.access)
         .with_context(|| format!("opening the archive {}", config.archive.url))?;
-    hold::add(&*objects, &hold, &signer).await.context("putting the hold into the archive")?;
+    hold::add(&*objects, &fresh, &signer).await.context("putting the hold into the archive")?;
     line(&id)
 }
 
-fn is_odd(text: &String) -> bool {
+fn is_odd(text: &str) -> bool {
     text.len() > LONGEST || text.contains(char::is_control)
 }
 
