@@ -352,7 +352,8 @@ async fn a_statement_that_is_moved_copied_or_of_nothing_is_named() {
     assert!(wrong.starts_with(&copy) && wrong.ends_with("moved or copied"), "{wrong}");
     // Before more is erased there, it is told too.
     let refused = case.erase(BOB).await.refused;
-    assert_eq!(refused.iter().map(|one| one.path.clone()).collect::<Vec<_>>(), [copy.clone()]);
+    let named: Vec<_> = refused.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(named, [copy.as_str()]);
     case.objects.delete(&copy.as_str().into()).await.unwrap();
 
     // One of another manifest, with the right signature.

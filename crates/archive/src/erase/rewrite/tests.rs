@@ -83,7 +83,7 @@ fn a_grave_is_as_long_as_what_was_there_or_refused() {
 #[test]
 fn a_record_keeps_its_numbers_and_names_nobody() {
     let line = |id: &str, user: &str, offset: u64| {
-        let names = FULL.replace("USER", user).replace("\n", "");
+        let names = FULL.replace("USER", user).replace('\n', "");
         format!("{{\"id\":\"{id}\",{names},\"frame\":[{offset},5]}}\n")
     };
     // The third is of somebody whose exchange an earlier erasure has taken.
