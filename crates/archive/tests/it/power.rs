@@ -223,15 +223,9 @@ fn id(number: u8) -> String {
 }
 
 fn record(number: u8, outcome: Outcome) -> Record {
-    let json = serde_json::json!({
-        "id": id(number), "time": "2025-10-20T12:00:00Z", "key_id": "k", "thread_id": "one",
-        "user": "ada@example.com", "endpoint": "POST /v1/responses", "transport": "http",
-        "request_kind": "turn", "outcome": outcome, "source": "upstream", "altered": "none",
-        "input_tokens": 0, "cached_input_tokens": 0, "cache_write_tokens": 0, "output_tokens": 0,
-        "reasoning_tokens": 0, "total_tokens": 0, "usage": "none", "priced": true, "took_ms": 0,
-        "request_bytes": 0, "response_bytes": 0, "tags": {}, "findings": [], "node": "cafe0001",
-    });
-    serde_json::from_value(json).unwrap()
+    let time = "2025-10-20T12:00:00Z".parse().unwrap();
+    let record = Record::blank(id(number), time, "cafe0001");
+    Record { thread_id: Some("one".to_owned()), outcome, ..record }
 }
 
 /// A conversation that grows: each asks what the one before asked, and more.

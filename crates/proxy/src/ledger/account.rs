@@ -1,7 +1,5 @@
 //! What is known of one exchange, and the record that it makes.
 
-mod blank;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -24,7 +22,6 @@ use wire::usage::Usage;
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
-use blank::blank;
 
 /// When a request came, and the name its exchange got.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +96,7 @@ impl Account {
         arrival: Arrival,
         node: &str,
     ) -> Self {
-        let mut record = blank(arrival, node);
+        let mut record = Record::blank(arrival.id.to_string(), arrival.time, node);
         record.key_id.clone_from(&principal.key.id);
         record.user.clone_from(&principal.key.user);
         record.team.clone_from(&principal.key.team);

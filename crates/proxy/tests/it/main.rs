@@ -32,6 +32,7 @@ mod story_http2;
 mod story_keys;
 mod story_listen;
 mod story_login;
+mod story_long_session;
 mod story_matrix;
 mod story_peer;
 mod story_recovery;

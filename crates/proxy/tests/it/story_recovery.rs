@@ -10,6 +10,7 @@ use archive::spool::{Options, Spool, Sync};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::harness::client::post;
 use crate::harness::{Gateway, simulator, until, url};
@@ -92,13 +93,7 @@ fn fill(spool: &Path) -> String {
 }
 
 fn record() -> Record {
-    let json = json!({
-        "id": uuid::Uuid::now_v7(), "time": Timestamp::now(), "key_id": "k",
-        "user": "ada@example.com", "endpoint": "POST /v1/responses", "transport": "http",
-        "request_kind": "turn", "outcome": "failed", "source": "proxy", "altered": "none",
-        "input_tokens": 0, "cached_input_tokens": 0, "cache_write_tokens": 0, "output_tokens": 0,
-        "reasoning_tokens": 0, "total_tokens": 0, "usage": "none", "priced": true, "took_ms": 0,
-        "request_bytes": 0, "response_bytes": 0, "tags": {}, "findings": [], "node": "cafe0001",
-    });
-    serde_json::from_value(json).unwrap()
+    let mut record = Record::blank(Uuid::now_v7().to_string(), Timestamp::now(), "cafe0001");
+    "ada@example.com".clone_into(&mut record.user);
+    record
 }

@@ -3,11 +3,9 @@
 //! Its fields are read by the names that are usual for them: which ones a copy has depends on when
 //! it was written.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result};
 use archive::frame::{RequestHead, ResponseHead};
-use archive::record::{Altered, Outcome, Record, Source, Transport, UsageKind};
+use archive::record::{Outcome, Record, Source, Transport, UsageKind};
 use archive::segment::day_of;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -52,7 +50,10 @@ pub(super) fn read(json: &[u8], place: &Place, prices: &PriceTable, node: &str) 
     let ask = Ask::read(&request_body);
     let (reading, transport) = answer(&response_body, &path);
     let user = text(&["user_id", "user", "email", "userId"]);
-    let mut record = blank(id(time, place), time, node);
+    let mut record = Record::blank(id(time, place), time, node);
+    "imported".clone_into(&mut record.key_id);
+    record.source = Source::Upstream;
+    record.tags.insert("imported".to_owned(), "s3".to_owned());
     record.user = user.map_or_else(|| "unknown".to_owned(), |user| normal(&user));
     record.endpoint = format!("{method} {}", path.split('?').next().unwrap_or_default());
     record.transport = transport;
@@ -176,55 +177,5 @@ fn mark(record: &mut Record, request: &[u8], (response, reading): (&[u8], &Readi
     }
     if !cut.is_empty() {
         record.tags.insert("truncated".to_owned(), cut.join(" "));
-    }
-}
-
-fn blank(id: String, time: Timestamp, node: &str) -> Record {
-    Record {
-        id,
-        time,
-        key_id: "imported".to_owned(),
-        user: String::new(),
-        team: None,
-        endpoint: String::new(),
-        transport: Transport::Http,
-        request_kind: String::new(),
-        model: None,
-        upstream_model: None,
-        service_tier: None,
-        status: None,
-        outcome: Outcome::Failed,
-        source: Source::Upstream,
-        refusal: None,
-        altered: Altered::None,
-        input_tokens: 0,
-        cached_input_tokens: 0,
-        cache_write_tokens: 0,
-        output_tokens: 0,
-        reasoning_tokens: 0,
-        total_tokens: 0,
-        usage: UsageKind::None,
-        cost_usd: None,
-        priced: false,
-        took_ms: 0,
-        first_byte_ms: None,
-        request_bytes: 0,
-        response_bytes: 0,
-        content_encoding: None,
-        session_id: None,
-        thread_id: None,
-        turn_id: None,
-        parent_thread_id: None,
-        response_id: None,
-        previous_response_id: None,
-        connection_id: None,
-        subagent: None,
-        repo: None,
-        commit: None,
-        client: None,
-        client_version: None,
-        tags: BTreeMap::from([("imported".to_owned(), "s3".to_owned())]),
-        findings: Vec::new(),
-        node: node.to_owned(),
     }
 }
