@@ -115,7 +115,7 @@ pub(super) fn records(bytes: &[u8], user: &str, graves: &BTreeSet<u64>) -> Resul
         let Index { frame } = serde_json::from_slice(&line)?;
         let is_theirs = record.user == user || graves.contains(&frame.0);
         if is_theirs && record.user != ERASED {
-            lines.extend(blank(record).line(frame)?);
+            lines.extend(unnamed(record).line(frame)?);
             erased += 1;
         } else {
             lines.extend_from_slice(&line);
@@ -128,28 +128,42 @@ pub(super) fn records(bytes: &[u8], user: &str, graves: &BTreeSet<u64>) -> Resul
     Ok(Rewritten { bytes: zstd::bulk::compress(&lines, RECORDS_LEVEL)?, erased })
 }
 
-/// A record that names nobody. What is counted and paid stays, so that sums do.
-fn blank(record: Record) -> Record {
+/// A record that names nobody. What is counted and paid stays, so that sums do; whatever is not in
+/// this list goes.
+fn unnamed(record: Record) -> Record {
     // Of `GET /v1/responses/resp_1` the end would name an answer.
     let endpoint = record.endpoint.split('/').take(3).collect::<Vec<_>>().join("/");
     Record {
         key_id: ERASED.to_owned(),
         user: ERASED.to_owned(),
+        team: record.team,
         endpoint,
-        session_id: None,
-        thread_id: None,
-        turn_id: None,
-        parent_thread_id: None,
-        response_id: None,
-        previous_response_id: None,
-        connection_id: None,
-        subagent: None,
-        repo: None,
-        commit: None,
-        client: None,
-        client_version: None,
-        tags: std::collections::BTreeMap::new(),
-        ..record
+        transport: record.transport,
+        request_kind: record.request_kind,
+        model: record.model,
+        upstream_model: record.upstream_model,
+        service_tier: record.service_tier,
+        status: record.status,
+        outcome: record.outcome,
+        source: record.source,
+        refusal: record.refusal,
+        altered: record.altered,
+        input_tokens: record.input_tokens,
+        cached_input_tokens: record.cached_input_tokens,
+        cache_write_tokens: record.cache_write_tokens,
+        output_tokens: record.output_tokens,
+        reasoning_tokens: record.reasoning_tokens,
+        total_tokens: record.total_tokens,
+        usage: record.usage,
+        cost_usd: record.cost_usd,
+        priced: record.priced,
+        took_ms: record.took_ms,
+        first_byte_ms: record.first_byte_ms,
+        request_bytes: record.request_bytes,
+        response_bytes: record.response_bytes,
+        content_encoding: record.content_encoding,
+        findings: record.findings,
+        ..Record::blank(record.id, record.time, &record.node)
     }
 }
 
