@@ -4,8 +4,11 @@
 use futures_util::TryStreamExt;
 use jiff::civil::date;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{
+    Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion,
+};
 
+use crate::hold::Holds;
 use crate::retain::{Doing, Keep, Old, probe, prune};
 
 /// More than goes in one piece, and no multiple of a part.
@@ -22,6 +25,7 @@ pub async fn all(objects: &dyn ObjectStore) {
     what_is_put_is_read_back_whole_and_in_pieces(objects).await;
     nothing_is_overwritten(objects).await;
     of_two_writers_one_wins(objects).await;
+    only_the_version_that_was_read_is_replaced(objects).await;
     large_objects_go_in_parts(objects).await;
     a_folder_lists_what_is_below_it(objects).await;
     old_days_go_and_others_stay(objects).await;
@@ -113,6 +117,24 @@ async fn of_two_writers_one_wins(objects: &dyn ObjectStore) {
 }
 
 #[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
+async fn only_the_version_that_was_read_is_replaced(objects: &dyn ObjectStore) {
+    let name = path("bodies/replaced");
+    put(objects, "bodies/replaced", b"as it was").await;
+    let meta = objects.head(&name).await.unwrap();
+    let version = UpdateVersion { e_tag: meta.e_tag, version: meta.version };
+    let replace = |bytes: &'static [u8]| {
+        let options = PutOptions::from(PutMode::Update(version.clone()));
+        objects.put_opts(&name, PutPayload::from_static(bytes), options)
+    };
+    replace(b"as it is now").await.unwrap();
+    assert_eq!(bytes(objects, "bodies/replaced").await, b"as it is now");
+    let late = replace(b"as it is too late").await;
+    assert!(matches!(late, Err(Error::Precondition { .. })), "{late:?}");
+    assert_eq!(bytes(objects, "bodies/replaced").await, b"as it is now");
+    remove(objects, &["bodies/replaced"]).await;
+}
+
+#[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
 async fn large_objects_go_in_parts(objects: &dyn ObjectStore) {
     let whole: Vec<u8> = (0..=250).cycle().take(LARGE).collect();
     put(objects, "bodies/large", &whole).await;
@@ -154,16 +176,23 @@ async fn old_days_go_and_others_stay(objects: &dyn ObjectStore) {
     }
     put(objects, "bodies/notes", b"not ours").await;
     let keep = Keep { bodies_days: 1, records_days: 2 };
-    let old =
-        |kind, day, bytes| Old { kind, day: date(2026, 11, day), objects: 1, bytes, refused: None };
+    let old = |kind, day, bytes| Old {
+        kind,
+        day: date(2026, 11, day),
+        objects: 1,
+        bytes,
+        held: None,
+        refused: None,
+    };
+    let holds = Holds::default();
     let expected = [old("bodies", 1, 4), old("bodies", 2, 4), old("records", 1, 6)];
     let today = date(2026, 11, 4);
-    let told = prune(objects, keep, today, Doing::Tell).await.unwrap();
+    let told = prune(objects, keep, today, (Doing::Tell, &holds)).await.unwrap();
     assert_eq!(told, expected);
     assert_eq!(paths(objects, "").await.len(), 7, "what is told is still there");
 
     // Two nodes may be at it at once.
-    let node = || prune(objects, keep, today, Doing::Delete);
+    let node = || prune(objects, keep, today, (Doing::Delete, &holds));
     let (one, other) = tokio::join!(node(), node());
     assert_eq!((one.is_ok(), other.is_ok()), (true, true), "{one:?} {other:?}");
     let kept = [
@@ -175,7 +204,7 @@ async fn old_days_go_and_others_stay(objects: &dyn ObjectStore) {
     assert_eq!(paths(objects, "").await, kept);
     // Whoever keeps for longer than there are days keeps everything.
     let keep = Keep { bodies_days: u64::MAX, records_days: 1_000_000 };
-    assert_eq!(prune(objects, keep, today, Doing::Delete).await.unwrap(), []);
+    assert_eq!(prune(objects, keep, today, (Doing::Delete, &holds)).await.unwrap(), []);
     remove(objects, &kept.each_ref().map(String::as_str)).await;
 }
 

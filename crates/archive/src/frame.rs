@@ -228,6 +228,11 @@ pub(crate) fn item_id(line: &[u8]) -> Option<&str> {
     std::str::from_utf8(id.get(..2 * blake3::OUT_LEN)?).ok()
 }
 
+/// Whether a line stands where an exchange was erased.
+pub(crate) fn is_erased(line: &[u8]) -> bool {
+    line.starts_with(b"{\"kind\":\"erased\",")
+}
+
 /// Reads the lines of a frame, one after the other, until `each` breaks; fails where the frame is
 /// damaged.
 pub(crate) fn read_lines(

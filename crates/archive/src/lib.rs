@@ -9,8 +9,10 @@
 mod carry;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod erase;
 pub mod frame;
 mod gather;
+pub mod hold;
 mod items;
 pub mod journal;
 mod known;
@@ -22,6 +24,7 @@ pub mod read;
 pub mod record;
 pub mod retain;
 pub mod seal;
+mod sealed;
 pub mod search;
 pub mod segment;
 pub mod sign;

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::sealed::{seal, unseal};
 use crate::segment::{day_folder, day_of_name};
 use crate::sign::{PublicKey, Signer, sha256};
 
@@ -52,14 +53,6 @@ pub(crate) struct Filed {
     pub(crate) link: Option<String>,
 }
 
-/// The second line.
-#[derive(Debug, Serialize, Deserialize)]
-struct Seal {
-    kind: String,
-    signature: String,
-    key: String,
-}
-
 /// How far the manifests of a node have come, as its spool remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Chain {
@@ -94,23 +87,12 @@ impl Filed {
 impl Manifest {
     /// Its two lines.
     pub(crate) fn seal(&self, signer: &Signer) -> Result<String, Error> {
-        let failed = |error: serde_json::Error| Error::disk("writing a manifest")(error.into());
-        let line = serde_json::to_string(self).map_err(failed)?;
-        let (kind, key) = ("signature".to_owned(), signer.public_key().to_string());
-        let seal = Seal { kind, signature: signer.sign(line.as_bytes()), key };
-        Ok(format!("{line}\n{}\n", serde_json::to_string(&seal).map_err(failed)?))
+        seal(self, signer)
     }
 
     /// Reads one that one of these keys has signed; else says why it is none.
     pub(crate) fn read(text: &[u8], keys: &[PublicKey]) -> Result<Self, String> {
-        let end = memchr::memchr(b'\n', text).ok_or("it has one line, where two belong")?;
-        let (line, seal) = text.split_at(end);
-        let seal: Seal = serde_json::from_slice(seal)
-            .map_err(|error| format!("its signature cannot be read: {error}"))?;
-        if !keys.iter().any(|key| key.has_signed(line, &seal.signature)) {
-            return Err("it was edited, or is signed with another key".to_owned());
-        }
-        serde_json::from_slice(line).map_err(|error| format!("it cannot be read: {error}"))
+        unseal("manifest", text, keys)
     }
 }
 

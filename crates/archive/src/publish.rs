@@ -20,6 +20,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use crate::carry::Carry;
+use crate::erase::statement;
 use crate::gather::Gathered;
 use crate::known::Known;
 use crate::manifest::{self, Chain, Filed};
@@ -34,9 +35,9 @@ use segment::{Made, Press, Segment};
 /// noise (encrypted reasoning, padding of events, ids), so that levels differ little: of generated
 /// sessions 1 leaves 1/25.1, 3 leaves 1/25.9, 5 leaves 1/26.3 and 6 leaves 1/26.9, where 6 takes half
 /// as much time again as 3. A frame is smaller than any level's window.
-const LEVEL: i32 = 3;
+pub(crate) const LEVEL: i32 = 3;
 /// How hard records are: they are few, and small.
-const RECORDS_LEVEL: i32 = 9;
+pub(crate) const RECORDS_LEVEL: i32 = 9;
 
 /// How long to wait after the object store refused.
 const RETRY: Duration = Duration::from_secs(5);
@@ -128,6 +129,8 @@ pub(crate) struct Work {
     /// The last manifest of this node that is surely in the archive.
     settled: String,
     known: Known,
+    /// Erasures on the day that is known, in whose segments no item is known any more.
+    erasures: HashSet<ObjectPath>,
     /// What an earlier process knew has been recalled.
     recalled: bool,
     press: Press,
@@ -152,6 +155,7 @@ impl Work {
             signer,
             settled,
             known,
+            erasures: HashSet::new(),
             recalled: false,
             press,
             journal,
@@ -169,6 +173,21 @@ impl Work {
             }
         }
         (self.known, self.recalled) = (known, true);
+    }
+
+    /// Forgets the items of segments in which something was erased: whoever names them would name
+    /// what is gone.
+    async fn forget_erased(&mut self) -> Result<(), Error> {
+        let erasures = statement::list(&*self.objects, self.known.day()).await?;
+        let there = |path: &ObjectPath| erasures.iter().any(|(.., erasure)| erasure == path);
+        // Those of other days go.
+        self.erasures.retain(there);
+        for (name, _, path) in erasures {
+            if self.erasures.insert(path) {
+                self.known.forget_segment(&name);
+            }
+        }
+        Ok(())
     }
 
     /// The names of the segments of the day that is known.
@@ -269,6 +288,7 @@ impl Work {
             return Ok(carry);
         }
         self.known.turn_to(day_of_name(name));
+        self.forget_erased().await?;
         let mut segment = Segment::new(name, &self.known, &mut self.press);
         for whole in gathered.ended {
             segment.add(whole)?;

@@ -113,7 +113,7 @@ impl Reader {
         Ok(hit)
     }
 
-    /// Reads an exchange whole.
+    /// Reads an exchange whole; of one that was erased nothing is there.
     pub async fn exchange(&self, found: &Found) -> Result<Exchange, Error> {
         if let Some(exchange) = self.pieces(found).await? {
             return Ok(exchange);

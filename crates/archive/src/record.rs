@@ -291,6 +291,15 @@ impl Record {
     pub fn fail(&mut self) {
         (self.outcome, self.source) = (Outcome::Failed, Source::Proxy);
     }
+
+    /// Its line in `records/`: its own JSON, and where its frame lies in the segment of the same
+    /// name, offset and length in bytes.
+    pub(crate) fn line(&self, (offset, length): (u64, u64)) -> serde_json::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        line.truncate(line.len() - b"}".len());
+        line.extend(format!(",\"frame\":[{offset},{length}]}}\n").bytes());
+        Ok(line)
+    }
 }
 
 /// Writes RFC 3339 with always three decimals, so that texts sort as times do.

@@ -7,6 +7,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::Error;
+use crate::hold::Holds;
 use crate::segment::day_of_folder;
 
 /// How many whole days are kept besides today.
@@ -72,26 +73,29 @@ pub struct Old {
     pub objects: u64,
     /// Bytes in them.
     pub bytes: u64,
+    /// The hold that keeps all of them.
+    pub held: Option<String>,
     /// Why some of them are still there, as the object store says.
     pub refused: Option<String>,
 }
 
 /// Deletes the folders of days that are older than what is kept, oldest first, or tells which they
-/// are. What the object store refuses to delete stays and is told.
+/// are. What the object store refuses to delete stays and is told, and so does a folder in which
+/// something is held, or of which nobody can tell.
 ///
 /// Others may do the same at the same time, and add to newer days.
 pub async fn prune(
     objects: &dyn ObjectStore,
     keep: Keep,
     today: Date,
-    doing: Doing,
+    (doing, holds): (Doing, &Holds),
 ) -> Result<Vec<Old>, Error> {
     let mut pruned = Vec::new();
     let kept = keep.on(today);
     for (kind, first_kept) in [("bodies", kept.bodies), ("records", kept.records)] {
         for (day, folder) in folders(objects, kind).await? {
             if day < first_kept {
-                pruned.push(prune_folder(objects, (kind, day), &folder, doing).await?);
+                pruned.push(prune_folder(objects, (kind, day), &folder, (doing, holds)).await?);
             }
         }
     }
@@ -102,9 +106,9 @@ async fn prune_folder(
     objects: &dyn ObjectStore,
     (kind, day): (&'static str, Date),
     folder: &Path,
-    doing: Doing,
+    (doing, holds): (Doing, &Holds),
 ) -> Result<Old, Error> {
-    let mut old = Old { kind, day, objects: 0, bytes: 0, refused: None };
+    let mut old = Old { kind, day, objects: 0, bytes: 0, held: None, refused: None };
     let mut listed = objects.list(Some(folder));
     let mut paths = Vec::new();
     while let Some(object) = listed.try_next().await? {
@@ -112,7 +116,15 @@ async fn prune_folder(
         old.bytes += object.size;
         paths.push(object.location);
     }
-    if doing == Doing::Delete {
+    match holds.in_folder(objects, folder).await {
+        Ok(hold) => old.held = hold.map(ToString::to_string),
+        Err(error) => {
+            let why = crate::error_text(&error);
+            old.refused = Some(format!("whether something in it is held cannot be told: {why}"));
+        }
+    }
+    let may_go = old.held.is_none() && old.refused.is_none();
+    if doing == Doing::Delete && may_go {
         old.refused = delete(objects, paths).await;
     }
     Ok(old)

@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 use object_store::ObjectStoreExt;
 
 use crate::Error;
-use crate::frame::{Body, Part, Place, Side, StoredExchange, StoredItem, item_id};
+use crate::frame::{Body, Part, Place, Side, StoredExchange, StoredItem, is_erased, item_id};
 use crate::read::{Found, Piece, View};
 use crate::record::Record;
 use crate::segment::{day_folder, name_of};
@@ -117,6 +117,9 @@ fn look(
     for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         if let Some(id) = item_id(line) {
             items.look(id, &serde_json::from_slice(line)?, seek);
+            continue;
+        }
+        if is_erased(line) {
             continue;
         }
         let exchange: StoredExchange<'_> = serde_json::from_slice(line)?;

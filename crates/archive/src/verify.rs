@@ -1,5 +1,6 @@
 //! Is the archive complete and unchanged? Needs its objects and a public key, and nothing else.
 
+mod chains;
 mod edited;
 #[cfg(test)]
 mod tests;
@@ -14,12 +15,15 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::Error;
+use crate::erase::statement::{self, Standing, Statements};
+use crate::hold::Holds;
 use crate::manifest::{self, Chain, ENDING as MANIFEST, Filed, Manifest};
 use crate::retain::Kept;
 use crate::seal::Closed;
 use crate::segment::{FULL, GROWING, SEGMENT, day_folder, day_of_folder, day_of_name, list};
 use crate::sign::{PublicKey, sha256};
 use crate::spool::folders::all_folders;
+use chains::{Chains, broken, link};
 use edited::edited;
 
 /// How often it is looked again for the manifest of files that are just being put.
@@ -40,6 +44,10 @@ pub struct Verdict {
     pub exchanges: u64,
     /// Of the files, those that are not there, and need not be: they were kept long enough.
     pub gone: u64,
+    /// Exchanges that were erased, as signed statements say; they count as exchanges as well.
+    pub erased: u64,
+    /// Of the files, those that are as they were before an erasure that has been stated.
+    pub unfinished: u64,
     /// Journals that are not in the archive yet.
     pub waiting: u64,
     /// The first thing that is wrong; none: all is complete and unchanged.
@@ -68,16 +76,6 @@ pub struct Verifier<'a> {
     pub kept: Kept,
 }
 
-/// The manifests of each node, by their numbers.
-type Chains = BTreeMap<String, BTreeMap<u64, Link>>;
-
-/// A manifest in its chain.
-struct Link {
-    path: String,
-    sha256: String,
-    previous: Option<String>,
-}
-
 /// What stands in the folders, and what manifests say stands there.
 #[derive(Default)]
 struct Files {
@@ -87,11 +85,16 @@ struct Files {
     ahead: BTreeSet<String>,
     /// Not there, since they need not be.
     gone: u64,
+    /// As they were before an erasure that has not come to its end.
+    unfinished: u64,
+    /// What was erased, of segments whose manifests have not been checked so far.
+    erasures: BTreeMap<String, Statements>,
 }
 
 /// Whether a file that is named is there.
 enum Presence {
     There,
+    NotYetErased,
     KeptNoLonger,
 }
 
@@ -113,40 +116,54 @@ impl Verifier<'_> {
             let seen = self.files(day).await?;
             if let Some(path) = files.see(seen) {
                 let what = "it is there twice, sealed and not: one of them was added".to_owned();
-                return Ok(Verdict { wrong: Some(Wrong { path, what }), ..verdict });
+                return Ok(verdict.with(Some(Wrong { path, what })));
             }
+            files.erasures = match statement::of_day(self.objects, day, self.keys).await? {
+                Ok(erasures) => erasures,
+                Err((path, what)) => return Ok(verdict.with(Some(Wrong { path, what }))),
+            };
             for (path, text) in self.manifests(day).await? {
                 match self.check(&path, &text, &mut files).await? {
-                    Ok(manifest) => {
+                    Ok((manifest, erased)) => {
                         verdict.add(&manifest);
-                        verdict.gone = files.gone;
+                        verdict.erased += erased;
+                        (verdict.gone, verdict.unfinished) = (files.gone, files.unfinished);
                         link(manifest, path, &text, &mut chains);
                     }
-                    Err(wrong) => return Ok(Verdict { wrong: Some(wrong), ..verdict }),
+                    Err(wrong) => return Ok(verdict.with(Some(wrong))),
                 }
                 progress(&verdict);
+            }
+            if let Some(name) = files.erasures.keys().next() {
+                let path = format!("{}/{name}", day_folder(statement::FOLDER, day));
+                let what =
+                    "something is said to be erased there, and it has no manifest".to_owned();
+                return Ok(verdict.with(Some(Wrong { path, what })));
             }
         }
         // By their numbers, not by their days: a clock may be set back.
         if let Some(wrong) = broken(&chains, first) {
-            return Ok(Verdict { wrong: Some(wrong), ..verdict });
+            return Ok(verdict.with(Some(wrong)));
         }
         let is_in = |path: &&String| name(path).is_some_and(|name| wanted(&day_of_name(name)));
         let unnamed: Vec<_> = files.unnamed.iter().filter(is_in).cloned().collect();
         for path in unnamed {
             if !self.is_being_put(&path).await? {
                 let what = "it was added: no manifest names it".to_owned();
-                return Ok(Verdict { wrong: Some(Wrong { path, what }), ..verdict });
+                return Ok(verdict.with(Some(Wrong { path, what })));
             }
         }
-        verdict.wrong = if last.is_none() { self.check_end(&chains).await? } else { None };
-        Ok(verdict)
+        let wrong = if last.is_none() { self.check_end(&chains).await? } else { None };
+        Ok(match wrong {
+            Some(wrong) => verdict.with(Some(wrong)),
+            None => verdict.with(self.check_holds().await?),
+        })
     }
 
     /// Days that have files or manifests.
     async fn days(&self) -> Result<BTreeSet<Date>, Error> {
         let mut days = BTreeSet::new();
-        for kind in ["bodies", "records", "manifests"] {
+        for kind in ["bodies", "records", "manifests", statement::FOLDER] {
             for year in self.folders(&kind.into()).await? {
                 for month in self.folders(&year).await? {
                     let folders = self.folders(&month).await?;
@@ -187,13 +204,22 @@ impl Verifier<'_> {
         Ok(manifests)
     }
 
-    /// Checks a manifest and its files.
+    /// Whether each hold is one.
+    async fn check_holds(&self) -> Result<Option<Wrong>, Error> {
+        match Holds::load(self.objects, self.keys).await {
+            Ok(_) => Ok(None),
+            Err(Error::Damaged(path, what)) => Ok(Some(Wrong { path, what })),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks a manifest and its files; tells how many of its exchanges were erased.
     async fn check(
         &self,
         path: &str,
         text: &[u8],
         files: &mut Files,
-    ) -> Result<Result<Manifest, Wrong>, Error> {
+    ) -> Result<Result<(Manifest, u64), Wrong>, Error> {
         let wrong = |what: String| Wrong { path: path.to_owned(), what };
         let manifest = match Manifest::read(text, self.keys) {
             Ok(manifest) => manifest,
@@ -205,18 +231,27 @@ impl Verifier<'_> {
                 manifest.name
             ))));
         }
+        let statements = files.erasures.remove(&manifest.name).unwrap_or_default();
+        if let Some(what) = statements.broken(&sha256(text)) {
+            return Ok(Err(wrong(what.to_owned())));
+        }
         for file in &manifest.files {
             files.name(&file.path);
-            match self.check_file(file).await? {
+            match self.check_file(file, (&manifest.name, &statements)).await? {
                 Ok(Presence::There) => {}
+                Ok(Presence::NotYetErased) => files.unfinished += 1,
                 Ok(Presence::KeptNoLonger) => files.gone += 1,
                 Err(wrong) => return Ok(Err(wrong)),
             }
         }
-        Ok(Ok(manifest))
+        Ok(Ok((manifest, statements.exchanges())))
     }
 
-    async fn check_file(&self, file: &Filed) -> Result<Result<Presence, Wrong>, Error> {
+    async fn check_file(
+        &self,
+        file: &Filed,
+        (name, statements): (&str, &Statements),
+    ) -> Result<Result<Presence, Wrong>, Error> {
         let wrong = |what: &str| Wrong { path: file.path.clone(), what: what.to_owned() };
         let read = async { self.objects.get(&file.path.as_str().into()).await?.bytes().await };
         let bytes = match read.await {
@@ -227,10 +262,18 @@ impl Verifier<'_> {
             Err(object_store::Error::NotFound { .. }) => return Ok(Err(wrong("it is missing"))),
             Err(error) => return Wrong::in_seal(error.into()).map(Err),
         };
-        if sha256(&bytes) == file.sha256 {
-            return Ok(Ok(Presence::There));
+        let digest = sha256(&bytes);
+        let mut standing = statements.standing(file, &digest);
+        if standing == Standing::Neither {
+            // Something may be erased just now: that is stated before it is done.
+            let later = statement::of_segment(self.objects, name, self.keys).await?;
+            standing = later.map_or(standing, |later| later.standing(file, &digest));
         }
-        Ok(Err(wrong(&edited(&bytes, file))))
+        Ok(match standing {
+            Standing::Last => Ok(Presence::There),
+            Standing::Before => Ok(Presence::NotYetErased),
+            Standing::Neither => Err(wrong(&edited(&bytes, file))),
+        })
     }
 
     /// Whether a file that no manifest names is just being put: by this spool, or by another node.
@@ -302,6 +345,10 @@ impl Wrong {
 }
 
 impl Verdict {
+    fn with(self, wrong: Option<Wrong>) -> Self {
+        Self { wrong, ..self }
+    }
+
     fn add(&mut self, manifest: &Manifest) {
         self.manifests += 1;
         self.files += manifest.files.len() as u64;
@@ -330,39 +377,4 @@ impl Files {
 fn name(path: &str) -> Option<&str> {
     let file = path.rsplit('/').next()?;
     file.strip_suffix(SEGMENT).or_else(|| file.strip_suffix(MANIFEST))
-}
-
-fn link(manifest: Manifest, path: String, text: &[u8], chains: &mut Chains) {
-    let links = chains.entry(manifest.node).or_default();
-    let link = Link { path, sha256: sha256(text), previous: manifest.previous };
-    links.insert(manifest.number, link);
-}
-
-/// Where the first chain is broken. What came before the first day was not asked.
-fn broken(chains: &Chains, first: Option<Date>) -> Option<Wrong> {
-    for (node, links) in chains {
-        let mut last: Option<(u64, &Link)> = None;
-        for (number, link) in links {
-            let what = match last {
-                None if *number == 0 || first.is_some() => None,
-                None => {
-                    Some(format!("it is manifest {number} of {node}: those before it are missing"))
-                }
-                Some((before, last)) if *number != before + 1 => Some(format!(
-                    "it is manifest {number} of {node}, behind {before}, {}: what was between them is missing",
-                    last.path
-                )),
-                Some((_, last)) if link.previous.as_ref() != Some(&last.sha256) => Some(format!(
-                    "it does not go on from {}: one of the two was put there later",
-                    last.path
-                )),
-                Some(_) => None,
-            };
-            if let Some(what) = what {
-                return Some(Wrong { path: link.path.clone(), what });
-            }
-            last = Some((*number, link));
-        }
-    }
-    None
 }

@@ -98,6 +98,7 @@ impl Gateway {
         let lock = given.lock.map_or_else(|| lock(&config.data), Ok)?;
         let store = store(config).await?;
         let derived = Derived::from(&config.secret)?;
+        let retain = Retain::new(config.archive.clone(), derived.signer().public_key());
         let auth = Arc::new(Auth::new(store.clone(), derived).await?);
         let doors = Doors::bind(config, given.sockets).await?;
         let metrics = Arc::new(Metrics::default());
@@ -112,7 +113,7 @@ impl Gateway {
         let background = Background { tasks, stop, spool, publisher };
         let lasting = Arc::new(lasting);
         background.start(&lasting, &site, &store);
-        background.retain(Retain::new(config.archive.clone()));
+        background.retain(retain);
         let listening = doors.open(&site, config)?;
         let local = None;
         Ok(Self { site, lasting, listening, store, background, lock, local })

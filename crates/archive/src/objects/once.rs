@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result, WriteMultipart,
+    Result, UpdateVersion, WriteMultipart,
 };
 
 /// Parts of an upload that are on their way at once.
@@ -19,17 +19,13 @@ const PARTS_AT_ONCE: usize = 4;
 /// An object store in which a put never takes the place of an object.
 ///
 /// An object that is there with the same bytes counts as put: whoever put it crashed before it
-/// knew. One with other bytes is an error. To replace one on purpose is [`PutMode::Update`], or
-/// [`Replace`] where a store knows no conditions.
+/// knew. One with other bytes is an error. To replace one on purpose is [`PutMode::Update`], which
+/// takes the place of just the version that it names.
 #[derive(Debug)]
 pub struct Once<S> {
     inner: S,
     parts: Option<Parts>,
 }
-
-/// Among the extensions of a put: it takes the place of what is there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Replace;
 
 /// How large objects are cut.
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +57,10 @@ impl<S: ObjectStore> Once<S> {
         size: usize,
     ) -> Result<PutResult> {
         match self.inner.head(location).await {
-            Ok(_) => same(&self.inner, location, &payload).await,
-            Err(Error::NotFound { .. }) => self.upload(location, payload, size).await,
-            Err(error) => Err(error),
+            Ok(_) => return same(&self.inner, location, &payload).await,
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
         }
-    }
-
-    async fn upload(&self, location: &Path, payload: PutPayload, size: usize) -> Result<PutResult> {
         let upload = self.inner.put_multipart(location).await?;
         let mut parts = WriteMultipart::new_with_chunk_size(upload, size);
         for piece in payload {
@@ -76,6 +69,26 @@ impl<S: ObjectStore> Once<S> {
         }
         // Where that fails, it takes back the parts that arrived.
         parts.finish().await
+    }
+
+    /// Replaces a version of an object. A folder knows no condition on that: there it is looked
+    /// beforehand, and of two who do it in the same moment the later one wins.
+    async fn update(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        (options, version): (PutOptions, UpdateVersion),
+    ) -> Result<PutResult> {
+        match self.inner.put_opts(location, payload.clone(), options.clone()).await {
+            Err(Error::NotImplemented { .. }) => {}
+            put => return put,
+        }
+        if self.inner.head(location).await?.e_tag != version.e_tag {
+            let source = "it is another one by now".into();
+            return Err(Error::Precondition { path: location.to_string(), source });
+        }
+        let options = PutOptions { mode: PutMode::Overwrite, ..options };
+        self.inner.put_opts(location, payload, options).await
     }
 }
 
@@ -127,16 +140,15 @@ impl<S: ObjectStore> ObjectStore for Once<S> {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        if options.mode != PutMode::Overwrite {
-            return self.inner.put_opts(location, payload, options).await;
+        match options.mode.clone() {
+            PutMode::Overwrite => {}
+            PutMode::Update(version) => {
+                return self.update(location, payload, (options, version)).await;
+            }
+            PutMode::Create => return self.inner.put_opts(location, payload, options).await,
         }
-        let parts = self.parts.filter(|parts| payload.content_length() > parts.above);
-        let replaces = options.extensions.get::<Replace>().is_some();
-        match parts {
-            Some(parts) if replaces => return self.upload(location, payload, parts.size).await,
-            Some(parts) => return self.put_parts(location, payload, parts.size).await,
-            None if replaces => return self.inner.put_opts(location, payload, options).await,
-            None => {}
+        if let Some(parts) = self.parts.filter(|parts| payload.content_length() > parts.above) {
+            return self.put_parts(location, payload, parts.size).await;
         }
         let options = PutOptions { mode: PutMode::Create, ..options };
         match self.inner.put_opts(location, payload.clone(), options).await {

@@ -123,14 +123,12 @@ impl<'a> Segment<'a> {
         Ok(Frame { segment: self.name.clone(), offset, length })
     }
 
-    /// Adds a record as it stands in `records/`: its own JSON, and where its frame lies in the
-    /// segment of the same name.
+    /// Adds a record as it stands in `records/`.
     fn index(&mut self, record: &Record, frame: &Frame) -> Result<(), Error> {
         let (lines, count) = self.records.entry(day_of(record.time)).or_default();
         *count += 1;
-        write_line(lines, record)?;
-        lines.truncate(lines.len() - b"}\n".len());
-        lines.extend(format!(",\"frame\":[{},{}]}}\n", frame.offset, frame.length).bytes());
+        let line = record.line((frame.offset, frame.length));
+        lines.extend(line.map_err(|error| Error::disk("writing a line")(error.into()))?);
         Ok(())
     }
 }

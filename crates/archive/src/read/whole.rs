@@ -10,7 +10,7 @@ use object_store::ObjectStoreExt;
 use super::{Exchange, Reader};
 use crate::Error;
 use crate::frame::{
-    Body, Half, Needs, Part, Place, StoredExchange, StoredItem, item_id, read_lines,
+    Body, Half, Needs, Part, Place, StoredExchange, StoredItem, is_erased, item_id, read_lines,
 };
 use crate::segment::object_path;
 
@@ -24,13 +24,16 @@ struct Items {
 }
 
 impl Reader {
-    /// Reads the exchange of this id, whose frame lies there.
+    /// Reads the exchange of this id, whose frame lies there; one that was erased is empty.
     pub(super) async fn frame(&self, id: &str, place: &Place) -> Result<Exchange, Error> {
         let range = place.offset..place.offset + place.length;
         let frame = self.objects.get_range(&object_path(&place.segment), range).await?;
         let damaged = |what: String| Error::Damaged(place.segment.clone(), what);
         let mut items = Items::default();
         let line = items.take(&frame).map_err(|error| damaged(error.to_string()))?;
+        if is_erased(&line) {
+            return Ok(Exchange::default());
+        }
         let stored: StoredExchange<'_> =
             serde_json::from_slice(&line).map_err(|error| damaged(error.to_string()))?;
         if stored.id != id {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
+use object_store::{
+    GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion,
+};
 
 use super::format::{HEADER, key_id, rewrap};
 use super::opening::Stored;
 use super::store::{Sealing, plain_name};
 use super::{Key, KeyId, Keys};
 use crate::Error;
-use crate::objects::once::Replace;
 use crate::retain::folders;
 
 /// Whether it is done or only told.
@@ -97,13 +98,14 @@ async fn put_again(
     path: &Path,
     keys: (&Keys, &Key),
 ) -> Result<(), Error> {
-    let bytes = objects.get(path).await?.bytes().await?;
-    let mut body = bytes;
+    let got = objects.get(path).await?;
+    let (e_tag, version) = (got.meta.e_tag.clone(), got.meta.version.clone());
+    let mut body = got.bytes().await?;
     let header = body.split_to(HEADER.min(body.len()));
     let header = rewrap(path, &header, keys)?;
     let payload = PutPayload::from_iter([header.into(), body]);
-    let mut options = PutOptions::default();
-    options.extensions.insert(Replace);
+    // Something in it may be erased meanwhile: that stays.
+    let options = PutOptions::from(PutMode::Update(UpdateVersion { e_tag, version }));
     objects.put_opts(path, payload, options).await?;
     Ok(())
 }

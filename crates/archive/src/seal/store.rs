@@ -72,6 +72,26 @@ impl Sealing {
         }
     }
 
+    /// Puts a text in the place of a version: sealed where that was, and with a key.
+    async fn update(
+        &self,
+        location: &Path,
+        sealed: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        if !self.is_there(sealed).await? {
+            return self.inner.put_opts(location, payload, options).await;
+        }
+        let Some(key) = &self.keys.current else {
+            let source = "it is sealed, and what takes its place must be: \
+                          set archive.encryption_key";
+            return Err(Error::NotSupported { source: source.into() });
+        };
+        let bytes = seal(key, &Bytes::from(payload)).map_err(failed)?;
+        self.inner.put_opts(sealed, bytes.into(), options).await
+    }
+
     /// Reads what is stored under the name of sealed objects.
     async fn get_sealed(
         &self,
@@ -191,6 +211,9 @@ impl ObjectStore for Sealing {
         let Some(sealed) = sealed_name(location)? else {
             return self.inner.put_opts(location, payload, options).await;
         };
+        if let PutMode::Update(_) = options.mode {
+            return self.update(location, &sealed, payload, options).await;
+        }
         let (name, other, stored) = match &self.keys.current {
             Some(key) => {
                 let bytes = seal(key, &Bytes::from(payload.clone())).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! What is other than it was in a file.
+//! What was done to a file, as far as its lines tell.
 
 use std::io::BufRead;
 
@@ -20,10 +20,15 @@ pub(super) fn edited(bytes: &[u8], file: &Filed) -> String {
         let Ok(next) = serde_json::from_str::<Linked>(&line) else {
             return after("it was edited: a line is no exchange", last.as_ref());
         };
-        if next.link != last.as_ref().map(|(_, hash)| hash.clone()) {
-            return after("it was edited: lines do not follow each other", last.as_ref());
-        }
-        last = Some((next.id, blake3::hash(line.as_bytes()).to_hex().to_string()));
+        last = Some(match next {
+            Linked::Erased { was } => ("that was erased".to_owned(), was),
+            Linked::Exchange { link: before, .. }
+                if before != last.as_ref().map(|(_, hash)| hash.clone()) =>
+            {
+                return after("it was edited: lines do not follow each other", last.as_ref());
+            }
+            Linked::Exchange { id, .. } => (id, blake3::hash(line.as_bytes()).to_hex().to_string()),
+        });
     }
     match &last {
         Some((_, hash)) if hash == end => "an item in it was edited".to_owned(),
@@ -31,11 +36,12 @@ pub(super) fn edited(bytes: &[u8], file: &Filed) -> String {
     }
 }
 
-/// The two members that link exchanges.
+/// The members that link exchanges.
 #[derive(serde::Deserialize)]
-struct Linked {
-    id: String,
-    link: Option<String>,
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Linked {
+    Exchange { id: String, link: Option<String> },
+    Erased { was: String },
 }
 
 fn after(what: &str, last: Option<&(String, String)>) -> String {

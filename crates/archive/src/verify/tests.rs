@@ -11,6 +11,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::{Verdict, Verifier};
+use crate::hold::Holds;
 use crate::manifest::{Chain, Filed, Manifest};
 use crate::retain::{Doing, Keep, Kept, prune};
 use crate::sign::{PublicKey, Signer};
@@ -137,7 +138,7 @@ async fn what_is_kept_no_longer_is_not_missed_and_its_manifest_is() {
     // The segments are of the 20th of October 2025, the records of the day in their ids.
     let keep = Keep { bodies_days: 90, records_days: 100_000 };
     let today = date(2026, 11, 22);
-    let old = prune(&*case.objects, keep, today, Doing::Delete).await.unwrap();
+    let old = prune(&*case.objects, keep, today, (Doing::Delete, &Holds::default())).await.unwrap();
     assert_eq!(old.iter().map(|old| (old.kind, old.objects)).collect::<Vec<_>>(), [("bodies", 3)]);
     let verdict = case.verify_kept(keep.on(today)).await;
     assert_eq!(verdict, Verdict { gone: 3, ..whole });

@@ -1,7 +1,9 @@
 //! `audit`: find exchanges and read them back.
 
+mod erase;
 mod export;
 mod filter;
+mod hold;
 mod import;
 mod lifecycle;
 mod list;
@@ -47,6 +49,8 @@ enum Command {
     Verify(verify::Verify),
     Prune(prune::Prune),
     Reseal(reseal::Reseal),
+    Hold(hold::Args),
+    Erase(erase::Erase),
     Lifecycle(lifecycle::Lifecycle),
 }
 
@@ -69,6 +73,8 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::Verify(verify) => verify::run(&config, verify).await,
             Command::Prune(args) => prune::run(&config, &args).await,
             Command::Reseal(args) => reseal::run(&config, &args).await,
+            Command::Hold(args) => hold::run(&config, args).await,
+            Command::Erase(args) => erase::run(&config, &reader?, &args).await,
             Command::Lifecycle(_) => lifecycle::run(&config),
         }
     })

@@ -3,8 +3,10 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use archive::hold::Holds;
 use archive::retain::{Doing, Keep, prune};
 use archive::segment::day_of;
+use archive::sign::PublicKey;
 use jiff::ToSpan;
 use jiff::civil::Date;
 
@@ -20,14 +22,16 @@ const LOOK: Duration = Duration::from_mins(20);
 /// The archive whose old days go.
 pub struct Retain {
     archive: Archive,
+    /// Whose signatures on holds count.
+    key: PublicKey,
     /// The day on which it was last done.
     done: Option<Date>,
 }
 
 impl Retain {
     /// Nothing is done yet.
-    pub fn new(archive: Archive) -> Self {
-        Self { archive, done: None }
+    pub fn new(archive: Archive, key: PublicKey) -> Self {
+        Self { archive, key, done: None }
     }
 
     /// Does it now and every day. To be dropped at any moment: what is deleted halfway is deleted
@@ -48,20 +52,24 @@ impl Retain {
         }
         match self.prune(today).await {
             Ok(()) => self.done = Some(today),
-            Err(error) => tracing::warn!("old days stay in the archive for now: {error}"),
+            Err(error) => tracing::warn!("old days stay in the archive for now: {error:#}"),
         }
     }
 
-    async fn prune(&self, today: Date) -> Result<(), archive::Error> {
+    async fn prune(&self, today: Date) -> anyhow::Result<()> {
         let Archive { url, access, retain_days, retain_records_days, .. } = &self.archive;
         let keep = Keep { bodies_days: *retain_days, records_days: *retain_records_days };
-        let objects = archive::open_stored(url, access)?;
-        for old in prune(&*objects, keep, today, Doing::Delete).await? {
+        let objects = archive::open(url, access, self.archive.keys()?)?;
+        let holds = Holds::load(&*objects, std::slice::from_ref(&self.key)).await?;
+        for old in prune(&*objects, keep, today, (Doing::Delete, &holds)).await? {
             let (kind, objects, bytes) = (old.kind, old.objects, old.bytes);
-            match old.refused {
-                None => tracing::info!(objects, bytes, "{kind} of {} are deleted", old.day),
-                Some(why) => {
+            match (old.held, old.refused) {
+                (Some(hold), _) => tracing::info!(objects, "{kind} of {} stay: {hold}", old.day),
+                (None, Some(why)) => {
                     tracing::warn!(why, "{kind} of {} cannot all be deleted", old.day);
+                }
+                (None, None) => {
+                    tracing::info!(objects, bytes, "{kind} of {} are deleted", old.day);
                 }
             }
         }

@@ -25,6 +25,7 @@ mod story_coding;
 mod story_crash;
 mod story_doctor;
 mod story_endpoints;
+mod story_erase;
 mod story_exchange;
 mod story_full;
 mod story_http2;

@@ -9,7 +9,7 @@ use crate::config::{Config, Wrong};
 
 /// Print the rules by which an S3 bucket deletes what is kept no longer
 ///
-/// They say what the settings of the archive say, in the form that Amazon's tool takes. They take the place of all rules that the bucket has.
+/// They say what the settings of the archive say, in the form that Amazon's tool takes. They take the place of all rules that the bucket has. A bucket knows of no holds: where there are any, leave deleting to `serve` and `audit prune`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   codex-proxy audit lifecycle > rules.json

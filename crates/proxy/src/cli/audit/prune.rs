@@ -5,6 +5,7 @@ use archive::retain::{Doing, Keep, Old, prune};
 use archive::segment::day_of;
 use serde::Serialize;
 
+use super::hold::holds;
 use crate::cli::output::{Format, Listing};
 use crate::clock;
 use crate::config::Config;
@@ -12,7 +13,7 @@ use crate::config::Config;
 /// Delete the days that are kept no longer
 ///
 /// The settings of the archive say how long bodies and records are kept. A running serve does the
-/// same once a day.
+/// same once a day. A day in which something is held stays: see `audit hold`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  codex-proxy audit prune --dry-run")]
 pub(super) struct Prune {
@@ -38,10 +39,11 @@ struct Row {
 pub(super) async fn run(config: &Config, args: &Prune) -> Result<()> {
     let doing = if args.dry_run { Doing::Tell } else { Doing::Delete };
     let archive = &config.archive;
-    let objects = archive::open_stored(&archive.url, &archive.access)
+    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
         .with_context(|| format!("opening the archive {}", archive.url))?;
     let today = day_of(clock::now());
-    let old = prune(&*objects, keep(config), today, doing).await?;
+    let holds = holds(config, &[]).await?;
+    let old = prune(&*objects, keep(config), today, (doing, &holds)).await?;
     let rows: Vec<Row> = old.into_iter().map(|old| row(old, doing)).collect();
     Listing::new(&["kind", "day", "objects", "bytes", "outcome"], &rows)?.print(args.format)
 }
@@ -54,6 +56,7 @@ pub(super) fn keep(config: &Config) -> Keep {
 
 fn row(old: Old, doing: Doing) -> Row {
     let outcome = match (old.refused, doing) {
+        _ if old.held.is_some() => format!("kept by {}", old.held.unwrap_or_default()),
         (Some(why), _) => format!("not all deleted: {why}"),
         (None, Doing::Delete) => "deleted".to_owned(),
         (None, Doing::Tell) => "would be deleted".to_owned(),

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use archive::erase::ERASED;
 use archive::frame::{RequestHead, ResponseHead};
 use archive::read::{Exchange, Reader};
 use archive::record::Record;
@@ -36,6 +37,9 @@ enum PartName {
 /// Prints the exchange, or a part of it.
 pub(super) async fn run(reader: &Reader, show: &Show) -> Result<()> {
     let (record, exchange) = audit::show(reader, &show.id).await?;
+    if record.user == ERASED && (show.raw || show.part.is_some_and(|part| part != PartName::Meta)) {
+        bail!("exchange {} was erased: its record is left, and nothing of its bodies", record.id);
+    }
     print(show, &record, &exchange)
 }
 

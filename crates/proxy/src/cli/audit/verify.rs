@@ -69,6 +69,13 @@ pub(super) async fn run(config: &Config, verify: Verify) -> Result<()> {
     if verdict.gone > 0 {
         line(&format!("kept no longer: {} files", verdict.gone))?;
     }
+    if verdict.erased > 0 {
+        line(&format!("erased, as signed statements say: {} exchanges", verdict.erased))?;
+    }
+    if verdict.unfinished > 0 {
+        let files = verdict.unfinished;
+        line(&format!("to be erased, and still there: {files} files; run `audit erase` again"))?;
+    }
     if verdict.waiting > 0 {
         line(&format!("in the spool, not in the archive yet: {} journals", verdict.waiting))?;
     }
@@ -88,7 +95,8 @@ fn own_key(config: &Config) -> Result<PublicKey> {
     Ok(Derived::from(&config.secret)?.signer().public_key())
 }
 
-fn keys_in(file: &std::path::Path) -> Result<Vec<PublicKey>> {
+/// The public keys in a file, one a line.
+pub(super) fn keys_in(file: &std::path::Path) -> Result<Vec<PublicKey>> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("reading public keys from {}", file.display()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
