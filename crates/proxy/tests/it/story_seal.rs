@@ -165,6 +165,32 @@ async fn what_is_done_to_sealed_files_is_named() {
     simulator.stop().await;
 }
 
+#[tokio::test]
+async fn what_is_erased_from_sealed_files_is_gone_and_they_stay_sealed() {
+    let (simulator, folder) = (simulator().await, TempDir::new().unwrap());
+    configure(folder.path(), "one", &[], &simulator);
+    let (folder, id) = exchange(folder, &simulator).await;
+    let at = folder.path();
+    let names = files(at).into_iter().filter(|file| file.extension().unwrap() == "sealed");
+    let names: Vec<PathBuf> = names.collect();
+    let erase = ["audit", "erase", "--user", "ada@example.com", "--yes"];
+    // By whoever has only the old key, nothing is put unsealed.
+    configure(at, "", &["one"], &simulator);
+    assert_ne!(said(&run(at, &erase)).0, Some(0));
+    configure(at, "two", &["one"], &simulator);
+    let (code, text) = said(&run(at, &erase));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(names.iter().all(|name| name.exists()));
+    assert_eq!(readable(&files(at)), 0);
+
+    configure(at, "two", &[], &simulator);
+    let shown = said(&run(at, &["audit", "show", &id, "--part", "request", "--raw"])).1;
+    assert!(!shown.contains(WORDS), "{shown}");
+    let (code, text) = said(&run(at, &["audit", "verify"]));
+    assert_eq!(code, Some(0), "{text}");
+    simulator.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_changed_and_what_was_before_is_brought_to_it() {
     let (simulator, folder) = (simulator().await, TempDir::new().unwrap());
