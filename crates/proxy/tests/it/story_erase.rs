@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::client::ask;
+use crate::harness::gateway::run_with;
 use crate::harness::sdk::{finish, installed, script};
 use crate::harness::{Gateway, Simulator, simulator, until, url};
 
@@ -181,7 +182,7 @@ async fn what_is_still_in_the_spool_is_named_and_waits() {
     // Nobody has it open any more: it is brought to the archive, and goes.
     let folder = gateway.kill();
     let erase = ["audit", "erase", "--user", "ada@example.com", "--yes"];
-    let output = crate::harness::gateway::run_with(folder.path(), &erase, &[]);
+    let output = run_with(folder.path(), &erase, &[]);
     assert!(output.status.success(), "{output:?}");
     assert!(!has(&folder.path().join("data/archive"), "ada@"));
     simulator.stop().await;
@@ -243,6 +244,31 @@ async fn who_is_held_is_neither_pruned_nor_erased() {
     gateway.ok(&["audit", "hold", "remove", &eve]);
     assert_eq!(prune(), ["deleted", "deleted"]);
     office.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_running_gateway_leaves_what_is_held() {
+    let simulator = simulator().await;
+    let folder = tempfile::tempdir().unwrap();
+    let lay = |day: &str, user: &str| {
+        let line = json!({"kind": "exchange", "user": user}).to_string() + "\n";
+        let place = folder.path().join("data/archive/bodies/year=2020/month=01").join(day);
+        std::fs::create_dir_all(&place).unwrap();
+        let place = place.join("a1w0-20200101T000000000-000000.jsonl.zst");
+        std::fs::write(&place, zstd::encode_all(line.as_bytes(), 3).unwrap()).unwrap();
+        place
+    };
+    let held = lay("day=01", "eve@example.com");
+    let old = lay("day=02", "bob@example.com");
+    let add = ["audit", "hold", "add", "--user", "eve@example.com"];
+    assert!(run_with(folder.path(), &add, &[]).status.success());
+    let gateway = Gateway::start_in(folder, &url(&simulator), &[]);
+    // Days go oldest first: the held one has been passed by then.
+    until("the day after it gone", || !old.exists()).await;
+    assert!(held.exists());
+    let (_folder, well, said) = gateway.stop();
+    assert!(well, "{said}");
+    simulator.stop().await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const LONGEST: usize = 1024;
 
 /// Keep what a person or a session has, however old it gets
 ///
-/// A day in which something is held is not pruned, by nobody, and who is held is not erased, until
+/// A day in which something is held is pruned by nobody, and who is held is not erased, until
 /// the hold is removed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
