@@ -52,6 +52,8 @@ impl Office {
         let data = self.gateway.folder.path().join("data");
         let archive = data.join("archive");
         until("all published", || lines(&archive.join("records")) == exchanges).await;
+        // The journals leave the spool behind that.
+        until("an empty spool", || !holds_sealed(&data.join("spool"))).await;
     }
 
     fn erase(&self, user: &str, flag: &str) -> (Option<i32>, String, String) {
@@ -97,6 +99,17 @@ fn has(folder: &Path, text: &str) -> bool {
         let bytes = zstd::decode_all(&*bytes).unwrap_or(bytes);
         String::from_utf8_lossy(&bytes).contains(text)
     })
+}
+
+/// Whether a spool has journals that are on their way.
+fn holds_sealed(spool: &Path) -> bool {
+    let paths = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let writers = paths(spool).into_iter().filter(|path| path.is_dir());
+    let mut files = writers.flat_map(|writer| paths(&writer));
+    files.any(|path| path.extension().is_some_and(|ending| ending == "full"))
 }
 
 #[tokio::test]
