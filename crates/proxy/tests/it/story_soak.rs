@@ -27,7 +27,7 @@ const CLIENTS: u64 = 4;
 /// An upstream that stalls is given up soon.
 const SETTINGS: [(&str, &str); 1] = [("CODEX_PROXY_UPSTREAM_IDLE_TIMEOUT", "2s")];
 /// Between two exchanges of a client.
-const PACE: Duration = Duration::from_millis(60);
+const PACE: Duration = Duration::from_millis(150);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_minutes_of_faults_leave_what_was_promised() {
@@ -85,7 +85,7 @@ async fn client(
     let (mut seen, mut chance) = (Vec::new(), Chance::new(number));
     let (mut thread, mut items) = (0, Vec::new());
     while Instant::now() < end {
-        if items.len() > 30 || chance.one_of(40) == 0 {
+        if items.len() > 12 || chance.one_of(40) == 0 {
             (thread, items) = (thread + 1, Vec::new());
         }
         items.push(item(&mut chance));
@@ -118,7 +118,7 @@ fn item(chance: &mut Chance) -> String {
         6 => "sim:stall=3 sim:pace=1ms",
         _ => "go on",
     };
-    let length = if chance.one_of(20) == 0 { 100_000 } else { 20 + chance.one_of(3_000) };
+    let length = if chance.one_of(20) == 0 { 40_000 } else { 20 + chance.one_of(3_000) };
     let words_of_it = (0..length / 8).map(|_| format!("{:07x}", chance.one_of(1 << 28)));
     let text = words_of_it.collect::<Vec<_>>().join(" ");
     format!(
