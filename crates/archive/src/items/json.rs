@@ -45,26 +45,11 @@ fn elements(text: &[u8], at: usize, run: &mut Vec<Range<usize>>) -> Option<usize
 
 /// Notes the long texts of the value that begins here with its bracket, and its `tools`; tells where
 /// it ends, if it does.
-pub(super) fn answer(text: &[u8], mut at: usize, found: &mut Vec<Cut>) -> Option<usize> {
-    let mut depth = 0_usize;
-    loop {
-        match text.get(at)? {
-            b'"' => {
-                let end = string_end(text, at)?;
-                note(at..end, LONG_TEXT, found);
-                let is_tools = text.get(at..end)? == b"\"tools\"";
-                at = if is_tools { tools(text, end, found)? } else { end };
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
-            _ => {}
-        }
-        at += 1;
-        if depth == 0 {
-            return Some(at);
-        }
-    }
+pub(super) fn answer(text: &[u8], at: usize, found: &mut Vec<Cut>) -> Option<usize> {
+    container(text, at, |at, end| {
+        note(at..end, LONG_TEXT, found);
+        if text.get(at..end)? == b"\"tools\"" { tools(text, end, found) } else { Some(end) }
+    })
 }
 
 /// Notes an array behind its key.
@@ -112,7 +97,7 @@ pub(super) fn skip_space(text: &[u8], at: usize) -> usize {
 fn value_end(text: &[u8], at: usize) -> Option<usize> {
     match text.get(at)? {
         b'"' => string_end(text, at),
-        b'{' | b'[' => container_end(text, at),
+        b'{' | b'[' => container(text, at, |_, end| Some(end)),
         b',' | b':' | b'}' | b']' => None,
         _ => {
             let ends =
@@ -122,12 +107,18 @@ fn value_end(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-fn container_end(text: &[u8], mut at: usize) -> Option<usize> {
+/// Where the value ends that begins here with its bracket. `string` is told where each string in it
+/// begins and ends, and tells where to go on.
+fn container(
+    text: &[u8],
+    mut at: usize,
+    mut string: impl FnMut(usize, usize) -> Option<usize>,
+) -> Option<usize> {
     let mut depth = 0_usize;
     loop {
         match text.get(at)? {
             b'"' => {
-                at = string_end(text, at)?;
+                at = string(at, string_end(text, at)?)?;
                 continue;
             }
             b'{' | b'[' => depth += 1,
