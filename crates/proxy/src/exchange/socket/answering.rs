@@ -258,7 +258,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
     async fn farewell(&mut self, refusal: &Refusal) -> io::Result<Ended> {
         let under_way = self.end_all(End::Refused(refusal.word())).await;
         if under_way > 0 {
-            self.writer.write_all(&text(&refusal.socket_message())).await?;
+            self.writer.write_all(&text(refusal.socket_message().as_bytes())).await?;
         }
         match refusal.word() {
             Word::KeyDisabled => self.close(POLICY, "This key was disabled or replaced.").await,
@@ -283,7 +283,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
 
     async fn tell(&mut self, refusal: &Refusal) -> io::Result<()> {
         let refusal = refusal.clone().with_contact(self.manner.contact.as_deref());
-        self.writer.write_all(&text(&refusal.socket_message())).await?;
+        self.writer.write_all(&text(refusal.socket_message().as_bytes())).await?;
         self.writer.flush().await
     }
 
