@@ -3,10 +3,12 @@
 //! This is the only file that reads the environment.
 
 pub mod archive;
+pub mod entry;
 pub mod header;
 pub mod layer;
 pub mod listen;
 pub mod reference;
+pub mod screen;
 pub mod secrets;
 pub mod setting;
 pub mod target;
@@ -22,6 +24,7 @@ use archive::Archive;
 use layer::{Layers, Problem};
 use listen::Listen;
 use reference::SecretRef;
+use screen::Screen;
 use target::{AuthHeader, DEFAULT, MOST, Target};
 
 /// All settings, proven.
@@ -71,6 +74,8 @@ pub struct Config {
     pub archive: Archive,
     /// A price table instead of the built-in one.
     pub prices: Option<PathBuf>,
+    /// What is done about secrets in requests.
+    pub screen: Screen,
 }
 
 /// TLS towards clients: all of them PEM files.
@@ -200,8 +205,10 @@ impl Config {
         )]
         let environment: Vec<(String, String)> = std::env::vars().collect();
         let layers = Layers::read(file, &environment, flags);
-        let config = Self::build(&layers);
+        let mut problems = Vec::new();
+        let config = Self::build(&layers, &mut problems);
         let mut layers = layers;
+        layers.problems.append(&mut problems);
         layers.problems.extend(config.contradictions(&layers));
         if layers.problems.is_empty() { Ok((config, layers)) } else { Err(layers.problems) }
     }
@@ -231,6 +238,10 @@ impl Config {
             let what = format!("there are {keys} keys for upstreams; {MOST} at most can be used");
             problems.push(Problem { place: layers.place("upstreams"), what });
         }
+        if self.upstreams.iter().any(|target| target.name == DEFAULT) {
+            let what = format!("upstreams name `{DEFAULT}` is that of [upstream]: choose another");
+            problems.push(Problem { place: layers.place("upstreams"), what });
+        }
         problems.extend(half_of_tls(layers));
         problems.extend(self.archive.contradictions(layers));
         problems
@@ -246,11 +257,12 @@ impl Config {
     pub fn only(flags: &Flags) -> anyhow::Result<Self> {
         let mut layers = Layers::defaults();
         layers.read_flags(flags);
+        let config = Self::build(&layers, &mut Vec::new());
         anyhow::ensure!(layers.problems.is_empty(), "wrong settings: {:?}", layers.problems);
-        Ok(Self::build(&layers))
+        Ok(config)
     }
 
-    fn build(layers: &Layers) -> Self {
+    fn build(layers: &Layers, problems: &mut Vec<Problem>) -> Self {
         let data = layers.path("data");
         let inside = |name: &str| data.join(name);
         Self {
@@ -279,7 +291,7 @@ impl Config {
                 read_timeout: layers.duration("client.read_timeout"),
             },
             upstream: upstream(layers),
-            upstreams: layers.upstreams("upstreams"),
+            upstreams: layers.entries(&target::TABLE).iter().map(Target::of).collect(),
             limits: Limits {
                 exchanges: layers.count("limits.exchanges"),
                 exchanges_per_key: layers.count("limits.exchanges_per_key"),
@@ -290,6 +302,7 @@ impl Config {
                 .unwrap_or_else(|| format!("sqlite:{}", inside("store.db").display())),
             archive: Archive::build(layers, &data),
             prices: layers.optional_path("prices"),
+            screen: Screen::build(layers, problems),
             data,
         }
     }

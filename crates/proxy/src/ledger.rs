@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use archive::record::Finding;
 use archive::segment::Clock;
 use archive::spool::desk::Desk;
 use archive::spool::{Spool, State};
 use http::Request;
+use redact::rule::Rules;
 use store::{Refusals, Store};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -49,8 +51,22 @@ pub struct Options {
     pub exchanges: usize,
     /// The most that may wait in the spool, bytes.
     pub spool_quota: u64,
+    /// What is a secret.
+    pub rules: Arc<Rules>,
     /// Where the clock is asked.
     pub clock: Clock,
+}
+
+/// What of them a configuration may change under way.
+pub struct Ways {
+    /// What things cost.
+    pub prices: PriceTable,
+    /// Whether bodies are kept.
+    pub bodies: Bodies,
+    /// What happens when no record can be written.
+    pub when_full: WhenFull,
+    /// What is a secret.
+    pub rules: Arc<Rules>,
 }
 
 /// What every recorder needs.
@@ -82,12 +98,14 @@ impl Ledger {
 
     /// The same books, kept in another way from now on.
     #[must_use]
-    pub fn with(&self, prices: PriceTable, bodies: Bodies, when_full: WhenFull) -> Self {
+    pub fn with(&self, ways: Ways) -> Self {
         let before = &self.books;
+        let Ways { prices, bodies, when_full, rules } = ways;
         let options = Options {
             prices,
             bodies,
             when_full,
+            rules,
             node: before.options.node.clone(),
             ..before.options
         };
@@ -133,6 +151,12 @@ impl Ledger {
     /// Counts a refusal that leaves no record, and for which key it was.
     pub fn refused(&self, key_id: Option<String>, word: Word) {
         self.books.count_refused(key_id, word);
+    }
+
+    /// Tells operators of secrets in what is no exchange.
+    pub fn found(&self, principal: &Principal, findings: &[Finding]) {
+        let key = &principal.key;
+        self.books.tell_findings(("", &key.user, &key.id), findings);
     }
 
     /// Writes the counts of refusals to the store.
@@ -199,6 +223,21 @@ impl Ledger {
 impl Books {
     pub(crate) fn is_cutting(&self) -> bool {
         self.cutting.load(Ordering::Relaxed)
+    }
+
+    /// Tells operators of secrets in an exchange of this id, by somebody, with a key: which rules
+    /// found them, never what.
+    pub(crate) fn tell_findings(
+        &self,
+        (exchange, user, key): (&str, &str, &str),
+        findings: &[Finding],
+    ) {
+        for found in findings {
+            self.metrics.found(found);
+            let Finding { rule, tier, action, count } = found;
+            let message = "a secret was found in a request";
+            tracing::warn!(exchange, user, key, rule, tier, action, count, "{message}");
+        }
     }
 
     pub(crate) fn count_refused(&self, key_id: Option<String>, word: Word) {

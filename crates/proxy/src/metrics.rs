@@ -5,7 +5,7 @@ pub mod totals;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use archive::record::{Outcome, Record};
+use archive::record::{Finding, Outcome, Record};
 use archive::spool::backlog::Backlog;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -31,6 +31,7 @@ pub struct Metrics {
     buffered: Gauge,
     bad_connections: Counter,
     unread: Counter,
+    findings: Family<FindingLabel, Counter>,
     served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
     spool: Spool,
@@ -68,6 +69,13 @@ struct UpstreamLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabel {
+    rule: String,
+    tier: String,
+    action: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -88,6 +96,7 @@ impl Default for Metrics {
             buffered: Gauge::default(),
             bad_connections: Counter::default(),
             unread: Counter::default(),
+            findings: Family::default(),
             served: Family::default(),
             reloads: Family::default(),
             spool: Spool::default(),
@@ -122,6 +131,8 @@ impl Metrics {
         let served = self.served.clone();
         to.register("upstream_exchanges", "Exchanges answered, by upstream and key", served);
         to.register("requests_unread", "Request bodies that could not be decoded", unread);
+        let findings = self.findings.clone();
+        to.register("findings", "Secrets found in requests, by rule, tier and action", findings);
         let reloads = self.reloads.clone();
         to.register("reloads", "What was read again under way, and whether it was taken", reloads);
         let Spool { bytes, oldest, failures } = &self.spool;
@@ -214,6 +225,11 @@ impl Metrics {
     pub(crate) fn served(&self, upstream: &str) {
         let label = UpstreamLabel { upstream: upstream.to_owned() };
         self.served.get_or_create(&label).inc();
+    }
+
+    pub(crate) fn found(&self, found: &Finding) {
+        let Finding { rule, tier, action, count } = found.clone();
+        self.findings.get_or_create(&FindingLabel { rule, tier, action }).inc_by(count);
     }
 
     pub(crate) fn unread(&self) {

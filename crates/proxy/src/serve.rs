@@ -32,6 +32,8 @@ use crate::config::listen::Listen;
 use crate::config::{Config, Wrong};
 use crate::exchange::auth::Auth;
 use crate::exchange::screen::Screen;
+use crate::exchange::screen::guard::Guard;
+use crate::exchange::screen::intake::Intake;
 use crate::ledger::{Ledger, Options};
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
@@ -99,11 +101,13 @@ impl Gateway {
         let store = store(config).await?;
         let derived = Derived::from(&config.secret)?;
         let retain = Retain::new(config.archive.clone(), derived.signer().public_key());
+        let guard = Guard::new(&config.screen, &derived.screen_key());
         let auth = Arc::new(Auth::new(store.clone(), derived).await?);
         let doors = Doors::bind(config, given.sockets).await?;
         let metrics = Arc::new(Metrics::default());
         let (ledger, spool, publisher) = ledger(config, &read.prices, metrics.clone()).await?;
-        let screen = Screen::new(config.max_body, config.max_buffered, config.client.body_timeout);
+        let intake = Intake::new(config.max_body, config.max_buffered, config.client.body_timeout);
+        let screen = Screen::new(intake, guard);
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let connections = TaskTracker::new();
         let lasting = Lasting { auth, ledger, screen, connections, draining, closing };
@@ -304,6 +308,7 @@ async fn ledger(
         when_full: config.archive.when_full,
         exchanges: config.limits.exchanges,
         spool_quota: config.archive.spool_quota,
+        rules: config.screen.rules.clone(),
         clock: clock::now,
     };
     Ok((Ledger::new(&spool, options, metrics), spool, publisher))

@@ -32,7 +32,29 @@ pub struct Ask {
     pub turn_metadata: Option<String>,
     /// Where in the body the pieces stand that later requests of the conversation repeat, in order:
     /// `instructions`, and each element of `tools`, `input` and `messages`.
-    pub items: Vec<Range<usize>>,
+    pub items: Vec<Item>,
+}
+
+/// A piece of a request's body that later requests of its conversation repeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Where it stands.
+    pub range: Range<usize>,
+    /// Of which member it is a part.
+    pub of: Part,
+}
+
+/// The members that a conversation repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `instructions`, whole.
+    Instructions,
+    /// One of `tools`.
+    Tools,
+    /// One of `input`, or all of it where it is a text.
+    Input,
+    /// One of Chat's `messages`.
+    Messages,
 }
 
 impl Default for Ask {
@@ -68,7 +90,7 @@ enum Place {
     ThreadId,
     SessionId,
     TurnMetadata,
-    Item,
+    Item(Part),
 }
 
 /// Names and ids are far shorter.
@@ -86,10 +108,10 @@ const BODY: &[Member<Place>] = &[
     text(Place::MaxOutputTokens, "max_tokens", NAME_LIMIT),
     text(Place::PreviousResponseId, "previous_response_id", NAME_LIMIT),
     text(Place::PromptCacheKey, "prompt_cache_key", NAME_LIMIT),
-    elements(Place::Item, "instructions"),
-    elements(Place::Item, "tools"),
-    elements(Place::Item, "input"),
-    elements(Place::Item, "messages"),
+    elements(Place::Item(Part::Instructions), "instructions"),
+    elements(Place::Item(Part::Tools), "tools"),
+    elements(Place::Item(Part::Input), "input"),
+    elements(Place::Item(Part::Messages), "messages"),
     inside(
         "client_metadata",
         &[
@@ -140,7 +162,7 @@ impl Ask {
             Place::ThreadId => self.thread_id = string(raw),
             Place::SessionId => self.session_id = string(raw),
             Place::TurnMetadata => self.turn_metadata = string(raw),
-            Place::Item => self.items.push(value.begin..value.end),
+            Place::Item(of) => self.items.push(Item { range: value.begin..value.end, of }),
         }
     }
 
@@ -162,7 +184,7 @@ mod tests {
 
     fn items(body: &str) -> Vec<&str> {
         let items = Ask::read(body.as_bytes()).unwrap().items;
-        items.into_iter().map(|item| body.get(item).unwrap()).collect()
+        items.into_iter().map(|item| body.get(item.range).unwrap()).collect()
     }
 
     #[test]

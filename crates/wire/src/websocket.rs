@@ -106,6 +106,11 @@ pub fn text(message: &[u8]) -> Vec<u8> {
     frame(0x81, message)
 }
 
+/// A whole message of bytes as one frame, as a server sends it.
+pub fn binary(message: &[u8]) -> Vec<u8> {
+    frame(0x82, message)
+}
+
 /// A closing frame as a server sends it; the reason is cut to what may stand there.
 pub fn close(code: u16, reason: &str) -> Vec<u8> {
     let mut length = reason.len().min(CONTROL_LIMIT - 2);

@@ -12,10 +12,11 @@ use ipnet::IpNet;
 use toml_edit::{Document, Item, TableLike};
 
 use super::Flags;
+use super::entry::{self, Entry, Members, Table};
 use super::listen::Listen;
 use super::reference::SecretRef;
-use super::setting::{Kind, SETTINGS, find, variable};
-use super::target::{self, Entry, HeaderText, Target};
+use super::setting::{Kind, SETTINGS, Setting, find, variable};
+use super::target::HeaderText;
 use super::value::{Value, parse};
 
 /// Names that configure where configuration is, and so are no settings.
@@ -127,8 +128,9 @@ impl Layers {
     /// A text from a variable or a flag: lists are separated by commas, an empty text unsets.
     fn set_text(&mut self, path: &str, text: &str, place: &str) {
         let Some(setting) = find(path) else { return };
-        if setting.kind == Kind::Upstreams && !text.is_empty() {
-            return self.set_upstreams(place, tables::from_json(text, place), Path::new(""));
+        if let (Kind::Tables(table), false) = (setting.kind, text.is_empty()) {
+            let entries = tables::from_json(text, place);
+            return self.set_entries(table, place, entries, Path::new(""));
         }
         let texts = match tables::pieces(setting.kind, text) {
             Ok(texts) => texts,
@@ -155,15 +157,21 @@ impl Layers {
         }
     }
 
-    fn set_upstreams(&mut self, place: &str, entries: Option<Vec<Entry>>, base: &Path) {
-        let path = "upstreams";
+    fn set_entries(
+        &mut self,
+        table: &'static Table,
+        place: &str,
+        entries: Option<Vec<Entry>>,
+        base: &Path,
+    ) {
+        let path = table.path;
         let Some(entries) = entries else {
-            return self.problem(place, format!("{path} takes {}", Kind::Upstreams.allowed()));
+            return self.problem(place, format!("{path} takes {}", Kind::Tables(table).allowed()));
         };
-        match target::read(&entries, base) {
-            Ok(targets) => {
-                let texts = targets.iter().map(tables::shown).collect();
-                let value = Value::Upstreams(targets);
+        match entry::read(table, &entries, base) {
+            Ok(members) => {
+                let texts = entries.iter().map(|entry| entry::shown(table, entry)).collect();
+                let value = Value::Entries(members);
                 self.values.insert(path, Given { value, texts, place: place.to_owned() });
             }
             Err(problems) => self.problems.extend(problems),
@@ -200,9 +208,9 @@ impl Layers {
             let place = file.place(span);
             let is_table = SETTINGS.iter().any(|s| s.path.starts_with(&format!("{path}.")));
             match (find(&path), item.as_table_like()) {
-                (Some(setting), _) if setting.kind == Kind::Upstreams => {
-                    let entries = tables::from_toml(file, item, &place);
-                    self.set_upstreams(&place, entries, file.base);
+                (Some(Setting { kind: Kind::Tables(table), .. }), _) => {
+                    let entries = tables::from_toml(file, table, item, &place);
+                    self.set_entries(table, &place, entries, file.base);
                 }
                 (Some(setting), _) => match texts(item, setting.kind) {
                     Some(texts) => self.set(setting.path, texts, &place, file.base),
@@ -314,9 +322,16 @@ impl Layers {
         }
     }
 
-    pub(super) fn upstreams(&self, path: &str) -> Vec<Target> {
+    pub(super) fn pairs(&self, path: &str) -> Vec<(String, String)> {
         match self.value(path) {
-            Some(Value::Upstreams(targets)) => targets.clone(),
+            Some(Value::Pairs(pairs)) => pairs.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn entries(&self, table: &Table) -> Vec<Members> {
+        match self.value(table.path) {
+            Some(Value::Entries(entries)) => entries.clone(),
             _ => Vec::new(),
         }
     }
@@ -356,7 +371,7 @@ fn texts(item: &Item, kind: Kind) -> Option<Vec<String>> {
         toml_edit::Value::Integer(value) if number => Some(value.value().to_string()),
         _ => None,
     };
-    if kind == Kind::Headers {
+    if kind.is_table() {
         return tables::pairs(item);
     }
     match item.as_value()? {
@@ -366,7 +381,7 @@ fn texts(item: &Item, kind: Kind) -> Option<Vec<String>> {
 }
 
 fn unknown(path: &str) -> String {
-    let near = |setting: &&super::setting::Setting| strsim::jaro_winkler(setting.path, path) > 0.85;
+    let near = |setting: &&Setting| strsim::jaro_winkler(setting.path, path) > 0.85;
     match SETTINGS.iter().find(near) {
         Some(setting) => format!("no setting is called {path}; did you mean {}?", setting.path),
         None => format!("no setting is called {path}; `codex-proxy config show` lists all"),

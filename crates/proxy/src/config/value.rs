@@ -6,11 +6,13 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 use ipnet::IpNet;
 
+use super::entry::Members;
 use super::header;
 use super::listen::{self, Listen};
 use super::reference::SecretRef;
+use super::screen::Action;
 use super::setting::Kind;
-use super::target::{HeaderText, Target};
+use super::target::HeaderText;
 
 /// A proven value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +39,10 @@ pub enum Value {
     References(Vec<SecretRef>),
     /// For [`Kind::Headers`].
     Headers(Vec<(HeaderName, HeaderText)>),
-    /// For [`Kind::Upstreams`].
-    Upstreams(Vec<Target>),
+    /// For [`Kind::Actions`].
+    Pairs(Vec<(String, String)>),
+    /// For [`Kind::Tables`].
+    Entries(Vec<Members>),
 }
 
 /// Reads a value; each error says what is allowed. Relative paths are taken from `base`.
@@ -56,6 +60,7 @@ pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, Vec<Str
             .and_then(|()| each(texts, |text| reference(text, base)))
             .map(Value::References),
         Kind::Headers => each(texts, |text| header::read(text, base)).map(Value::Headers),
+        Kind::Actions => each(texts, action).map(Value::Pairs),
         _ => match texts {
             [text] => one(kind, text, base).map_err(|what| vec![what]),
             _ => Err(vec!["takes one value, not a list".to_owned()]),
@@ -83,7 +88,8 @@ fn one(kind: Kind, text: &str, base: &Path) -> Result<Value, String> {
         | Kind::Listen
         | Kind::References
         | Kind::Headers
-        | Kind::Upstreams
+        | Kind::Actions
+        | Kind::Tables(_)
         | Kind::Networks
         | Kind::Addresses => plain(text).map(Value::Text),
     }
@@ -131,6 +137,15 @@ fn endpoint(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("`{text}` is no endpoint: write POST /v1/responses, /v1/models* or *"))
+}
+
+fn action(text: &str) -> Result<(String, String), String> {
+    let (name, action) = text.split_once('=').unwrap_or((text, ""));
+    let (name, action) = (name.trim(), action.trim());
+    match Action::named(action) {
+        Some(_) => Ok((name.to_owned(), action.to_owned())),
+        None => Err(format!("{name}: `{action}` is not one of {}", Action::WORDS.join(", "))),
+    }
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

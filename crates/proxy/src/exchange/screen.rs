@@ -1,77 +1,87 @@
-//! Reads what is asked, within bounds.
+//! Reads what is asked, and sees to it that no secret leaves with it.
 //!
-//! Secrets are not looked for yet; the proof that a request came through here is what `forward`
-//! takes already. They will be looked for in what [`Reading`] gives; a body that is changed there
-//! is coded again as it came before it goes on.
+//! What passes is what was sent, unless something in it is masked: then only those bytes change, and
+//! a body that came coded is coded again as it came. Whoever is refused here leaves a record that has
+//! masks in the place of what it was refused for.
 
+pub mod guard;
+pub mod intake;
+pub mod known;
 pub mod message;
+pub mod place;
+pub mod policy;
+mod screening;
+pub mod search;
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Request, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Body;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wire::ask::Ask;
-use wire::coding::whole::{Decoding, Undecodable};
+use redact::mask::Known;
+use wire::ask::{Ask, Item};
+use wire::coding::encode;
+use wire::form::Form;
 
 use super::arrived::ClientBody;
+use super::auth::Principal;
+use super::conversation;
 use super::endpoint::{Endpoint, Operation, Surface};
 use super::refusal::{Refusal, Word};
+use crate::config::screen::Unreadable;
 use crate::ledger::recorder::Copier;
-
-/// Memory for bodies is given out in pieces of this many bytes, as they arrive: a length that is
-/// only announced holds nothing.
-const GRAIN: usize = 64 << 10;
+use guard::Guard;
+use intake::{Buffered, Intake, Reading, codings};
+use policy::Orders;
+use screening::Screening;
+pub use screening::Verdict;
+use search::Scope;
 
 /// Fields, each with a head of its own (RFC 7578).
 const FORM: &str = "multipart/form-data";
 
-/// Others have their turn after so many decoded bytes.
-const TURN: usize = 1 << 20;
+/// Longer uploads stream by, and are not looked through.
+const UPLOAD: u64 = 8 << 20;
 
 /// Inspects requests before they leave.
 #[derive(Clone)]
 pub struct Screen {
-    max_body: u64,
-    grains: usize,
-    buffers: Arc<Semaphore>,
-    body_timeout: Duration,
+    intake: Intake,
+    guard: Arc<Guard>,
 }
 
-/// A request that was inspected. Made only here.
+/// A request that was inspected and may leave. Made only here.
 #[derive(Debug)]
 pub struct Screened {
     /// Which upstream interface is asked.
     pub surface: Surface,
     /// Path below its base.
     pub path: String,
-    /// Method, address, headers as the client sent them.
+    /// Method, address, headers: as the client sent them, but for masks.
     pub head: Parts,
-    /// The body.
+    /// The body as it leaves.
     pub body: ScreenedBody,
     /// What is asked, where it can be told.
     pub ask: Option<Ask>,
     /// How the body was read.
     pub reading: Reading,
+    /// Which masks stand for which values in it; none: nothing was masked.
+    pub masks: Option<Arc<Known>>,
     _made_here: Proof,
 }
 
 #[derive(Debug)]
 struct Proof;
 
-/// How the body of a request was read, which passes as it came in any case.
+/// A request that was inspected.
 #[derive(Debug)]
-pub enum Reading {
-    /// As it is: it has no content coding, or streams by.
-    Plain,
-    /// In a copy without its content coding.
-    Decoded(Buffered),
-    /// Not at all.
-    Unread(Undecodable),
+pub struct Inspected {
+    /// The request as it may leave.
+    pub screened: Screened,
+    /// What was found in it.
+    pub verdict: Verdict,
 }
 
 /// The body of an inspected request.
@@ -90,12 +100,22 @@ pub enum ScreenedBody {
     },
 }
 
-/// Bytes with the memory they were granted, which is given back when the last copy goes.
-#[derive(Debug, Clone, Default)]
-pub struct Buffered {
-    /// The bytes.
-    pub bytes: Bytes,
-    _memory: Option<Arc<OwnedSemaphorePermit>>,
+/// Where in a body texts stand.
+pub(crate) enum Texts<'t> {
+    /// Everywhere; these are its items.
+    Items(&'t [Item]),
+    /// In these parts of a form.
+    Parts(Vec<Range<usize>>),
+}
+
+impl Inspected {
+    /// The proof that it may leave, or why not.
+    pub fn let_through(mut self) -> Result<Screened, Refusal> {
+        match self.verdict.refusal.take() {
+            Some(refusal) => Err(refusal),
+            None => Ok(self.screened),
+        }
+    }
 }
 
 impl Screened {
@@ -127,151 +147,203 @@ impl ScreenedBody {
 }
 
 impl Screen {
-    /// One body of at most `max_body` bytes, all of them together of at most `max_buffered`.
-    pub fn new(max_body: u64, max_buffered: u64, body_timeout: Duration) -> Self {
-        let grains = usize::try_from(max_buffered).unwrap_or(usize::MAX).div_ceil(GRAIN);
-        let grains = grains.min(Semaphore::MAX_PERMITS);
-        Self { max_body, grains, buffers: Arc::new(Semaphore::new(grains)), body_timeout }
-    }
-
-    /// The same memory for bodies under other bounds of a single one.
-    #[must_use]
-    pub fn with(&self, max_body: u64, body_timeout: Duration) -> Self {
-        Self { max_body, body_timeout, ..self.clone() }
+    /// Reads bodies into this memory, and looks for secrets as it is ordered.
+    pub fn new(intake: Intake, guard: Guard) -> Self {
+        Self { intake, guard: Arc::new(guard) }
     }
 
     /// Bytes that request bodies hold now, in whole grains.
     pub fn buffered(&self) -> usize {
-        (self.grains - self.buffers.available_permits()) * GRAIN
+        self.intake.held()
     }
 
-    /// Reads a body that says what is asked; leaves others to stream.
+    /// The same memory and what is known of items, under other settings.
+    #[must_use]
+    pub fn with(&self, intake: impl FnOnce(&Intake) -> Intake, guard: Guard) -> Self {
+        Self { intake: intake(&self.intake), guard: Arc::new(guard) }
+    }
+
+    /// What looks for secrets.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Reads a body that says what is asked, and looks through it; leaves others to stream.
     pub async fn inspect(
         &self,
+        principal: &Principal,
         endpoint: &Endpoint,
         request: Request<ClientBody>,
-    ) -> Result<Screened, Refusal> {
-        let (surface, path) = (endpoint.surface, endpoint.path.clone());
+    ) -> Result<Inspected, Refusal> {
+        let orders = self.guard.policy.orders(principal);
         let (head, body) = request.into_parts();
         only_chunked(&head.headers)?;
-        if body.size_hint().lower() > self.max_body {
-            return Err(self.too_large());
+        if body.size_hint().lower() > self.intake.max_body {
+            return Err(self.intake.too_large());
         }
-        if !is_read_whole(endpoint, &head.headers) {
-            let body = if body.is_end_stream() {
-                ScreenedBody::Whole(Buffered::default())
-            } else {
-                ScreenedBody::Streamed { body, limit: self.max_body, copier: None }
-            };
-            let reading = Reading::Plain;
-            return Ok(Screened {
-                surface,
-                path,
-                head,
-                body,
-                ask: None,
-                reading,
-                _made_here: Proof,
-            });
+        if !is_read_whole(endpoint, &head.headers) && !self.is_looked_through(orders, &head, &body)
+        {
+            return Ok(self.streamed(orders, endpoint, head, body));
         }
-        let body = self.read(body).await?;
-        let reading = self.decode(&head.headers, &body).await?;
-        // A body that is no JSON, or coded in a way that is not known, goes on as it is: the
-        // upstream answers what is wrong with it.
-        let kind = content_type(&head.headers);
-        let ask = match &reading {
-            Reading::Plain => asked(kind, &body.bytes),
-            Reading::Decoded(copy) => asked(kind, &copy.bytes),
+        let body = self.intake.read(body).await?;
+        let reading = self.intake.decode(&head.headers, &body).await?;
+        let (surface, path) = (endpoint.surface, endpoint.path.clone());
+        let body = ScreenedBody::Whole(body);
+        let (ask, masks) = (None, None);
+        let screened =
+            Screened { surface, path, head, body, ask, reading, masks, _made_here: Proof };
+        self.look_through(principal, orders, screened).await
+    }
+
+    /// A body that streams by: its head is looked through all the same.
+    fn streamed(
+        &self,
+        orders: &Orders,
+        endpoint: &Endpoint,
+        mut head: Parts,
+        body: ClientBody,
+    ) -> Inspected {
+        let (surface, path) = (endpoint.surface, endpoint.path.clone());
+        let is_empty = body.is_end_stream();
+        let mut verdict = Verdict::default();
+        if !orders.are_off {
+            verdict = self.guard.head(orders, &mut head);
+            verdict.unscanned = !is_empty;
+        }
+        let body = if is_empty {
+            ScreenedBody::Whole(Buffered::default())
+        } else {
+            ScreenedBody::Streamed { body, limit: self.intake.max_body, copier: None }
+        };
+        let (ask, reading, masks) = (None, Reading::Plain, verdict.masks.clone());
+        let screened =
+            Screened { surface, path, head, body, ask, reading, masks, _made_here: Proof };
+        Inspected { screened, verdict }
+    }
+
+    /// Looks through a request whose body is there whole, and masks what is to be masked.
+    async fn look_through(
+        &self,
+        principal: &Principal,
+        orders: &Orders,
+        mut screened: Screened,
+    ) -> Result<Inspected, Refusal> {
+        let ScreenedBody::Whole(body) = &screened.body else {
+            return Ok(Inspected { screened, verdict: Verdict::default() });
+        };
+        let body = body.clone();
+        // A body that is no JSON goes on as it is: the upstream answers what is wrong with it.
+        let kind = content_type(&screened.head.headers).to_owned();
+        let text = match &screened.reading {
+            Reading::Plain => Some(body.clone()),
+            Reading::Decoded(copy) => Some(copy.clone()),
             Reading::Unread(_) => None,
         };
-        let body = ScreenedBody::Whole(body);
-        Ok(Screened { surface, path, head, body, ask, reading, _made_here: Proof })
-    }
-
-    /// A copy without the content coding, within the limits of a body that came without.
-    async fn decode(&self, headers: &HeaderMap, body: &Buffered) -> Result<Reading, Refusal> {
-        let codings = listed(headers);
-        let mut decoding = match Decoding::new(&codings, &body.bytes, self.max_body) {
-            Ok(Some(decoding)) => decoding,
-            Ok(None) => return Ok(Reading::Plain),
-            Err(undecodable) => return Ok(Reading::Unread(undecodable)),
+        let Some(text) = text.filter(|text| is_text(&kind, &text.bytes)) else {
+            return self.unreadable(orders, screened);
         };
-        let (mut copy, mut memory, mut turn) = (Vec::new(), None, TURN);
-        loop {
-            match decoding.step(&mut copy) {
-                Ok(0) => break,
-                Ok(_) => self.reserve(&mut memory, copy.len().div_ceil(GRAIN))?,
-                Err(Undecodable::TooLarge(limit)) => return Err(decodes_too_large(limit)),
-                Err(undecodable) => return Ok(Reading::Unread(undecodable)),
-            }
-            if copy.len() >= turn {
-                turn = copy.len() + TURN;
-                tokio::task::yield_now().await;
-            }
+        screened.ask = asked(&kind, &text.bytes);
+        if orders.are_off {
+            return Ok(Inspected { screened, verdict: Verdict::default() });
         }
-        let memory = memory.map(Arc::new);
-        Ok(Reading::Decoded(Buffered { bytes: copy.into(), _memory: memory }))
+        let conversation =
+            conversation::of(principal, &screened.head.headers, screened.ask.as_ref()).to_owned();
+        let masks = self.guard.masks(principal, &conversation);
+        let mut screening = Screening::new(&self.guard, orders, masks);
+        screening.head(&mut screened.head.headers, &mut screened.head.uri);
+        let (texts, unscanned) = texts(&kind, &text.bytes, screened.ask.as_ref());
+        let scope =
+            Scope { key_id: &principal.key.id, orders: orders.number, conversation: &conversation };
+        let masked = screening.body(&text.bytes, &texts, scope).await?;
+        screening.again(&mut screened.head.headers, &mut screened.head.uri);
+        let (mut verdict, _) = screening.verdict();
+        verdict.unscanned = unscanned;
+        screened.masks.clone_from(&verdict.masks);
+        if let Some(masked) = masked {
+            replace(&mut screened, &body, &text, masked)?;
+            screened.ask = asked(&kind, text_of(&screened));
+        }
+        Ok(Inspected { screened, verdict })
     }
 
-    async fn read(&self, mut body: ClientBody) -> Result<Buffered, Refusal> {
-        let (mut whole, mut memory) = (BytesMut::new(), None);
-        while let Some(frame) = self.next(&mut body).await? {
-            let Ok(data) = frame.into_data() else { continue };
-            let length = whole.len() + data.len();
-            if length as u64 > self.max_body {
-                return Err(self.too_large());
+    /// A body that cannot be read might hold anything.
+    fn unreadable(&self, orders: &Orders, screened: Screened) -> Result<Inspected, Refusal> {
+        let mut verdict = Verdict::default();
+        if !orders.are_off {
+            if self.guard.unreadable == Unreadable::Refuse {
+                let message = match &screened.reading {
+                    Reading::Unread(why) => format!(
+                        "The request's body cannot be looked through for secrets: {why}. Send it without content coding."
+                    ),
+                    Reading::Plain | Reading::Decoded(_) => "The request's body cannot be looked through for secrets: it is no text in UTF-8.".to_owned(),
+                };
+                return Err(Refusal::new(Word::UnreadableBody, message));
             }
-            self.reserve(&mut memory, length.div_ceil(GRAIN))?;
-            whole.extend_from_slice(&data);
+            verdict.unscanned = true;
         }
-        Ok(Buffered { bytes: whole.freeze(), _memory: memory.map(Arc::new) })
+        Ok(Inspected { screened, verdict })
     }
 
-    async fn next(
-        &self,
-        body: &mut ClientBody,
-    ) -> Result<Option<hyper::body::Frame<Bytes>>, Refusal> {
-        let unreadable = |message: String| Refusal::new(Word::UnreadableBody, message);
-        let Ok(frame) = tokio::time::timeout(self.body_timeout, body.frame()).await else {
-            let limit = humantime::format_duration(self.body_timeout);
-            return Err(unreadable(format!("The request's body stalled for {limit}.")));
-        };
-        let broken =
-            |error| unreadable(format!("The request's body broke off: {error}.")).to_nobody();
-        frame.transpose().map_err(broken)
-    }
-
-    /// Sees to it that so many grains are held.
-    fn reserve(
-        &self,
-        held: &mut Option<OwnedSemaphorePermit>,
-        grains: usize,
-    ) -> Result<(), Refusal> {
-        let missing = grains - held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
-        let Ok(more) = self.buffers.clone().try_acquire_many_owned(missing) else {
-            return Err(Refusal::busy("The memory for request bodies is full at the moment."));
-        };
-        match held {
-            Some(held) => held.merge(more),
-            None => *held = Some(more),
-        }
-        Ok(())
-    }
-
-    fn too_large(&self) -> Refusal {
-        let limit = bytesize::ByteSize::b(self.max_body).display().iec();
-        let message =
-            format!("The request's body is larger than the {limit} that this proxy takes.");
-        Refusal::new(Word::BodyTooLarge, message)
+    /// Whether a body is read whole only to be looked through: text of a length that is known and
+    /// no more than an upload's.
+    fn is_looked_through(&self, orders: &Orders, head: &Parts, body: &ClientBody) -> bool {
+        let kind = content_type(&head.headers).to_ascii_lowercase();
+        let may_be_text = kind.is_empty()
+            || kind.starts_with("text/")
+            || kind.starts_with(FORM)
+            || ["json", "xml", "urlencoded", "yaml"].iter().any(|word| kind.contains(word));
+        let is_short = body.size_hint().exact().is_some_and(|length| length <= UPLOAD);
+        !orders.are_off && may_be_text && is_short && !body.is_end_stream()
     }
 }
 
-/// The values of all `content-encoding` headers as one list (RFC 9110 §5.3).
-fn listed(headers: &HeaderMap) -> String {
-    let values = headers.get_all(header::CONTENT_ENCODING).iter();
-    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    values.collect::<Vec<_>>().join(",")
+/// Puts a body with masks in the place of what came: coded as it came, and as long as it is now.
+fn replace(
+    screened: &mut Screened,
+    came: &Buffered,
+    read: &Buffered,
+    masked: Vec<u8>,
+) -> Result<(), Refusal> {
+    let headers = &mut screened.head.headers;
+    let body = match &screened.reading {
+        Reading::Plain | Reading::Unread(_) => came.replaced(masked),
+        Reading::Decoded(_) => {
+            let coded = encode::whole(&codings(headers), masked.clone());
+            let coded = coded.ok_or_else(|| {
+                Refusal::new(Word::UnreadableBody, "The request's body cannot be coded again.")
+            })?;
+            screened.reading = Reading::Decoded(read.replaced(masked));
+            came.replaced(coded)
+        }
+    };
+    if let Some(length) = headers.get_mut(header::CONTENT_LENGTH) {
+        *length = HeaderValue::from(body.bytes.len());
+    }
+    screened.body = ScreenedBody::Whole(body);
+    Ok(())
+}
+
+/// The body of a request as it can be read.
+fn text_of(screened: &Screened) -> &[u8] {
+    match (&screened.reading, &screened.body) {
+        (Reading::Decoded(copy), _) => &copy.bytes,
+        (_, ScreenedBody::Whole(body)) => &body.bytes,
+        (_, ScreenedBody::Streamed { .. }) => &[],
+    }
+}
+
+/// Where texts stand in a body, and whether something else does.
+fn texts<'t>(kind: &str, body: &Bytes, ask: Option<&'t Ask>) -> (Texts<'t>, bool) {
+    if let Some(parts) = Form::new(kind, body).and_then(|form| form.texts()) {
+        let is_all = parts.iter().map(|part| part.len()).sum::<usize>() * 2 > body.len();
+        return (Texts::Parts(parts), !is_all);
+    }
+    (Texts::Items(ask.map(|ask| ask.items.as_slice()).unwrap_or_default()), false)
+}
+
+/// Whether a body is what it says: JSON is text in UTF-8 (RFC 8259 §8.1), and a form has parts.
+fn is_text(kind: &str, body: &[u8]) -> bool {
+    Form::new(kind, body).is_some() || std::str::from_utf8(body).is_ok()
 }
 
 /// A transfer coding ends here (RFC 9112 §7): one beside `chunked` would be lost with what it says
@@ -287,14 +359,6 @@ fn only_chunked(headers: &HeaderMap) -> Result<(), Refusal> {
         "The request's body has the transfer coding `{codings}`: send it `chunked` alone, with what is compressed told in content-encoding."
     );
     Err(Refusal::new(Word::UnreadableBody, message))
-}
-
-fn decodes_too_large(limit: u64) -> Refusal {
-    let limit = bytesize::ByteSize::b(limit).display().iec();
-    let message = format!(
-        "The request's body decodes to more than {limit}: too much for this proxy, or for a body of its length."
-    );
-    Refusal::new(Word::BodyTooLarge, message)
 }
 
 /// Bodies that say which model is asked are read whole; uploads are not.

@@ -15,13 +15,15 @@ use anyhow::Result;
 use http::uri::Scheme;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::upgrade::Upgraded;
+use redact::mask::Known;
 
 use super::auth::Principal;
 use super::endpoint::Endpoint;
 use super::limit::Permit;
 use super::manner::Manner;
 use super::refusal::{Reach, Refusal, Word};
-use super::screen::{Buffered, Screened, ScreenedBody};
+use super::screen::intake::Buffered;
+use super::screen::{Screened, ScreenedBody};
 use super::sent::{BodyError, RequestBody, body};
 use crate::config::Config;
 use crate::config::secrets::Secrets;
@@ -45,6 +47,8 @@ pub struct Answer {
     pub permit: Permit,
     /// Who answered.
     pub served: Served,
+    /// Which masks stand for which values in what was asked.
+    pub masks: Option<Arc<Known>>,
 }
 
 /// Which way an exchange went.
@@ -106,7 +110,7 @@ impl Upstream {
         manner: &Manner,
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
-        let Screened { surface, path, mut head, body, ask, .. } = screened;
+        let Screened { surface, path, mut head, body, ask, masks, .. } = screened;
         let extensions = std::mem::take(&mut head.extensions);
         let wanted = Wanted::new(principal, surface, &head.headers, ask.as_ref());
         let sent = Sent {
@@ -123,7 +127,7 @@ impl Upstream {
             let message = "The upstream changed the protocol, which nobody asked for.";
             return Err(Refusal::new(Word::UpstreamUnreachable, message));
         }
-        Ok(Answer { response: incoming(response), permit, served })
+        Ok(Answer { response: incoming(response), permit, served, masks })
     }
 
     /// Whether a WebSocket can be opened before its model is known: not where models have

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use archive::frame::{RequestHead, ResponseHead, Wire};
-use archive::record::{Outcome, Record, Source, Transport, UsageKind};
+use archive::record::{Altered, Outcome, Record, Source, Transport, UsageKind};
 use archive::segment::day_of;
 use http::{HeaderMap, Request};
 use jiff::Timestamp;
 use redact::headers::storable;
 use redact::own_key;
+use redact::rule::Rules;
 use uuid::Uuid;
 use wire::ask::Ask;
 use wire::attribution::{Attribution, RequestKind};
@@ -22,6 +23,7 @@ use wire::usage::Usage;
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
+use crate::exchange::screen::Verdict;
 
 /// When a request came, and the name its exchange got.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +88,10 @@ pub(crate) struct Account {
     arrived: Instant,
     /// Whether the record has what the client says about itself.
     attributed: bool,
+    /// Whether somebody has looked through the request's head for secrets.
+    inspected: bool,
+    /// Something of the request was not looked through.
+    unscanned: bool,
 }
 
 impl Account {
@@ -102,10 +108,9 @@ impl Account {
         record.team.clone_from(&principal.key.team);
         record.endpoint.clone_from(&endpoint.name);
         record.content_encoding = coding(request.headers()).map(str::to_owned);
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let head = RequestHead {
             method: request.method().to_string(),
-            target: own_key::mask(target).into_owned(),
+            target: target(request.uri()),
             headers: stored_headers(request.headers()),
             wire: None,
         };
@@ -125,6 +130,35 @@ impl Account {
             operation: endpoint.operation,
             arrived: arrival.at,
             attributed: false,
+            inspected: false,
+            unscanned: false,
+        }
+    }
+
+    /// Notes what was found in the request; and its head, where that was changed.
+    pub(crate) fn inspected(&mut self, verdict: &Verdict, head: Option<&http::request::Parts>) {
+        self.inspected = true;
+        self.record.findings.clone_from(&verdict.findings);
+        if verdict.masks.is_some() {
+            self.record.altered = Altered::Masked;
+        }
+        self.unscanned = verdict.unscanned;
+        if let Some(head) = head.filter(|_| verdict.head_changed) {
+            self.request.target = target(&head.uri);
+            self.request.headers = stored_headers(&head.headers);
+        }
+    }
+
+    /// Sees to it that nothing secret is kept of a head that nobody came to inspect.
+    pub(crate) fn scrub(&mut self, rules: &Rules) {
+        if std::mem::replace(&mut self.inspected, true) {
+            return;
+        }
+        for text in self.request.headers.iter_mut().map(|(_, value)| value).chain([&mut self.request.target])
+        {
+            for found in rules.scan(text.as_bytes()).into_iter().rev() {
+                text.replace_range(found.span, "***");
+            }
         }
     }
 
@@ -365,7 +399,11 @@ impl Account {
         record.commit = said.commit;
         record.client = said.client;
         record.client_version = said.client_version;
-        record.tags = said.tags;
+        // Beside what the client says: which way it went, noted before.
+        record.tags.extend(said.tags);
+        if self.unscanned {
+            record.tags.insert("screen".to_owned(), "unscanned".to_owned());
+        }
     }
 }
 
@@ -389,6 +427,11 @@ pub(super) fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
         Some((name.as_str().to_owned(), value))
     });
     stored.collect()
+}
+
+fn target(uri: &http::Uri) -> String {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    own_key::mask(target).into_owned()
 }
 
 fn millis(since: Instant) -> u64 {

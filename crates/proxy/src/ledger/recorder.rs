@@ -19,8 +19,9 @@ use super::Books;
 use super::account::{Account, Doubt, End, Expected, stored_headers};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
-use crate::exchange::screen::message::ScreenedMessage;
-use crate::exchange::screen::{Buffered, Reading, Screened, ScreenedBody};
+use crate::exchange::screen::intake::{Buffered, Reading};
+use crate::exchange::screen::message::InspectedMessage;
+use crate::exchange::screen::{Inspected, ScreenedBody};
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -67,7 +68,10 @@ impl Recorder {
     }
 
     /// Notes what is asked; from now on a refusal is on record with it.
-    pub fn asked(&mut self, screened: &mut Screened) {
+    pub fn asked(&mut self, inspected: &mut Inspected) {
+        self.account.inspected(&inspected.verdict, Some(&inspected.screened.head));
+        self.tell_findings();
+        let screened = &mut inspected.screened;
         let ask = screened.ask.as_ref();
         match &mut screened.body {
             ScreenedBody::Whole(body) => {
@@ -99,9 +103,17 @@ impl Recorder {
     }
 
     /// Notes what is asked by a message of a WebSocket.
-    pub fn asked_in_socket(&mut self, message: &ScreenedMessage) {
+    pub fn asked_in_socket(&mut self, message: &InspectedMessage) {
+        self.account.inspected(&message.verdict, None);
+        self.tell_findings();
         self.account.asked(message.ask.as_ref(), message.text.bytes.len() as u64);
         self.question = message.text.clone();
+    }
+
+    fn tell_findings(&self) {
+        let record = &self.account.record;
+        let who = (record.id.as_str(), record.user.as_str(), record.key_id.as_str());
+        self.books.tell_findings(who, &record.findings);
     }
 
     /// Brings the opening to the spool: before the first byte goes upstream.
@@ -121,6 +133,7 @@ impl Recorder {
     }
 
     async fn open(&mut self) -> Result<(), Unwritable> {
+        self.account.scrub(&self.books.options.rules);
         let mut draft = Draft::default();
         self.push_opening(&mut draft);
         let written = self.books.desk.append(&draft).await;
@@ -256,6 +269,7 @@ impl Recorder {
 
     fn close(&mut self, end: End) -> Option<Receipt> {
         let _place = self.place.take()?;
+        self.account.scrub(&self.books.options.rules);
         self.account.close(end, &self.books.options.prices);
         self.books.metrics.closed(&self.account.record);
         if let End::Refused(word) = end {

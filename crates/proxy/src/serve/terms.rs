@@ -22,7 +22,7 @@ use crate::exchange::limit::Limits;
 use crate::exchange::manner::Manner;
 use crate::exchange::screen::Screen;
 use crate::exchange::upstream::Upstream;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Ways};
 
 /// What one configuration came to. What began under it keeps it to its end.
 #[derive(Clone)]
@@ -96,9 +96,17 @@ impl Terms {
             endpoints: Endpoints::new(&config.endpoints),
             auth: lasting.auth.clone(),
             limits: Limits::new(config.limits.exchanges_per_key),
-            screen: lasting.screen.with(config.max_body, config.client.body_timeout),
+            screen: lasting.screen.with(
+                |intake| intake.with(config.max_body, config.client.body_timeout),
+                lasting.screen.guard().with(&config.screen),
+            ),
             upstream: reach.upstream.clone(),
-            ledger: lasting.ledger.with(prices, config.archive.bodies, config.archive.when_full),
+            ledger: lasting.ledger.with(Ways {
+                prices,
+                bodies: config.archive.bodies,
+                when_full: config.archive.when_full,
+                rules: config.screen.rules.clone(),
+            }),
             manner: Arc::new(Manner {
                 idle_timeout: config.upstream.idle_timeout,
                 contact: config.contact.clone(),

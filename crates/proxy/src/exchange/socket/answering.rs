@@ -10,7 +10,7 @@ use http::response::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
-use wire::websocket::{Follower, Forgets, Opcode, close, text};
+use wire::websocket::{Follower, Forgets, Opcode, Part, Step, close, text};
 
 use super::{Asked, BORDER, Buffer, Closing, Ended, Open, Side, WAITING, piece_size};
 use crate::exchange::manner::Manner;
@@ -42,6 +42,8 @@ pub(super) struct Answering<'a, W> {
     pub(super) state: State,
     pub(super) timer: Pin<Box<Sleep>>,
     pub(super) last_sign: Instant,
+    /// Frames of the message under way are kept until what stands in them is restored.
+    pub(super) withholds: bool,
     pub(super) writer: W,
 }
 
@@ -166,6 +168,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         }
         let (mut at, mut sent) = (0, 0);
         while at < bytes.len() {
+            self.begin_frame();
             let Self { follower, queue, last, accepted, .. } = self;
             let step = follower.step(bytes.get(at..).unwrap_or_default(), &mut |data| match (
                 queue.front_mut(),
@@ -175,11 +178,18 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
                 (_, Some(last)) => last.late(data),
                 (_, None) => {}
             });
+            let withheld = self.withhold(&step);
+            if withheld.is_some() {
+                self.writer.write_all(bytes.get(sent..at).unwrap_or_default()).await?;
+                sent = at + step.used;
+            }
+            let restored = self.restore(&step, withheld.unwrap_or_default());
             if step.ends_message() && self.ends_exchange() {
                 self.writer.write_all(bytes.get(sent..at).unwrap_or_default()).await?;
-                sent = at;
+                sent = sent.max(at);
                 self.end_answered().await?;
             }
+            self.writer.write_all(&restored).await?;
             if step.ended.is_some_and(|head| head.opcode == Opcode::Close) {
                 self.closing.begin(Side::Upstream);
                 let end = if self.closing.is_clients() { End::Left } else { End::Broken };
@@ -195,6 +205,47 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
             open.recorder.keep_up();
         }
         Ok(())
+    }
+
+    /// Decides, where a message may begin, whether its frames are kept from the client until what
+    /// stands in them is restored.
+    fn begin_frame(&mut self) {
+        if self.follower.is_between_messages() {
+            let front = self.queue.front();
+            self.withholds =
+                matches!(front, Some(Asked::Exchange(open)) if open.restoring.is_some());
+        }
+    }
+
+    /// Of frames that are withheld: the bytes that pass all the same, which are those of control
+    /// frames. Nothing where frames pass as they come.
+    fn withhold(&mut self, step: &Step) -> Option<Vec<u8>> {
+        if !self.withholds {
+            return None;
+        }
+        if let (Part::Head(head), Some(Asked::Exchange(open))) = (&step.part, self.queue.front_mut())
+            && let Some(restoring) = &mut open.restoring
+            && matches!(head.opcode, Opcode::Text | Opcode::Binary)
+        {
+            restoring.begin(head.opcode);
+        }
+        if !step.is_control {
+            return Some(Vec::new());
+        }
+        // A control frame is short: it passes when it has ended.
+        let ended = step.ended.as_ref();
+        Some(ended.map(|head| [head.bytes(), self.follower.control()].concat()).unwrap_or_default())
+    }
+
+    /// What the client gets of withheld frames: control frames, and messages that have ended.
+    fn restore(&mut self, step: &Step, mut passes: Vec<u8>) -> Vec<u8> {
+        if let Some(Asked::Exchange(open)) = self.queue.front_mut()
+            && let (true, true, Some(restoring)) =
+                (self.withholds, step.ends_message(), &mut open.restoring)
+        {
+            passes.extend(restoring.end());
+        }
+        passes
     }
 
     /// Where answers cannot be read, nobody knows when one ends: at the next question, or after a
@@ -298,5 +349,8 @@ impl Open {
     fn see(&mut self, accepted: &Parts, data: &[u8]) {
         self.recorder.answered_in_socket(accepted);
         self.recorder.see(data);
+        if let Some(restoring) = &mut self.restoring {
+            restoring.take(data);
+        }
     }
 }

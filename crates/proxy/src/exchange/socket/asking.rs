@@ -10,12 +10,14 @@ use uuid::Uuid;
 use wire::ask::Ask;
 use wire::websocket::{Follower, Forgets, Head, Opcode, Part, Step};
 
+use super::restoring::Restoring;
 use super::{Asked, Buffer, Closing, Ended, Open, Side, piece_size};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::limit::Permit;
 use crate::exchange::refusal::{Refusal, Word};
-use crate::exchange::screen::message::{Collected, Inspected, ScreenedMessage};
+use crate::exchange::screen::intake::Buffered;
+use crate::exchange::screen::message::{Carried, Collected, Sender, SocketMasks};
 use crate::exchange::upstream::Served;
 use crate::exchange::{Proxy, authenticate, refused};
 use crate::ledger::recorder::Recorder;
@@ -23,6 +25,8 @@ use crate::ledger::recorder::Recorder;
 /// The client's side of a socket.
 pub(super) struct Asking<'a> {
     pub(super) proxy: &'a Arc<Proxy>,
+    /// Who opened the socket.
+    pub(super) principal: &'a Principal,
     pub(super) endpoint: &'a Endpoint,
     pub(super) handshake: &'a Request<()>,
     pub(super) connection: Uuid,
@@ -32,6 +36,11 @@ pub(super) struct Asking<'a> {
     pub(super) message: Message,
     pub(super) asked: mpsc::Sender<Asked>,
     pub(super) closing: &'a Closing,
+    /// Which masks stand for which values in what was asked so far.
+    pub(super) masks: SocketMasks,
+    /// Whether values can be put back into answers: not into compressed ones, from which later ones
+    /// may repeat.
+    pub(super) restores: bool,
 }
 
 /// What becomes of the message under way.
@@ -52,6 +61,13 @@ pub(super) struct Held {
     collected: Collected,
     /// So much of its text is blank.
     blank: usize,
+    form: Form,
+}
+
+/// A message that is whole, and what it asks.
+struct Whole {
+    collected: Collected,
+    ask: Option<Ask>,
     form: Form,
 }
 
@@ -212,26 +228,60 @@ impl Asking<'_> {
 
     /// Sends a whole message upstream, or refuses it.
     async fn decide(&mut self, held: Held, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
-        let form = held.form;
-        let is_blank = held.blank == held.collected.text.len();
-        let Inspected { message, frames } = self.proxy.screen.message(held.collected);
+        let Held { collected, blank, form } = held;
+        let is_blank = blank == collected.text.len();
+        let whole = Whole { ask: Ask::read(&collected.text), collected, form };
         // What cannot be read, or does not say what it is, might ask anything.
         let says_other = |ask: &Ask| ask.message_type.is_some() && !ask.asks();
-        let is_other = is_blank || message.ask.as_ref().is_some_and(says_other);
+        let is_other = is_blank || whole.ask.as_ref().is_some_and(says_other);
         if is_other && self.follower.is_readable() {
-            return self.write(&frames.bytes, to).await;
+            return self.pass_other(whole, to).await;
         }
-        match self.exchange(Ok(message)).await {
-            Ok(open) => {
+        match self.exchange(Ok(whole)).await {
+            Ok((open, frames)) => {
                 // First in the queue, then on its way: so its answer finds it there.
                 let _ = self.asked.send(Asked::Exchange(Box::new(open))).await;
                 self.write(&frames.bytes, to).await
             }
-            Err(refusal) => {
-                drop(frames);
-                self.refuse(refusal, form).await
-            }
+            Err(refusal) => self.refuse(refusal, form).await,
         }
+    }
+
+    /// A message that asks for no answer is no exchange; what is secret in it does not leave either.
+    async fn pass_other(
+        &mut self,
+        whole: Whole,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), Over> {
+        let form = whole.form;
+        let principal = self.principal.clone();
+        match self.look_through(&principal, whole).await {
+            Ok(mut carried) => {
+                self.proxy.ledger.found(&principal, &carried.message.verdict.findings);
+                match carried.message.refused() {
+                    Ok(()) => self.write(&carried.frames.bytes, to).await,
+                    Err(refusal) => self.refuse(refusal, form).await,
+                }
+            }
+            Err(refusal) => self.refuse(refusal, form).await,
+        }
+    }
+
+    async fn look_through(
+        &mut self,
+        principal: &Principal,
+        whole: Whole,
+    ) -> Result<Carried, Refusal> {
+        let sender = Sender { principal, headers: self.handshake.headers() };
+        let Whole { collected, ask, form } = whole;
+        let carried = self.proxy.screen.message(&sender, &mut self.masks, (collected, ask)).await?;
+        if carried.is_masked && form == Form::Compressed && self.compresses == Some(Forgets::Never)
+        {
+            // Later messages may repeat from it, and the upstream would not have it.
+            let message = "This message holds a secret, and is compressed together with others.";
+            return Err(Refusal::new(Word::SecretBlocked, message));
+        }
+        Ok(carried)
     }
 
     /// Refuses the message that is held, before its end; the rest of it is thrown away.
@@ -288,37 +338,47 @@ impl Asking<'_> {
 
     /// The journey of one exchange, up to where its frames may go upstream. The key is looked at
     /// anew each time: it may have expired, or may ask other models by now.
-    async fn exchange(&self, message: Result<ScreenedMessage, Refusal>) -> Result<Open, Refusal> {
+    async fn exchange(
+        &mut self,
+        message: Result<Whole, Refusal>,
+    ) -> Result<(Open, Buffered), Refusal> {
         let arrival = self.proxy.ledger.arrival();
         let principal = authenticate(self.proxy, arrival, self.handshake.headers()).await?;
         let mut recorder =
             self.proxy.ledger.open(&principal, self.endpoint, self.handshake, arrival)?;
         recorder.in_socket(self.connection);
-        let asks = |message: &ScreenedMessage| message.ask.as_ref().is_some_and(Ask::asks);
+        let asks = |message: &Whole| message.ask.as_ref().is_some_and(Ask::asks);
         let is_unsure = !message.as_ref().is_ok_and(asks);
         match self.carry(&principal, message, &mut recorder).await {
-            Ok(permit) => Ok(Open { recorder, _permit: permit, is_unsure }),
+            Ok((permit, carried)) => {
+                let masks = carried.message.masks().filter(|_| self.restores);
+                let restoring = masks.cloned().map(Restoring::new);
+                let open = Open { recorder, _permit: permit, is_unsure, restoring };
+                Ok((open, carried.frames))
+            }
             Err(refusal) => Err(refused(self.proxy, refusal, recorder).await),
         }
     }
 
     async fn carry(
-        &self,
+        &mut self,
         principal: &Principal,
-        message: Result<ScreenedMessage, Refusal>,
+        message: Result<Whole, Refusal>,
         recorder: &mut Recorder,
-    ) -> Result<Permit, Refusal> {
+    ) -> Result<(Permit, Carried), Refusal> {
         let slot = self.proxy.limits.enter(principal)?;
-        let message = message?;
-        recorder.asked_in_socket(&message);
+        let mut carried = self.look_through(principal, message?).await?;
+        let message = &mut carried.message;
+        recorder.asked_in_socket(message);
         recorder.served(self.served.name(), self.served.doubt());
+        message.refused()?;
         if !self.follower.is_readable() {
             let message = "This message's compression cannot be read.";
             return Err(Refusal::new(Word::UnreadableBody, message));
         }
         let permit = self.proxy.limits.admit(slot, Operation::Responses, message.ask.as_ref())?;
         recorder.request().await?;
-        Ok(permit)
+        Ok((permit, carried))
     }
 }
 

@@ -1,0 +1,223 @@
+//! What is done about secrets in requests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use redact::rule::{Allowed, CustomRule, Rules, Tier};
+
+use super::entry::{Members, Table};
+use super::layer::{Layers, Problem};
+use super::setting::{Kind, setting};
+use super::value::Value;
+
+/// How sure rules may be.
+pub const TIERS: [Tier; 3] = [Tier::Certain, Tier::Likely, Tier::Possible];
+
+/// What is done about a secret; the later is the stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Nothing.
+    Off,
+    /// It passes, and is told.
+    Alert,
+    /// A mask goes in its place.
+    Mask,
+    /// The request is refused.
+    Block,
+}
+
+impl Action {
+    /// The words for them.
+    pub const WORDS: &[&str] = &["off", "alert", "mask", "block"];
+
+    /// As it stands in records, settings and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Alert => "alert",
+            Self::Mask => "mask",
+            Self::Block => "block",
+        }
+    }
+
+    /// The action of this name.
+    pub fn named(word: &str) -> Option<Self> {
+        let all = [Self::Off, Self::Alert, Self::Mask, Self::Block];
+        all.into_iter().find(|action| action.as_str() == word)
+    }
+}
+
+/// What becomes of a body that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is refused.
+    Refuse,
+    /// It passes, and its record says so.
+    Pass,
+}
+
+/// What is done about which secrets. What is not said here is as it is for everybody.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// In general.
+    pub action: Option<Action>,
+    /// By tier.
+    pub tiers: BTreeMap<Tier, Action>,
+    /// By rule.
+    pub rules: BTreeMap<String, Action>,
+}
+
+/// What is said of some teams, people or keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    /// Of these teams.
+    pub teams: Vec<String>,
+    /// Of these people.
+    pub users: Vec<String>,
+    /// Of these keys, by their ids.
+    pub keys: Vec<String>,
+    /// What.
+    pub said: Said,
+}
+
+/// The settings of the screen.
+#[derive(Debug, Clone)]
+pub struct Screen {
+    /// For everybody.
+    pub said: Said,
+    /// For some; the first that fits counts.
+    pub exceptions: Vec<Exception>,
+    /// What becomes of a body that cannot be read.
+    pub unreadable: Unreadable,
+    /// What finds secrets: the rules of this program and of this installation.
+    pub rules: Arc<Rules>,
+    /// Whether there are files whose contents are no findings.
+    pub allows_paths: bool,
+    /// Keyed fingerprints of values that are no findings.
+    pub allowed_fingerprints: Vec<String>,
+}
+
+/// `[[screen.custom]]`
+#[rustfmt::skip] // A table reads best as one.
+pub static CUSTOM: Table = Table {
+    path: "screen.custom",
+    an_entry: "a rule",
+    members: &[
+        setting("id", Kind::Text, "", "what findings and masks call it: small letters, digits, hyphens"),
+        setting("pattern", Kind::Text, "", "a regular expression without look-around; its first group, if it has one, is the secret"),
+        setting("tier", Kind::Choice(&["certain", "likely", "possible"]), "certain", "how sure it is"),
+        setting("example", Kind::Text, "", "a text in which it must find something"),
+    ],
+    needed: &["id", "pattern", "example"],
+    unique: Some("id"),
+};
+
+/// `[[screen.exceptions]]`
+pub static EXCEPTIONS: Table = Table {
+    path: "screen.exceptions",
+    an_entry: "an exception",
+    members: &[
+        setting("teams", Kind::Texts, "", "for these teams"),
+        setting("users", Kind::Texts, "", "for these people"),
+        setting("keys", Kind::Texts, "", "for these keys, by their ids"),
+        setting("action", Kind::Choice(Action::WORDS), "", "what is done in general"),
+        setting("tiers", Kind::Actions, "", "what is done by tier"),
+        setting("rules", Kind::Actions, "", "what is done by rule"),
+    ],
+    needed: &[],
+    unique: None,
+};
+
+impl Screen {
+    pub(super) fn build(layers: &Layers, problems: &mut Vec<Problem>) -> Self {
+        let custom: Vec<CustomRule> = layers.entries(&CUSTOM).iter().map(custom).collect();
+        let texts = |path| layers.texts(path);
+        let allowed = Allowed {
+            patterns: texts("screen.allow.patterns"),
+            paths: texts("screen.allow.paths"),
+            fingerprints: texts("screen.allow.fingerprints"),
+        };
+        let rules = Rules::new(&custom, &allowed).unwrap_or_else(|wrong| {
+            let place = layers.place(CUSTOM.path);
+            problems.extend(wrong.into_iter().map(|what| Problem { place: place.clone(), what }));
+            Rules::builtin()
+        });
+        let tier = |tier: Tier| {
+            let path = format!("screen.tiers.{}", tier.as_str());
+            Some((tier, Action::named(&layers.text(&path))?))
+        };
+        let screen = Self {
+            said: Said {
+                action: Action::named(&layers.text("screen.action")),
+                tiers: TIERS.into_iter().filter_map(tier).collect(),
+                rules: by_name(&layers.pairs("screen.rules")),
+            },
+            exceptions: layers.entries(&EXCEPTIONS).iter().map(exception).collect(),
+            unreadable: match layers.text("screen.unreadable").as_str() {
+                "pass" => Unreadable::Pass,
+                _ => Unreadable::Refuse,
+            },
+            rules: Arc::new(rules),
+            allows_paths: !allowed.paths.is_empty(),
+            allowed_fingerprints: allowed.fingerprints,
+        };
+        screen.unknown_names(layers, problems);
+        screen
+    }
+
+    /// Rules and tiers that are named and do not exist.
+    fn unknown_names(&self, layers: &Layers, problems: &mut Vec<Problem>) {
+        let mut check = |path: &str, said: &Said| {
+            for name in said.rules.keys().filter(|name| self.rules.find_name(name).is_none()) {
+                let what = format!(
+                    "{path}.rules: no rule is called {name}; `codex-proxy audit scan --rules` lists all"
+                );
+                problems.push(Problem { place: layers.place(&format!("{path}.rules")), what });
+            }
+        };
+        check("screen", &self.said);
+        for exception in &self.exceptions {
+            check(EXCEPTIONS.path, &exception.said);
+        }
+        for exception in &self.exceptions {
+            let Exception { teams, users, keys, .. } = exception;
+            if teams.is_empty() && users.is_empty() && keys.is_empty() {
+                let what = "an entry of screen.exceptions needs teams, users or keys".to_owned();
+                problems.push(Problem { place: layers.place(EXCEPTIONS.path), what });
+            }
+        }
+    }
+}
+
+fn custom(members: &Members) -> CustomRule {
+    CustomRule {
+        id: members.text("id"),
+        pattern: members.text("pattern"),
+        tier: Tier::parse(&members.text("tier")).unwrap_or(Tier::Certain),
+        example: members.text("example"),
+    }
+}
+
+fn exception(members: &Members) -> Exception {
+    let pairs = |name: &str| match members.value(name) {
+        Some(Value::Pairs(pairs)) => by_name(pairs),
+        _ => BTreeMap::new(),
+    };
+    let tiers = pairs("tiers");
+    let tiers = tiers.iter().filter_map(|(name, action)| Some((Tier::parse(name)?, *action)));
+    Exception {
+        teams: members.texts("teams"),
+        users: members.texts("users"),
+        keys: members.texts("keys"),
+        said: Said {
+            action: Action::named(&members.text("action")),
+            tiers: tiers.collect(),
+            rules: pairs("rules"),
+        },
+    }
+}
+
+fn by_name(pairs: &[(String, String)]) -> BTreeMap<String, Action> {
+    let pairs = pairs.iter();
+    pairs.filter_map(|(name, action)| Some((name.clone(), Action::named(action)?))).collect()
+}

@@ -1,0 +1,123 @@
+//! The answer to a masked request: the client gets its own values back. It stands behind the tap, so
+//! that what is recorded has masks. An answer to anything else passes without it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, header};
+use hyper::body::{Body as _, Frame};
+use redact::mask::Known;
+use redact::restore::{Dialect, Restorer};
+use wire::coding::Decoder;
+use wire::coding::encode::Encoder;
+
+use super::endpoint::Operation;
+use super::tap::Body;
+use super::upstream::BoxError;
+
+/// A tapped answer on its way through a restorer.
+pub struct Restored {
+    tapped: Body,
+    restorer: Restorer,
+    /// Where the answer has a content coding: what undoes it, and what does it again.
+    coding: Option<(Decoder, Encoder)>,
+    /// What comes after the end of the data.
+    trailers: Option<Frame<Bytes>>,
+    has_ended: bool,
+}
+
+/// The answer with values in the place of their masks.
+pub fn over(
+    response: Response<Body>,
+    masks: Option<Arc<Known>>,
+    operation: Operation,
+) -> Response<Body> {
+    let (Some(masks), Body::Tapped(_)) = (masks, response.body()) else { return response };
+    let Some(restorer) = restorer(response.headers(), masks, operation) else { return response };
+    let coding = match coding(response.headers()) {
+        None => None,
+        Some(name) => match (Decoder::new(name), Encoder::new(name)) {
+            (Some(decoder), Some(encoder)) => Some((decoder, encoder)),
+            _ => return response,
+        },
+    };
+    let (mut head, tapped) = response.into_parts();
+    // Values are not as long as their masks.
+    head.headers.remove(header::CONTENT_LENGTH);
+    let restored = Restored { tapped, restorer, coding, trailers: None, has_ended: false };
+    Response::from_parts(head, Body::Restored(Box::new(restored)))
+}
+
+/// What restores an answer of this type; nothing where it is no text.
+fn restorer(headers: &HeaderMap, masks: Arc<Known>, operation: Operation) -> Option<Restorer> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().to_ascii_lowercase();
+    if kind.starts_with("text/event-stream") {
+        let dialect = match operation {
+            Operation::ChatCompletions => Dialect::Chat,
+            Operation::Responses | Operation::Work | Operation::Other => Dialect::Responses,
+        };
+        return Some(Restorer::events(masks, dialect));
+    }
+    (kind.contains("json") || kind.starts_with("text/")).then(|| Restorer::document(masks))
+}
+
+fn coding(headers: &HeaderMap) -> Option<&str> {
+    let coding = headers.get(header::CONTENT_ENCODING)?.to_str().ok()?;
+    Some(coding).filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+}
+
+impl Restored {
+    /// The next frame, as the client gets it.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            if self.has_ended {
+                return Poll::Ready(self.trailers.take().map(Ok));
+            }
+            let piece = match ready!(Pin::new(&mut self.tapped).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.take(&data),
+                    Err(trailers) => {
+                        self.trailers = Some(trailers);
+                        continue;
+                    }
+                },
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.end(),
+            };
+            match piece {
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => return Poll::Ready(Some(Ok(Frame::data(piece.into())))),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    /// Whether nothing more comes.
+    pub fn is_over(&self) -> bool {
+        self.has_ended && self.trailers.is_none()
+    }
+
+    fn take(&mut self, data: &[u8]) -> Result<Vec<u8>, BoxError> {
+        let mut out = Vec::with_capacity(data.len());
+        let Some((decoder, encoder)) = &mut self.coding else {
+            self.restorer.feed(data, &mut out);
+            return Ok(out);
+        };
+        let text = decoder.feed(data).map_err(|_| "the answer is not what its coding says")?;
+        self.restorer.feed(&text, &mut out);
+        Ok(if out.is_empty() { out } else { encoder.feed(&out) })
+    }
+
+    fn end(&mut self) -> Result<Vec<u8>, BoxError> {
+        self.has_ended = true;
+        let mut out = Vec::new();
+        self.restorer.finish(&mut out);
+        let Some((_, mut encoder)) = self.coding.take() else { return Ok(out) };
+        let mut coded = encoder.feed(&out);
+        coded.extend(encoder.finish());
+        Ok(coded)
+    }
+}

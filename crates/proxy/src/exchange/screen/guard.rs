@@ -1,0 +1,137 @@
+//! What the screen knows of secrets: the rules, what is ordered, and the keys of masks.
+
+use std::sync::Arc;
+
+use archive::record;
+use http::request::Parts;
+use http::header;
+use redact::mask::{MaskKey, Masks};
+use redact::scan::Finding;
+use subtle::ConstantTimeEq;
+
+use super::policy::{Orders, Policy};
+use super::screening::{Screening, Verdict};
+use super::search::Search;
+use crate::config::screen::{Screen, Unreadable};
+use crate::exchange::auth::Principal;
+use crate::exchange::refusal::Refusal;
+
+/// Hexadecimal digits of a fingerprint.
+const FINGERPRINT: usize = 16;
+
+/// Finds secrets, and decides.
+pub struct Guard {
+    pub(super) search: Search,
+    pub(super) policy: Policy,
+    /// What becomes of a body that cannot be read.
+    pub(super) unreadable: Unreadable,
+    allows_paths: bool,
+    allowed: Vec<String>,
+    keys: Arc<Keys>,
+}
+
+/// Keys that are derived from the screen's.
+struct Keys {
+    masks: [u8; 32],
+    fingerprints: [u8; 32],
+}
+
+impl Guard {
+    /// As configured; every key comes from this one.
+    pub fn new(screen: &Screen, key: &[u8; 32]) -> Self {
+        let derive = |context| blake3::derive_key(context, key);
+        let keys = Keys {
+            masks: derive("codex-proxy 1 masks"),
+            fingerprints: derive("codex-proxy 1 fingerprints"),
+        };
+        let items = derive("codex-proxy 1 items");
+        Self {
+            search: Search::new(screen.rules.clone(), items),
+            policy: Policy::new(screen),
+            unreadable: screen.unreadable,
+            allows_paths: screen.allows_paths,
+            allowed: screen.allowed_fingerprints.clone(),
+            keys: Arc::new(keys),
+        }
+    }
+
+    /// Under other settings, with what is known by now.
+    #[must_use]
+    pub fn with(&self, screen: &Screen) -> Self {
+        Self {
+            search: self.search.with(screen.rules.clone()),
+            policy: Policy::new(screen),
+            unreadable: screen.unreadable,
+            allows_paths: screen.allows_paths,
+            allowed: screen.allowed_fingerprints.clone(),
+            keys: self.keys.clone(),
+        }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Arc<redact::rule::Rules> {
+        &self.search.rules
+    }
+
+    /// Masks for one conversation of a person: the same on every node, and after every restart.
+    pub(super) fn masks(&self, principal: &Principal, conversation: &str) -> Masks {
+        let mut key = blake3::Hasher::new_keyed(&self.keys.masks);
+        for text in [&principal.key.user, conversation] {
+            key.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
+        Masks::new(MaskKey::new(*key.finalize().as_bytes()))
+    }
+
+    /// Looks through the head of a request whose body is not.
+    pub(super) fn head(&self, orders: &Orders, head: &mut Parts) -> Verdict {
+        let masks = Masks::new(MaskKey::new(self.keys.masks));
+        let mut screening = Screening::new(self, orders, masks);
+        screening.head(&mut head.headers, &mut head.uri);
+        screening.verdict().0
+    }
+
+    /// Looks through a handshake. Where messages may be masked they must be readable: then no
+    /// compression is offered.
+    pub fn handshake(
+        &self,
+        principal: &Principal,
+        head: &mut Parts,
+    ) -> Result<Vec<record::Finding>, Refusal> {
+        let orders = self.policy.orders(principal);
+        if orders.are_off {
+            return Ok(Vec::new());
+        }
+        if orders.may_mask {
+            head.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+        }
+        let verdict = self.head(orders, head);
+        verdict.refusal.map_or(Ok(verdict.findings), Err)
+    }
+
+    /// Whether a value is no secret here; `file` tells where it stands.
+    pub(super) fn allows(&self, value: &[u8], file: &dyn Fn() -> Option<String>) -> bool {
+        let fingerprint = || self.fingerprint(value);
+        let is = |known: &String| known.as_bytes().ct_eq(fingerprint().as_bytes()).into();
+        self.allowed.iter().any(is)
+            || (self.allows_paths
+                && file().is_some_and(|file| self.search.rules.allows_path(&file)))
+    }
+
+    /// What a value is known by without being told.
+    pub fn fingerprint(&self, value: &[u8]) -> String {
+        let mut hex = blake3::keyed_hash(&self.keys.fingerprints, value).to_hex().to_string();
+        hex.truncate(FINGERPRINT);
+        hex
+    }
+
+    /// A finding in words.
+    pub(super) fn described(&self, finding: &Finding, value: &[u8], place: &str) -> String {
+        let rules = &self.search.rules;
+        format!(
+            "{} (rule {}, fingerprint {}) in {place}",
+            rules.about(finding.rule),
+            rules.name(finding.rule),
+            self.fingerprint(value)
+        )
+    }
+}
