@@ -205,10 +205,8 @@ impl Config {
         )]
         let environment: Vec<(String, String)> = std::env::vars().collect();
         let layers = Layers::read(file, &environment, flags);
-        let mut problems = Vec::new();
-        let config = Self::build(&layers, &mut problems);
+        let config = Self::build(&layers);
         let mut layers = layers;
-        layers.problems.append(&mut problems);
         layers.problems.extend(config.contradictions(&layers));
         if layers.problems.is_empty() { Ok((config, layers)) } else { Err(layers.problems) }
     }
@@ -244,6 +242,7 @@ impl Config {
         }
         problems.extend(half_of_tls(layers));
         problems.extend(self.archive.contradictions(layers));
+        problems.extend(self.screen.contradictions(layers));
         problems
     }
 
@@ -257,12 +256,11 @@ impl Config {
     pub fn only(flags: &Flags) -> anyhow::Result<Self> {
         let mut layers = Layers::defaults();
         layers.read_flags(flags);
-        let config = Self::build(&layers, &mut Vec::new());
         anyhow::ensure!(layers.problems.is_empty(), "wrong settings: {:?}", layers.problems);
-        Ok(config)
+        Ok(Self::build(&layers))
     }
 
-    fn build(layers: &Layers, problems: &mut Vec<Problem>) -> Self {
+    fn build(layers: &Layers) -> Self {
         let data = layers.path("data");
         let inside = |name: &str| data.join(name);
         Self {
@@ -302,7 +300,7 @@ impl Config {
                 .unwrap_or_else(|| format!("sqlite:{}", inside("store.db").display())),
             archive: Archive::build(layers, &data),
             prices: layers.optional_path("prices"),
-            screen: Screen::build(layers, problems),
+            screen: Screen::build(layers),
             data,
         }
     }

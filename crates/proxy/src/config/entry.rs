@@ -94,11 +94,7 @@ fn is_there(table: &Table, before: &[Members], members: &Members) -> bool {
     before.iter().any(|other| other.value(name) == members.value(name))
 }
 
-fn members(
-    table: &'static Table,
-    entry: &Entry,
-    base: &Path,
-) -> Result<Members, Vec<Problem>> {
+fn members(table: &'static Table, entry: &Entry, base: &Path) -> Result<Members, Vec<Problem>> {
     let (mut values, mut problems) = (BTreeMap::new(), Vec::new());
     for Setting { path, kind, default, .. } in table.members {
         let leaf = entry.leaves.iter().find(|leaf| leaf.name == *path);

@@ -129,24 +129,13 @@ pub static EXCEPTIONS: Table = Table {
 };
 
 impl Screen {
-    pub(super) fn build(layers: &Layers, problems: &mut Vec<Problem>) -> Self {
-        let custom: Vec<CustomRule> = layers.entries(&CUSTOM).iter().map(custom).collect();
-        let texts = |path| layers.texts(path);
-        let allowed = Allowed {
-            patterns: texts("screen.allow.patterns"),
-            paths: texts("screen.allow.paths"),
-            fingerprints: texts("screen.allow.fingerprints"),
-        };
-        let rules = Rules::new(&custom, &allowed).unwrap_or_else(|wrong| {
-            let place = layers.place(CUSTOM.path);
-            problems.extend(wrong.into_iter().map(|what| Problem { place: place.clone(), what }));
-            Rules::builtin()
-        });
+    pub(super) fn build(layers: &Layers) -> Self {
         let tier = |tier: Tier| {
             let path = format!("screen.tiers.{}", tier.as_str());
             Some((tier, Action::named(&layers.text(&path))?))
         };
-        let screen = Self {
+        let allowed = allowed(layers);
+        Self {
             said: Said {
                 action: Action::named(&layers.text("screen.action")),
                 tiers: TIERS.into_iter().filter_map(tier).collect(),
@@ -157,35 +146,53 @@ impl Screen {
                 "pass" => Unreadable::Pass,
                 _ => Unreadable::Refuse,
             },
-            rules: Arc::new(rules),
+            // What is wrong with them is told by `contradictions`.
+            rules: Arc::new(rules(layers).unwrap_or_else(|_| Rules::builtin())),
             allows_paths: !allowed.paths.is_empty(),
             allowed_fingerprints: allowed.fingerprints,
-        };
-        screen.unknown_names(layers, problems);
-        screen
+        }
     }
 
-    /// Rules and tiers that are named and do not exist.
-    fn unknown_names(&self, layers: &Layers, problems: &mut Vec<Problem>) {
-        let mut check = |path: &str, said: &Said| {
-            for name in said.rules.keys().filter(|name| self.rules.find_name(name).is_none()) {
-                let what = format!(
-                    "{path}.rules: no rule is called {name}; `codex-proxy audit scan --rules` lists all"
-                );
-                problems.push(Problem { place: layers.place(&format!("{path}.rules")), what });
-            }
-        };
-        check("screen", &self.said);
-        for exception in &self.exceptions {
-            check(EXCEPTIONS.path, &exception.said);
+    /// What is wrong with rules, and rules that are named and do not exist.
+    pub(super) fn contradictions(&self, layers: &Layers) -> Vec<Problem> {
+        let problem = |path: &str, what: String| Problem { place: layers.place(path), what };
+        let wrong = rules(layers).err().unwrap_or_default();
+        let mut problems: Vec<Problem> =
+            wrong.into_iter().map(|what| problem(CUSTOM.path, what)).collect();
+        for name in self.unknown(&self.said) {
+            problems.push(problem("screen.rules", format!("screen.rules: {name}")));
         }
         for exception in &self.exceptions {
+            for name in self.unknown(&exception.said) {
+                problems.push(problem(EXCEPTIONS.path, format!("screen.exceptions.rules: {name}")));
+            }
             let Exception { teams, users, keys, .. } = exception;
             if teams.is_empty() && users.is_empty() && keys.is_empty() {
                 let what = "an entry of screen.exceptions needs teams, users or keys".to_owned();
-                problems.push(Problem { place: layers.place(EXCEPTIONS.path), what });
+                problems.push(problem(EXCEPTIONS.path, what));
             }
         }
+        problems
+    }
+
+    fn unknown(&self, said: &Said) -> impl Iterator<Item = String> {
+        let unknown = said.rules.keys().filter(|name| self.rules.find_name(name).is_none());
+        unknown.map(|name| {
+            format!("no rule is called {name}; `codex-proxy audit scan --rules` lists all")
+        })
+    }
+}
+
+fn rules(layers: &Layers) -> Result<Rules, Vec<String>> {
+    let custom: Vec<CustomRule> = layers.entries(&CUSTOM).iter().map(custom).collect();
+    Rules::new(&custom, &allowed(layers))
+}
+
+fn allowed(layers: &Layers) -> Allowed {
+    Allowed {
+        patterns: layers.texts("screen.allow.patterns"),
+        paths: layers.texts("screen.allow.paths"),
+        fingerprints: layers.texts("screen.allow.fingerprints"),
     }
 }
 

@@ -154,7 +154,12 @@ impl Account {
         if std::mem::replace(&mut self.inspected, true) {
             return;
         }
-        for text in self.request.headers.iter_mut().map(|(_, value)| value).chain([&mut self.request.target])
+        for text in self
+            .request
+            .headers
+            .iter_mut()
+            .map(|(_, value)| value)
+            .chain([&mut self.request.target])
         {
             for found in rules.scan(text.as_bytes()).into_iter().rev() {
                 text.replace_range(found.span, "***");

@@ -54,7 +54,8 @@ pub(super) fn from_toml(
 fn entry(file: &File<'_>, table: &Table, one: &dyn TableLike, place: String) -> Entry {
     let leaf = |(name, item): (&str, &Item)| {
         let span = one.key(name).and_then(toml_edit::Key::span).or_else(|| item.span());
-        let kind = table.members.iter().find(|setting| setting.path == name).map(|setting| setting.kind);
+        let kind =
+            table.members.iter().find(|setting| setting.path == name).map(|setting| setting.kind);
         let texts = kind.and_then(|kind| super::texts(item, kind));
         Leaf { name: name.to_owned(), texts, place: file.place(span) }
     };

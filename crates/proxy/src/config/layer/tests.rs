@@ -97,12 +97,12 @@ fn upstreams_are_read_from_a_file_and_from_a_variable() {
     let layers = read(UPSTREAMS, &[]);
     assert_eq!(layers.problems, []);
     let config = Config::build(&layers);
-    let shown: Vec<String> = config.upstreams.iter().map(super::tables::shown).collect();
+    let shown = layers.shown().find(|(path, ..)| *path == "upstreams").unwrap().2.unwrap().0;
     assert_eq!(
         shown,
         [
-            "{ name = \"azure\", url = \"https://a.example.com/openai?api-version=1\", key = [\"env:AZURE\"], auth = \"api-key\", headers = { x-region = \"north\" }, models = [\"gpt-4*\"], priority = 2 }",
-            "{ name = \"spare\", url = \"http://b.example.com/\", key = [\"env:SPARE\"], priority = 1 }",
+            "{ name = \"azure\", url = \"https://a.example.com/openai?api-version=1\", key = [\"env:AZURE\"], auth = \"api-key\", headers = { \"X-Region\" = \"north\" }, models = [\"gpt-4*\"], priority = 2 }",
+            "{ name = \"spare\", url = \"http://b.example.com\", key = [\"env:SPARE\"] }",
         ]
     );
     assert_eq!(config.upstream.main.keys.len(), 2);
@@ -147,10 +147,14 @@ fn everything_wrong_with_upstreams_is_listed() {
             "codex-proxy.toml:11:1: upstreams.headers x-key holds a secret: write env:NAME or file:PATH as its value",
             "codex-proxy.toml:9:1: an entry of upstreams needs url",
             "codex-proxy.toml:9:1: an entry of upstreams needs key",
-            "codex-proxy.toml:12:1: upstreams name `default` is that of [upstream]: choose another",
             "CODEX_PROXY_UPSTREAM_HEADERS: upstream.headers is no JSON object of texts",
         ]
     );
+    let layers =
+        read("[[upstreams]]\nname = \"default\"\nurl = \"http://x\"\nkey = \"env:A\"\n", &[]);
+    let taken = Config::build(&layers).contradictions(&layers);
+    let what = "upstreams name `default` is that of [upstream]: choose another";
+    assert_eq!(taken.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>(), [what]);
     let list = "CODEX_PROXY_UPSTREAMS: upstreams takes a list of tables: write [[upstreams]]";
     assert_eq!(problems("", &[("CODEX_PROXY_UPSTREAMS", "{}")]), [list]);
     let keys = vec!["env:A"; 65].join(",");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use archive::record;
-use http::request::Parts;
 use http::header;
+use http::request::Parts;
 use redact::mask::{MaskKey, Masks};
 use redact::scan::Finding;
 use subtle::ConstantTimeEq;

@@ -43,7 +43,9 @@ impl Request<'_> {
         let number = number.take_while(|other| other.range.start < item.range.start).count() + 1;
         let value = self.value(item);
         let (what, file) = match item.of {
-            Part::Instructions => return Place { words: "the instructions".to_owned(), file: None },
+            Part::Instructions => {
+                return Place { words: "the instructions".to_owned(), file: None };
+            }
             Part::Tools => (format!("the definition of the tool {}", name(&value)), None),
             Part::Input | Part::Messages => self.element(&value),
         };
@@ -107,9 +109,8 @@ impl Request<'_> {
                 continue;
             }
             let value = self.value(item);
-            let is = |value: &Value, member: &str| {
-                value.get(member).and_then(Value::as_str) == Some(id)
-            };
+            let is =
+                |value: &Value, member: &str| value.get(member).and_then(Value::as_str) == Some(id);
             let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
             if is(&value, "call_id") && !kind.ends_with("_output") {
                 return Some(value);
@@ -148,9 +149,7 @@ fn command(arguments: &Value) -> String {
         Value::Array(words) if words.len() == 3 && is_shell(words) => {
             words.last().and_then(Value::as_str).unwrap_or_default().to_owned()
         }
-        Value::Array(words) => {
-            words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
-        }
+        Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
     }
 }

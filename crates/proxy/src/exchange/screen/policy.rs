@@ -101,11 +101,7 @@ mod tests {
     use crate::config::screen::Action::{self, Alert, Block, Mask, Off};
     use crate::config::screen::Said;
 
-    fn said(
-        action: Option<Action>,
-        tiers: &[(Tier, Action)],
-        rules: &[(&str, Action)],
-    ) -> Said {
+    fn said(action: Option<Action>, tiers: &[(Tier, Action)], rules: &[(&str, Action)]) -> Said {
         let rules = rules.iter().map(|(name, action)| ((*name).to_owned(), *action));
         let tiers: BTreeMap<_, _> = tiers.iter().copied().collect();
         Said { action, tiers, rules: rules.collect() }

@@ -12,11 +12,11 @@ use redact::mask::{Known, Masks};
 use redact::rule::{RuleId, Tier};
 use redact::scan::Finding;
 
+use super::Texts;
+use super::guard::Guard;
 use super::place::{Place, Request};
 use super::policy::Orders;
 use super::search::Scope;
-use super::Texts;
-use super::guard::Guard;
 use crate::config::screen::Action;
 use crate::exchange::refusal::{Refusal, Word};
 

@@ -88,12 +88,7 @@ impl Search {
         parts.iter().flat_map(in_part).collect()
     }
 
-    fn find_in_pieces(
-        &self,
-        body: &[u8],
-        items: &[Item],
-        key: &[u8; 32],
-    ) -> Vec<Finding> {
+    fn find_in_pieces(&self, body: &[u8], items: &[Item], key: &[u8; 32]) -> Vec<Finding> {
         let pieces = pieces(body, items, key);
         let names: Vec<Name> = pieces.iter().filter_map(|piece| piece.name).collect();
         let mut known = self.known.look(&names).into_iter();

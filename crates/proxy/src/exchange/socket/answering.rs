@@ -223,7 +223,8 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         if !self.withholds {
             return None;
         }
-        if let (Part::Head(head), Some(Asked::Exchange(open))) = (&step.part, self.queue.front_mut())
+        if let (Part::Head(head), Some(Asked::Exchange(open))) =
+            (&step.part, self.queue.front_mut())
             && let Some(restoring) = &mut open.restoring
             && matches!(head.opcode, Opcode::Text | Opcode::Binary)
         {
