@@ -10,6 +10,7 @@ pub mod known;
 pub mod message;
 pub mod place;
 pub mod policy;
+pub mod recent;
 mod screening;
 pub mod search;
 
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Body;
-use redact::mask::Known;
+use redact::mask::{Known, Masks};
 use wire::ask::{Ask, Item};
 use wire::coding::encode;
 use wire::form::Form;
@@ -248,8 +249,8 @@ impl Screen {
         }
         let conversation =
             conversation::of(principal, &screened.head.headers, screened.ask.as_ref()).to_owned();
-        let masks = self.guard.masks(principal, &conversation);
-        let mut screening = Screening::new(&self.guard, orders, masks);
+        let (key, memory) = self.guard.conversation(principal, &conversation);
+        let mut screening = Screening::new(&self.guard, orders, Masks::new(key), Some(memory));
         screening.head(&mut screened.head.headers, &mut screened.head.uri);
         let (texts, unscanned) = texts(&kind, &text.bytes, screened.ask.as_ref());
         let scope =
