@@ -29,8 +29,8 @@ pub struct Recollection {
 /// All that is kept of a value: nobody comes back from this to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trace {
-    /// Sixteen bits of what its first bytes become; they only say where it is worth hashing.
-    print: u16,
+    /// Twenty bits of what its first bytes become; they only say where it is worth hashing.
+    print: u32,
     length: usize,
     hash: [u8; 16],
 }
@@ -84,7 +84,7 @@ impl Recollection {
         if self.traces.is_empty() || bytes.len() < beginnings::LENGTH {
             return found;
         }
-        let (mut beginnings, lengths) = (Beginnings::new(self.multiplier), self.lengths());
+        let (mut beginnings, lengths) = (Beginnings::new(self.multiplier, MOST), self.lengths());
         for print in lengths.keys() {
             beginnings.insert(*print);
         }
@@ -100,8 +100,8 @@ impl Recollection {
     }
 
     /// The lengths of values by the print of their beginnings, the longest first.
-    fn lengths(&self) -> BTreeMap<u16, Vec<usize>> {
-        let mut lengths: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    fn lengths(&self) -> BTreeMap<u32, Vec<usize>> {
+        let mut lengths: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for trace in &self.traces {
             lengths.entry(trace.print).or_default().push(trace.length);
         }
@@ -115,7 +115,7 @@ impl Recollection {
     fn longest(
         &self,
         rest: &[u8],
-        lengths: &BTreeMap<u16, Vec<usize>>,
+        lengths: &BTreeMap<u32, Vec<usize>>,
         work: &mut usize,
     ) -> Option<usize> {
         let print = Beginnings::print(self.multiplier, *rest.first_chunk()?);
