@@ -97,6 +97,15 @@ fn a_key_that_stands_escaped_in_plain_text_is_another_value_and_comes_back_so() 
 }
 
 #[test]
+fn a_value_that_begins_like_json_does_not_change_how_others_behind_it_are_read() {
+    let body = json!({ "a": "‹[\"begin123› then ‹pa\\tword1›" }).to_string();
+    let mut masks = masks();
+    let text = masked(&mut masks, &body);
+    assert!(text.contains(&mask_of("pa\\tword1")));
+    assert_eq!(restored(&masks, &text), unmarked(&body).0);
+}
+
+#[test]
 fn texts_that_are_not_json_are_masked_as_well() {
     let text = "X-Key: ‹pass\"word\\1›; again pass\"word\\1";
     let mut masks = masks();
