@@ -513,8 +513,8 @@ async fn leaves(action: &str, secret: &str) -> (Vec<String>, bool) {
     let folder = gateway.kill();
     let gateway = Gateway::traced(folder, &url(&simulator), &settings);
     post(gateway.address, "/v1/responses", &key.value, &plain.to_string()).await;
-    let listed =
-        gateway.ok(&["audit", "export"]) + &gateway.ok(&["audit", "list", "--format", "json"]);
+    let listed = gateway.ok(&["audit", "export", "--bodies"])
+        + &gateway.ok(&["audit", "list", "--format", "json"]);
     let (folder, _, said) = gateway.stop();
     simulator.stop().await;
     (places(folder.path(), secret), listed.contains(secret) || said.contains(secret))
@@ -544,10 +544,8 @@ async fn codex_reads_an_env_file_and_patches_with_the_true_value_that_the_upstre
     // When the model asks to read it, and in the next turn writes a file with what it read.
     let first = codex.exec(&base, &key.value, &["sim:shell=\"cat .env\" please"]).await;
     assert_eq!(first.code, Some(0), "{}", first.stderr);
-    let patch =
-        "*** Begin Patch\\n*** Add File: copy.txt\\n+token <<[secret:...]>>\\n*** End Patch";
-    let command = format!("apply_patch \\\"$(printf '{patch}')\\\"");
-    let prompt = format!("sim:shell=\"{command}\" please");
+    let patch = "*** Begin Patch\n*** Add File: copy.txt\n+token <<[secret:...]>>\n*** End Patch\n";
+    let prompt = format!("sim:custom=apply_patch sim:input=\"{patch}\" please");
     let second = codex.exec(&base, &key.value, &["resume", first.session(), &prompt]).await;
     assert_eq!(second.code, Some(0), "{}", second.stderr);
 

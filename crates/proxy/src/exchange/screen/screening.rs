@@ -12,12 +12,12 @@ use redact::mask::{Known, Masks};
 use redact::rule::{RuleId, Tier};
 use redact::scan::Finding;
 
-use super::Texts;
 use super::guard::Guard;
 use super::known::Memory;
 use super::place::{Place, Request};
 use super::policy::Orders;
 use super::search::Scope;
+use super::texts::Texts;
 use crate::config::screen::Action;
 use crate::exchange::refusal::{Refusal, Word};
 
