@@ -1,7 +1,7 @@
 //! What is looked for: rules, how sure each is, and what is allowed all the same.
 
 mod allowed;
-mod file;
+pub(crate) mod file;
 mod shape;
 mod words;
 
@@ -84,6 +84,7 @@ pub struct Rules {
     pub(crate) prefixes: Arc<Prefixes>,
     pub(crate) words: Arc<Words>,
     pub(crate) custom: Vec<Custom>,
+    anchors: Vec<(Anchor, RuleId)>,
     allowance: Allowance,
     version: u64,
 }
@@ -93,6 +94,7 @@ struct Builtin {
     list: Vec<Arc<Rule>>,
     prefixes: Arc<Prefixes>,
     words: Arc<Words>,
+    anchors: Vec<(Anchor, RuleId)>,
     version: u64,
 }
 
@@ -100,7 +102,9 @@ static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
     let list: Vec<Arc<Rule>> = file::builtin().into_iter().map(Arc::new).collect();
     let prefixes = Arc::new(Prefixes::new(&list));
     let words = Arc::new(Words::new(&list));
-    Builtin { prefixes, words, version: file::version(), list }
+    let ids = (0..u16::MAX).map(RuleId);
+    let anchors = list.iter().zip(ids).filter_map(|(rule, id)| Some((rule.anchor?, id))).collect();
+    Builtin { prefixes, words, anchors, version: file::version(), list }
 });
 
 impl Rules {
@@ -112,6 +116,7 @@ impl Rules {
             prefixes: Arc::clone(&base.prefixes),
             words: Arc::clone(&base.words),
             custom: Vec::new(),
+            anchors: base.anchors.clone(),
             allowance: Allowance::default(),
             version: base.version,
         }
@@ -218,7 +223,7 @@ impl Rules {
 
     /// The rule that the product's code for this anchor finds things for.
     pub(crate) fn anchored(&self, anchor: Anchor) -> Option<RuleId> {
-        self.iter().find(|id| self.rule(*id).is_some_and(|rule| rule.anchor == Some(anchor)))
+        self.anchors.iter().find(|(known, _)| *known == anchor).map(|(_, rule)| *rule)
     }
 }
 
