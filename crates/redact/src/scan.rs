@@ -78,11 +78,13 @@ pub(crate) struct Scan<'a> {
     name_end: usize,
     /// The last bare value: where it ends is not looked for again from within it.
     bare: Range<usize>,
+    /// How many have begun within it.
+    nested: usize,
 }
 
 impl<'a> Scan<'a> {
     fn over(rules: &'a Rules, bytes: &'a [u8]) -> Vec<Finding> {
-        let mut scan = Self { rules, bytes, found: Vec::new(), name_end: 0, bare: 0..0 };
+        let mut scan = Self { rules, bytes, found: Vec::new(), name_end: 0, bare: 0..0, nested: 0 };
         runs::each(bytes, |run| scan.run(&run));
         anchors::each(bytes, |mark, place| scan.marked(mark, &place));
         scan.custom();

@@ -14,7 +14,22 @@ use crate::scan::checksum::Checksum;
 
 /// Every rule file. The order breaks ties: of two rules that are equally sure of one value the
 /// earlier names it.
-pub(crate) const FILES: [(&str, &str); 1] = [("generic", include_str!("../rules/generic.toml"))];
+pub(crate) const FILES: [(&str, &str); 14] = [
+    ("source-hosting", include_str!("../rules/source-hosting.toml")),
+    ("cloud", include_str!("../rules/cloud.toml")),
+    ("ai", include_str!("../rules/ai.toml")),
+    ("chat", include_str!("../rules/chat.toml")),
+    ("payment", include_str!("../rules/payment.toml")),
+    ("mail", include_str!("../rules/mail.toml")),
+    ("database", include_str!("../rules/database.toml")),
+    ("registry", include_str!("../rules/registry.toml")),
+    ("ci", include_str!("../rules/ci.toml")),
+    ("monitoring", include_str!("../rules/monitoring.toml")),
+    ("identity", include_str!("../rules/identity.toml")),
+    ("network", include_str!("../rules/network.toml")),
+    ("apps", include_str!("../rules/apps.toml")),
+    ("generic", include_str!("../rules/generic.toml")),
+];
 
 /// Goes into the version: raise it when the engine finds other things with the same rules.
 const ENGINE: u64 = 1;

@@ -13,6 +13,9 @@ const NAME_RIGHT: usize = 40;
 /// How far the end of a value is looked for.
 const VALUE: usize = 520;
 
+/// How many values are looked at that begin within one bare value.
+const NESTED: usize = 4;
+
 /// What stands between a name and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Between {
@@ -275,8 +278,11 @@ impl Scan<'_> {
     /// Where a bare value ends.
     fn bare_end(&mut self, start: usize, form: Form) -> usize {
         if self.bare.contains(&start) {
-            return self.bare.end;
+            // `token:token:token:…`: not each of its ends is worth a look.
+            self.nested += 1;
+            return if self.nested > NESTED { start } else { self.bare.end };
         }
+        self.nested = 0;
         let rest = self.bytes.get(start..).unwrap_or_default();
         let ends = |byte: u8| match byte {
             0..=b' ' | b'"' | b'\'' | b'`' | b'\\' | b'<' | b';' | 0x7f => true,

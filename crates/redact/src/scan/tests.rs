@@ -38,11 +38,10 @@ fn alphabet(kind: &str) -> Option<String> {
         "hex" => format!("{DIGITS}abcdef"),
         "HEX" => format!("{DIGITS}ABCDEF"),
         "alnum" => format!("{DIGITS}{LOWER}{UPPER}"),
-        "base32" => format!("234567{UPPER}"),
         "base64" => format!("{DIGITS}{LOWER}{UPPER}+/"),
         "base64url" => format!("{DIGITS}{LOWER}{UPPER}-_"),
-        "lower-alnum" | "alnum-lower" => format!("{DIGITS}{LOWER}"),
-        "upper-alnum" | "alnum-upper" | "ALNUM" => format!("{DIGITS}{UPPER}"),
+        "lownum" => format!("{DIGITS}{LOWER}"),
+        "upnum" => format!("{DIGITS}{UPPER}"),
         _ => return None,
     })
 }
@@ -387,6 +386,7 @@ fn took(rules: &Rules, text: &[u8]) -> u128 {
 fn hostile_texts_take_time_in_proportion() {
     let rules = Rules::builtin();
     let hostile = [
+        "password=a",
         "key=",
         "-----BEGIN PRIVATE KEY-----",
         "-----BEGIN PRIVATE KEY-----\nAAAA",
@@ -409,8 +409,8 @@ fn hostile_texts_take_time_in_proportion() {
         "\\\\\\\\\"key",
     ];
     for piece in hostile {
-        let [small, large] = [1 << 16, 1 << 20].map(|size| piece.repeat(size / piece.len()));
+        let [small, large] = [1 << 14, 1 << 17].map(|size| piece.repeat(size / piece.len()));
         let [small, large] = [small, large].map(|text| took(&rules, text.as_bytes()));
-        assert!(large < 64 * small.max(200_000), "`{piece}`: {small} ns became {large} ns");
+        assert!(large < 32 * small.max(100_000), "`{piece}`: {small} ns became {large} ns");
     }
 }
