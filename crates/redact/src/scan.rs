@@ -99,8 +99,9 @@ impl<'a> Scan<'a> {
             return;
         }
         let run = start..run.end;
-        if self.bytes.get(run.clone()).is_some_and(|text| text.starts_with(b"eyJ")) {
-            return self.jwt(&run);
+        let web = self.bytes.get(run.clone()).is_some_and(|text| text.starts_with(b"eyJ"));
+        if web && self.jwt(&run) {
+            return;
         }
         let Some(begin) = self.joined_start(start) else { return };
         if begin < start && self.prefixed_between(begin, start) {

@@ -16,7 +16,7 @@ pub(super) fn entropy(text: &[u8]) -> f32 {
 }
 
 /// Words that stand where a secret would.
-const STANDING: [&[u8]; 10] = [
+const STANDING: [&[u8]; 11] = [
     b"example",
     b"placeholder",
     b"changeme",
@@ -27,6 +27,7 @@ const STANDING: [&[u8]; 10] = [
     b"your_",
     b"your-",
     b"123456789abc",
+    b"eby8vdm02xnocqf",
 ];
 
 /// Whether this only stands for a token: words that say so, one character over and over.
