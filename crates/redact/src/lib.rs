@@ -4,4 +4,6 @@
 
 pub mod headers;
 pub mod own_key;
+pub mod rule;
+pub mod scan;
 pub mod secret;
