@@ -13,6 +13,7 @@ mod base64;
 pub(crate) mod checksum;
 mod context;
 mod escape;
+pub(crate) mod inner;
 mod name;
 mod pem;
 pub(crate) mod prefix;
@@ -87,21 +88,49 @@ impl<'a> Scan<'a> {
         let mut scan = Self { rules, bytes, found: Vec::new(), name_end: 0, bare: 0..0, nested: 0 };
         runs::each(bytes, |run| scan.run(&run));
         anchors::each(bytes, |mark, place| scan.marked(mark, &place));
+        scan.inner();
         scan.custom();
         scan.found
     }
 
     fn run(&mut self, run: &Range<usize>) {
         let start = escape::token_start(self.bytes, run.start).min(run.end);
-        let run = start..run.end;
         if self.prefixed(start) {
             return;
         }
+        let run = start..run.end;
         if self.bytes.get(run.clone()).is_some_and(|text| text.starts_with(b"eyJ")) {
-            self.jwt(&run);
-        } else {
-            self.unprefixed(&run);
+            return self.jwt(&run);
         }
+        let Some(begin) = self.joined_start(start) else { return };
+        if begin < start && self.prefixed_between(begin, start) {
+            return;
+        }
+        self.unprefixed(&(begin..run.end));
+    }
+
+    /// Where a token begins of which this run is a later part, after `.`, `/`, `+` and their kind;
+    /// `None` where it is part of something long.
+    fn joined_start(&self, start: usize) -> Option<usize> {
+        let left = self.bytes.get(start.saturating_sub(JOINED)..start).unwrap_or_default();
+        let is_part = |byte: &&u8| is_token(**byte) || is_joint(**byte);
+        let length = left.iter().rev().take_while(is_part).count();
+        if length == 0 {
+            return Some(start);
+        }
+        let begin = escape::token_start(self.bytes, start - length).min(start);
+        (length < JOINED || begin == 0).then_some(begin)
+    }
+
+    /// Looks for known prefixes at the short runs before a long one.
+    fn prefixed_between(&mut self, begin: usize, start: usize) -> bool {
+        let mut any = false;
+        for at in begin..start {
+            if at == begin || is_joint(before(self.bytes, at)) {
+                any |= self.prefixed(at);
+            }
+        }
+        any
     }
 
     fn marked(&mut self, mark: Mark, place: &Range<usize>) {
@@ -159,6 +188,14 @@ impl<'a> Scan<'a> {
         let opened = self.bytes.get((span.start - label).saturating_sub(1)..).unwrap_or_default();
         label >= MASK.len() - 1 && opened.starts_with(MASK)
     }
+}
+
+/// How far to the left of a long run its token may begin.
+const JOINED: usize = 48;
+
+/// What joins the parts of a token that has several.
+fn is_joint(byte: u8) -> bool {
+    matches!(byte, b'.' | b'/' | b'+' | b':' | b'$' | b'!' | b'~')
 }
 
 /// What our masks begin with.

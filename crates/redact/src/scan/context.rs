@@ -73,7 +73,12 @@ impl Scan<'_> {
         let said = self.bytes.get(at - name..at).is_some_and(|word| {
             matches!(word, b"is" | b"Bearer" | b"bearer" | b"Basic" | b"token" | b"Token")
         });
-        (signs > 0 || flag || said).then_some(at)
+        // A command's argument, or the value of a header after the word for its scheme.
+        let argument = self.bytes.get(at - name..at).is_some_and(|word| {
+            word.iter().any(|byte| b"_-".contains(byte))
+                || self.bytes.get(..at - name).is_some_and(|left| left.ends_with(b": "))
+        });
+        (signs > 0 || at < start && (flag || said || argument)).then_some(at)
     }
 
     fn match_words(&mut self, name_end: usize, start: usize) {
