@@ -100,6 +100,9 @@ impl Scan<'_> {
         let rest = self.bytes.get(start..)?;
         let length = rule.shape.as_ref()?.length(rest)?;
         let (value, after) = rest.split_at_checked(length)?;
+        if rule.excepts(value) {
+            return None;
+        }
         let closed = rule.open || !after.first().is_some_and(|byte| is_token(*byte));
         let random = rule.entropy <= 0.0 || strength::entropy(value) >= rule.entropy;
         let sum = rule.checksum.is_none_or(|checksum| checksum.agrees(b"", value));

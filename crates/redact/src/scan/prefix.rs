@@ -5,7 +5,7 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::strength;
-use super::{Scan, before, is_token};
+use super::{Scan, before, escape, is_token};
 use crate::rule::{Rule, RuleId};
 
 /// The prefixes of all rules, found by the first bytes of a run.
@@ -110,6 +110,15 @@ fn pair(first: u8, second: u8) -> usize {
 }
 
 impl Entry {
+    /// How long the prefix's scheme is, where it stands before this place: it is part of what an
+    /// address gives away.
+    pub(super) fn scheme(&self, bytes: &[u8], start: usize) -> usize {
+        let length = memmem::find(&self.outside, b"://").map_or(0, |at| at + 3);
+        let scheme = self.outside.get(..length).unwrap_or_default();
+        let left = bytes.get(..start).unwrap_or_default();
+        if left.ends_with(scheme) { length } else { 0 }
+    }
+
     fn stands(&self, bytes: &[u8], start: usize) -> bool {
         let (before, after) = bytes.split_at_checked(start).unwrap_or_default();
         after.starts_with(&self.inside) && before.ends_with(&self.outside)
@@ -130,11 +139,20 @@ impl Scan<'_> {
 
     /// Keeps a token whose prefix ends at `body`, if the rest of it is right.
     pub(super) fn token(&mut self, entry: &Entry, body: usize, from: usize) -> bool {
-        let end = self.token_end(entry, body);
-        if let Some(end) = end {
-            self.push(entry.id, from..end);
-        }
-        end.is_some()
+        let Some(end) = self.token_end(entry, body).filter(|_| self.begins(entry, from)) else {
+            return false;
+        };
+        self.push(entry.id, from..end);
+        true
+    }
+
+    /// Whether a token begins here, and not in the midst of a word: `SG.` is not in `MSG.`. What
+    /// begins with its run does so already.
+    fn begins(&self, entry: &Entry, from: usize) -> bool {
+        let glued = is_token(before(self.bytes, from));
+        let joined = entry.outside.first().is_some_and(|byte| is_token(*byte));
+        let escape = |back| from >= back && escape::token_start(self.bytes, from - back) == from;
+        !(joined && glued) || (1..=5).any(escape)
     }
 
     fn token_end(&self, entry: &Entry, body: usize) -> Option<usize> {
