@@ -164,7 +164,8 @@ impl<'a> Scan<'a> {
     /// Keeps a finding, unless it is allowed or a mask of ours.
     pub(crate) fn push(&mut self, rule: RuleId, span: Range<usize>) {
         let Some(value) = self.bytes.get(span.clone()) else { return };
-        if value.is_empty() || self.rules.allows(value) || self.is_masked(&span) {
+        let shown = self.rules.rule(rule).is_some_and(|rule| rule.excepts(value));
+        if value.is_empty() || shown || self.rules.allows(value) || self.is_masked(&span) {
             return;
         }
         self.found.push(Finding { rule, tier: self.rules.tier(rule), span });

@@ -125,6 +125,15 @@ impl Prefixes {
 }
 
 impl Entry {
+    /// How long the prefix's scheme is, where it stands before this place: it is part of what an
+    /// address gives away.
+    pub(super) fn scheme(&self, bytes: &[u8], start: usize) -> usize {
+        let length = memmem::find(&self.outside, b"://").map_or(0, |at| at + 3);
+        let scheme = self.outside.get(..length).unwrap_or_default();
+        let left = bytes.get(..start).unwrap_or_default();
+        if left.ends_with(scheme) { length } else { 0 }
+    }
+
     fn stands(&self, bytes: &[u8], start: usize) -> bool {
         let (before, after) = bytes.split_at_checked(start).unwrap_or_default();
         after.starts_with(&self.inside)
@@ -147,11 +156,11 @@ impl Scan<'_> {
 
     /// Keeps a token whose prefix ends at `body`, if the rest of it is right.
     pub(super) fn token(&mut self, entry: &Entry, body: usize, from: usize) -> bool {
-        let end = self.token_end(entry, body);
-        if let Some(end) = end {
-            self.push(entry.id, from..end);
-        }
-        end.is_some()
+        let Some(end) = self.token_end(entry, body) else {
+            return false;
+        };
+        self.push(entry.id, from..end);
+        true
     }
 
     fn token_end(&self, entry: &Entry, body: usize) -> Option<usize> {

@@ -108,7 +108,7 @@ impl Scan<'_> {
     fn url_prefixed(&mut self, start: usize) {
         let prefixes = Arc::clone(&self.rules.prefixes);
         for (entry, rest) in prefixes.urls(self.bytes.get(start..).unwrap_or_default()) {
-            self.token(entry, start + rest, start);
+            self.token(entry, start + rest, start - entry.scheme(self.bytes, start));
         }
     }
 }
