@@ -52,7 +52,9 @@ impl Rules {
             None => Scan::over(self, bytes),
             Some(copy) => {
                 let mut found = Scan::over(self, &copy.bytes);
-                found.iter_mut().for_each(|one| one.span = copy.span(&one.span));
+                for one in &mut found {
+                    one.span = copy.span(&one.span);
+                }
                 found
             }
         };

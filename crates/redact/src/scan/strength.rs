@@ -101,7 +101,7 @@ const fn pairs() -> [u32; 26] {
 /// How much a text surprises one who expects words: 0 for plain words, about 60 for random
 /// characters, in hundredths.
 pub(super) fn surprise(text: &[u8]) -> usize {
-    let points: usize = text.windows(2).map(|pair| points(pair)).sum();
+    let points: usize = text.windows(2).map(points).sum();
     points / text.len().saturating_sub(1).max(1)
 }
 
