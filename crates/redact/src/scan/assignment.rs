@@ -47,6 +47,10 @@ impl Scan<'_> {
         if self.at(start) == b'(' && between == Between::Sign {
             return self.second_of_pair(start + 1);
         }
+        let called = self.at(name.end) == b'(';
+        if called && self.bytes.get(..name.end).is_some_and(|n| n.ends_with(b"redential")) {
+            return self.second_of_pair(start);
+        }
         let Some((span, form)) = self.value(&name, start, between) else { return };
         self.contextual(name.end, span.start);
         let Some(value) = self.bytes.get(span.clone()) else { return };
@@ -188,15 +192,18 @@ impl Scan<'_> {
         for _ in 0..48 {
             at = match self.at(at) {
                 b'\\' if matches!(self.at(at + 1), b'n' | b'r' | b't') => at + 2,
-                b',' | b' ' | b'\n' | b'\r' | b'\t' | b'"' | b'\'' | b'+' | b'-' | b'\\' => at + 1,
+                b',' | b' ' | b'\n' | b'\r' | b'\t' | b'"' | b'\'' | b'+' | b'-' | b'{' | b'\\' => {
+                    at + 1
+                }
                 _ => break,
             };
         }
-        let rest = self.bytes.get(at..at + 5)?;
-        if !rest.eq_ignore_ascii_case(b"value") {
-            return None;
-        }
-        let at = self.after_blanks(self.after_quote(at + 5));
+        let rest = self.bytes.get(at..)?;
+        let is_word = |word: &&[u8]| {
+            rest.get(..word.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(word))
+        };
+        let word = [&b"value"[..], b"default"].into_iter().find(is_word)?;
+        let at = self.after_blanks(self.after_quote(at + word.len()));
         let sign = matches!(self.at(at), b':' | b'=').then_some(at + 1)?;
         Some((self.after_blanks(sign), Between::Sign))
     }

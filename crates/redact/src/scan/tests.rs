@@ -235,6 +235,34 @@ fn no_counter_is_found() {
     assert!(found.is_empty(), "{} found:\n{}", found.len(), found.join("\n"));
 }
 
+/// Lines as they stand in code, settings, commands and logs; `\\n` is a line break.
+const LINES: &str = include_str!("../../testdata/lines.txt");
+
+#[test]
+fn what_names_and_structures_give_away_is_found_at_any_depth() {
+    let rules = Rules::builtin();
+    let mut missed = Vec::new();
+    for line in LINES.lines() {
+        let sample = Sample::new(&line.replace("\\n", "\n"));
+        for (view, sample) in
+            [("plain", sample.clone()), ("1", sample.in_json()), ("2", sample.in_json().in_json())]
+        {
+            let found = rules.scan(sample.text().as_bytes());
+            let likely = |one: &Finding| one.tier >= Tier::Likely && one.span == sample.span();
+            if !found.iter().any(likely) {
+                let name = |one: &Finding| {
+                    format!("{} `{}`", rules.name(one.rule), &sample.text()[one.span.clone()])
+                };
+                missed.push(format!(
+                    "{view}: {line}\n      {:?}",
+                    found.iter().map(name).collect::<Vec<_>>()
+                ));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{} missed:\n{}", missed.len(), missed.join("\n"));
+}
+
 /// What is found, by name.
 fn names(text: &str) -> Vec<(String, String)> {
     let rules = Rules::builtin();

@@ -173,7 +173,8 @@ pub(super) fn judge(kind: Kind, value: &[u8], form: Form) -> Option<Anchor> {
     }
     let strong = is_random(value, counts)
         || kind == Kind::Password && is_password(value, counts, form)
-        || kind == Kind::Secret && value.len() >= 12 && is_mixed(value, counts);
+        || kind == Kind::Secret && value.len() >= 12 && is_mixed(value, counts)
+        || form == Form::Literal && is_dense(value, counts);
     let weak = form == Form::Literal && is_weak(kind, value, counts);
     match (kind, strong) {
         (Kind::Password, true) => Some(Anchor::Password),
@@ -262,6 +263,13 @@ fn is_mixed(value: &[u8], counts: Counts) -> bool {
         && counts.letters() >= 2
         && strength::surprise(value) >= 38
         && strength::entropy(value) >= 2.9
+}
+
+/// Digits and marks of several kinds among letters: nothing that is written but a secret.
+fn is_dense(value: &[u8], counts: Counts) -> bool {
+    let marks = [b'!', b'@', b'#', b'$', b'%', b'^', b'&', b'*'];
+    let kinds = marks.iter().filter(|mark| value.contains(mark)).count();
+    value.len() >= 12 && kinds >= 2 && counts.digit >= 2 && counts.letters() >= 4
 }
 
 /// Typed by a person who was asked for more than letters.
