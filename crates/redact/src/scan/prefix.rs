@@ -14,12 +14,13 @@ use crate::rule::{Rule, RuleId};
 pub(crate) struct Prefixes {
     /// Which first three bytes some prefix has: what has others is put aside at once.
     firsts: Bits,
-    /// By the first two bytes, the longest prefix first.
-    by_pair: HashMap<u16, Vec<Entry>>,
+    /// By the first three bytes, the longest prefix first; a shorter prefix has 0 for the third.
+    by_first: HashMap<[u8; 3], Vec<Entry>>,
     /// Which two bytes stand before the run in those of `joined`.
     lasts: Bits,
-    /// Prefixes of which less than two bytes are in the run (`SG.`, `1//0`), by the byte before it.
-    joined: HashMap<u8, Vec<Entry>>,
+    /// Prefixes of which less than two bytes are in the run (`SG.`, `1//0`), by the two bytes before
+    /// it; where there is but one, the other is 0.
+    joined: HashMap<[u8; 2], Vec<Entry>>,
     /// Prefixes that are addresses, each after its scheme.
     urls: Vec<(Box<[u8]>, Entry)>,
 }
@@ -60,7 +61,7 @@ impl Prefixes {
     pub(crate) fn new(list: &[Arc<Rule>]) -> Self {
         let mut prefixes = Self {
             firsts: Bits(Box::new([0; 1024])),
-            by_pair: HashMap::new(),
+            by_first: HashMap::new(),
             lasts: Bits(Box::new([0; 1024])),
             joined: HashMap::new(),
             urls: Vec::new(),
@@ -72,7 +73,7 @@ impl Prefixes {
             }
         }
         let longest = |entry: &Entry| std::cmp::Reverse(entry.outside.len() + entry.inside.len());
-        prefixes.by_pair.values_mut().for_each(|entries| entries.sort_by_key(longest));
+        prefixes.by_first.values_mut().for_each(|entries| entries.sort_by_key(longest));
         prefixes.joined.values_mut().for_each(|entries| entries.sort_by_key(longest));
         prefixes
     }
@@ -89,14 +90,16 @@ impl Prefixes {
         if let [first, second, ref rest @ ..] = *inside {
             let thirds = rest.first().map_or(0..=u8::MAX, |third| *third..=*third);
             thirds.for_each(|third| self.firsts.add([first, second, third]));
-            self.by_pair.entry(u16::from_be_bytes([first, second])).or_default().push(entry);
+            let third = rest.first().copied().unwrap_or(0);
+            self.by_first.entry([first, second, third]).or_default().push(entry);
         } else if let Some(last) = outside.last() {
             let seconds = match outside {
                 [.., second, _] => *second..=*second,
                 _ => 0..=u8::MAX,
             };
             seconds.for_each(|second| self.lasts.add([second, *last, 0]));
-            self.joined.entry(*last).or_default().push(entry);
+            let second = outside.iter().rev().nth(1).copied().unwrap_or(0);
+            self.joined.entry([second, *last]).or_default().push(entry);
         }
     }
 
@@ -110,16 +113,17 @@ impl Prefixes {
     /// What may begin at this place, the longest prefix first.
     fn at<'a>(&'a self, bytes: &'a [u8], start: usize) -> impl Iterator<Item = &'a Entry> {
         let inside = match bytes.get(start..) {
-            Some([first, second, third, ..]) if self.firsts.may_have([*first, *second, *third]) => {
-                self.by_pair.get(&u16::from_be_bytes([*first, *second]))
+            Some([a, b, c, ..]) if self.firsts.may_have([*a, *b, *c]) => {
+                [[*a, *b, *c], [*a, *b, 0]].map(|key| self.by_first.get(&key))
             }
-            _ => None,
+            _ => [None; 2],
         };
         let last = before(bytes, start);
         let second = before(bytes, start.saturating_sub(1));
         let joint = self.lasts.may_have([second, last, 0]);
-        let joined = joint.then(|| self.joined.get(&last)).flatten();
-        let all = inside.into_iter().flatten().chain(joined.into_iter().flatten());
+        let keys = joint.then_some([[second, last], [0, last]]);
+        let joined = keys.into_iter().flatten().map(|key| self.joined.get(&key));
+        let all = inside.into_iter().chain(joined).flatten().flatten();
         all.filter(move |entry| entry.stands(bytes, start))
     }
 }
