@@ -111,12 +111,20 @@ impl Scan<'_> {
             (b'(', _) => sign(1, Between::Quoted),
             (b',', _) if quoted => self.pair_value(at).or_else(|| sign(1, Between::Quoted)),
             (b'>', _) if quoted || before(self.bytes, name.start) == b'<' => {
-                Some((at + 1, Between::Plain))
+                self.is_closed(at + 1).then_some((at + 1, Between::Plain))
             }
             _ if quoted => self.pair_value(unquoted),
             _ if at > name.end => self.after_space(name, at),
             _ => self.pair_value(name.end),
         }
+    }
+
+    /// Whether the next tag is one that closes an element.
+    fn is_closed(&self, at: usize) -> bool {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let rest = rest.get(..rest.len().min(VALUE)).unwrap_or_default();
+        memchr::memchr(b'<', rest)
+            .is_some_and(|tag| matches!(rest.get(tag + 1), Some(b'/' | b'\\')))
     }
 
     /// `Secret Access Key [None]: …`: after what is shown in brackets.
@@ -179,9 +187,8 @@ impl Scan<'_> {
         let mut at = at;
         for _ in 0..48 {
             at = match self.at(at) {
-                b',' | b' ' | b'\n' | b'\r' | b'\t' | b'"' | b'\'' | b'+' | b'-' => at + 1,
                 b'\\' if matches!(self.at(at + 1), b'n' | b'r' | b't') => at + 2,
-                b'\\' => at + 1,
+                b',' | b' ' | b'\n' | b'\r' | b'\t' | b'"' | b'\'' | b'+' | b'-' | b'\\' => at + 1,
                 _ => break,
             };
         }
@@ -260,10 +267,7 @@ impl Scan<'_> {
         let mut slashes = 0;
         for (index, byte) in rest.iter().take(VALUE).enumerate() {
             match *byte {
-                b'\\' => {
-                    slashes += 1;
-                    continue;
-                }
+                b'\\' => slashes += 1,
                 b'\n' | b'\r' => return None,
                 b'n' | b'r' if slashes > 0 && slashes <= quote.depth => return None,
                 mark if mark == quote.mark && slashes <= quote.depth => {

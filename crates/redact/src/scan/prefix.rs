@@ -1,26 +1,50 @@
 //! Tokens that are known by what they begin with.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use memchr::memmem;
 
-use super::strength;
-use super::{Scan, before, escape, is_token};
+use super::{Scan, before, is_token};
+use super::{escape, strength};
 use crate::rule::{Rule, RuleId};
 
 /// The prefixes of all rules, found by the first bytes of a run.
 #[derive(Debug)]
 pub(crate) struct Prefixes {
-    /// Pairs of bytes with which some prefix begins: a bit each.
-    pairs: Box<[u64; 1024]>,
-    /// By first byte, the longest prefix first.
-    by_first: Vec<Vec<Entry>>,
-    /// Prefixes of which less than two bytes are in the run: `SG.`, `1//0`.
-    joined: Vec<Entry>,
-    /// The bytes that stand before the run in one of those.
-    joints: [u64; 4],
+    /// Which first three bytes some prefix has: what has others is put aside at once.
+    firsts: Bits,
+    /// By the first two bytes, the longest prefix first.
+    by_pair: HashMap<u16, Vec<Entry>>,
+    /// Which two bytes stand before the run in those of `joined`.
+    lasts: Bits,
+    /// Prefixes of which less than two bytes are in the run (`SG.`, `1//0`), by the byte before it.
+    joined: HashMap<u8, Vec<Entry>>,
     /// Prefixes that are addresses, each after its scheme.
     urls: Vec<(Box<[u8]>, Entry)>,
+}
+
+/// A set of short texts that may say yes without having one.
+#[derive(Debug)]
+struct Bits(Box<[u64; 1024]>);
+
+impl Bits {
+    fn add(&mut self, three: [u8; 3]) {
+        let at = Self::place(three);
+        if let Some(word) = self.0.get_mut(at / 64) {
+            *word |= 1 << (at % 64);
+        }
+    }
+
+    fn may_have(&self, three: [u8; 3]) -> bool {
+        let at = Self::place(three);
+        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    fn place([a, b, c]: [u8; 3]) -> usize {
+        let number = u32::from_be_bytes([0, a, b, c]).wrapping_mul(0x9e37_79b1);
+        usize::try_from(number >> 16).unwrap_or(0)
+    }
 }
 
 /// A prefix: what of it stands before the run of token bytes, and what in it.
@@ -35,10 +59,10 @@ pub(super) struct Entry {
 impl Prefixes {
     pub(crate) fn new(list: &[Arc<Rule>]) -> Self {
         let mut prefixes = Self {
-            pairs: Box::new([0; 1024]),
-            by_first: (0..256).map(|_| Vec::new()).collect(),
-            joined: Vec::new(),
-            joints: [0; 4],
+            firsts: Bits(Box::new([0; 1024])),
+            by_pair: HashMap::new(),
+            lasts: Bits(Box::new([0; 1024])),
+            joined: HashMap::new(),
             urls: Vec::new(),
         };
         for (index, rule) in list.iter().enumerate() {
@@ -48,8 +72,8 @@ impl Prefixes {
             }
         }
         let longest = |entry: &Entry| std::cmp::Reverse(entry.outside.len() + entry.inside.len());
-        prefixes.by_first.iter_mut().for_each(|entries| entries.sort_by_key(longest));
-        prefixes.joined.sort_by_key(longest);
+        prefixes.by_pair.values_mut().for_each(|entries| entries.sort_by_key(longest));
+        prefixes.joined.values_mut().for_each(|entries| entries.sort_by_key(longest));
         prefixes
     }
 
@@ -62,19 +86,17 @@ impl Prefixes {
         if let Some(address) = prefix.get(after_scheme..).filter(|rest| rest.contains(&b'/')) {
             self.urls.push((address.into(), entry.clone()));
         }
-        if let [first, second, ..] = *inside {
-            let pair = pair(first, second);
-            if let Some(word) = self.pairs.get_mut(pair / 64) {
-                *word |= 1 << (pair % 64);
-            }
-            if let Some(entries) = self.by_first.get_mut(usize::from(first)) {
-                entries.push(entry);
-            }
+        if let [first, second, ref rest @ ..] = *inside {
+            let thirds = rest.first().map_or(0..=u8::MAX, |third| *third..=*third);
+            thirds.for_each(|third| self.firsts.add([first, second, third]));
+            self.by_pair.entry(u16::from_be_bytes([first, second])).or_default().push(entry);
         } else if let Some(last) = outside.last() {
-            if let Some(word) = self.joints.get_mut(usize::from(*last) / 64) {
-                *word |= 1 << (*last % 64);
-            }
-            self.joined.push(entry);
+            let seconds = match outside {
+                [.., second, _] => *second..=*second,
+                _ => 0..=u8::MAX,
+            };
+            seconds.for_each(|second| self.lasts.add([second, *last, 0]));
+            self.joined.entry(*last).or_default().push(entry);
         }
     }
 
@@ -88,25 +110,18 @@ impl Prefixes {
     /// What may begin at this place, the longest prefix first.
     fn at<'a>(&'a self, bytes: &'a [u8], start: usize) -> impl Iterator<Item = &'a Entry> {
         let inside = match bytes.get(start..) {
-            Some([first, second, ..]) => {
-                let pair = pair(*first, *second);
-                let known =
-                    self.pairs.get(pair / 64).is_some_and(|word| word >> (pair % 64) & 1 == 1);
-                known.then(|| self.by_first.get(usize::from(*first))).flatten()
+            Some([first, second, third, ..]) if self.firsts.may_have([*first, *second, *third]) => {
+                self.by_pair.get(&u16::from_be_bytes([*first, *second]))
             }
             _ => None,
         };
         let last = before(bytes, start);
-        let joint = self.joints.get(usize::from(last) / 64);
-        let joint = joint.is_some_and(|word| word >> (last % 64) & 1 == 1);
-        let joined = joint.then_some(&self.joined);
+        let second = before(bytes, start.saturating_sub(1));
+        let joint = self.lasts.may_have([second, last, 0]);
+        let joined = joint.then(|| self.joined.get(&last)).flatten();
         let all = inside.into_iter().flatten().chain(joined.into_iter().flatten());
         all.filter(move |entry| entry.stands(bytes, start))
     }
-}
-
-fn pair(first: u8, second: u8) -> usize {
-    usize::from(first) << 8 | usize::from(second)
 }
 
 impl Entry {
@@ -121,7 +136,9 @@ impl Entry {
 
     fn stands(&self, bytes: &[u8], start: usize) -> bool {
         let (before, after) = bytes.split_at_checked(start).unwrap_or_default();
-        after.starts_with(&self.inside) && before.ends_with(&self.outside)
+        after.starts_with(&self.inside)
+            && before.ends_with(&self.outside)
+            && (self.outside.is_empty() || escape::begins(bytes, start - self.outside.len()))
     }
 }
 
@@ -139,20 +156,11 @@ impl Scan<'_> {
 
     /// Keeps a token whose prefix ends at `body`, if the rest of it is right.
     pub(super) fn token(&mut self, entry: &Entry, body: usize, from: usize) -> bool {
-        let Some(end) = self.token_end(entry, body).filter(|_| self.begins(entry, from)) else {
+        let Some(end) = self.token_end(entry, body) else {
             return false;
         };
         self.push(entry.id, from..end);
         true
-    }
-
-    /// Whether a token begins here, and not in the midst of a word: `SG.` is not in `MSG.`. What
-    /// begins with its run does so already.
-    fn begins(&self, entry: &Entry, from: usize) -> bool {
-        let glued = is_token(before(self.bytes, from));
-        let joined = entry.outside.first().is_some_and(|byte| is_token(*byte));
-        let escape = |back| from >= back && escape::token_start(self.bytes, from - back) == from;
-        !(joined && glued) || (1..=5).any(escape)
     }
 
     fn token_end(&self, entry: &Entry, body: usize) -> Option<usize> {

@@ -121,8 +121,7 @@ fn is_simple(password: &[u8]) -> bool {
 
 fn is_password(user: &[u8], password: &[u8]) -> bool {
     let digits = password.iter().all(u8::is_ascii_digit);
-    password.len() >= 3
-        && !(digits && password.len() <= 5)
+    password.len() >= if digits { 6 } else { 3 }
         && user != password
         && !WORDS.iter().any(|word| password.eq_ignore_ascii_case(word))
         && !value::stands_for(password)

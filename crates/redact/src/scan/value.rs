@@ -20,9 +20,10 @@ pub(super) enum Form {
 /// Longer values are something else.
 const LONGEST: usize = 512;
 
-/// What a value would hold, as text anywhere in it, that only stands for a secret; last, the key
-/// that Microsoft's storage emulator has everywhere, and what a string of bytes looks like.
-const STANDING: [&str; 36] = [
+/// What a value would hold, as text anywhere in it, that only stands for a secret; last, the
+/// tokens that RFC 5849 and RFC 6749 show, the key that Microsoft's storage emulator has everywhere,
+/// and what a string of bytes looks like.
+const STANDING: [&str; 46] = [
     "example",
     "changeme",
     "change_me",
@@ -56,6 +57,16 @@ const STANDING: [&str; 36] = [
     "my_secret",
     "mysecret",
     "not-a-real",
+    "2yotnfzfejr1zcsicmwpaa",
+    "tgzv3jokf0xg5qx2tlkwia",
+    "splxlobezqqybys6wxsbia",
+    "czzcagrsa3f0mzpnwdfmqmf0m2jw",
+    "h480djs93hd8",
+    "ad180jjd733klru7",
+    "0685bd9184jfhq22",
+    "kd94hf93k423kf44",
+    "pfkkdhi9sl3r4s00",
+    "not a real",
     "eby8vdm02xnocqflqu",
     "\\x",
     "\\u",
@@ -176,8 +187,14 @@ pub(super) fn judge(kind: Kind, value: &[u8], form: Form) -> Option<Anchor> {
 pub(super) fn stands_for(value: &[u8]) -> bool {
     let variable = match value {
         [b'$', next, ..] => next.is_ascii_alphabetic() || *next == b'_',
-        [b'<', .., b'>'] | [b'{', .., b'}'] | [b'[', .., b']'] | [b'(', .., b')'] => true,
-        [b'%', .., b'%'] | [b'%', b's' | b'd'] | [b'*', b'*', ..] | [b'.', b'.', ..] => true,
+        [b'<', .., b'>']
+        | [b'{', .., b'}']
+        | [b'[', .., b']']
+        | [b'(', .., b')']
+        | [b'%', .., b'%']
+        | [b'%', b's' | b'd']
+        | [b'*', b'*', ..]
+        | [b'.', b'.', ..] => true,
         [b'!', rest @ ..] => rest.iter().all(u8::is_ascii_alphabetic),
         _ => false,
     };
