@@ -52,7 +52,9 @@ impl Rules {
             None => Scan::over(self, bytes),
             Some(copy) => {
                 let mut found = Scan::over(self, &copy.bytes);
-                found.iter_mut().for_each(|one| one.span = copy.span(&one.span));
+                for one in &mut found {
+                    one.span = copy.span(&one.span);
+                }
                 found
             }
         };
@@ -99,8 +101,9 @@ impl<'a> Scan<'a> {
             return;
         }
         let run = start..run.end;
-        if self.bytes.get(run.clone()).is_some_and(|text| text.starts_with(b"eyJ")) {
-            return self.jwt(&run);
+        let web = self.bytes.get(run.clone()).is_some_and(|text| text.starts_with(b"eyJ"));
+        if web && self.jwt(&run) {
+            return;
         }
         let Some(begin) = self.joined_start(start) else { return };
         if begin < start && self.prefixed_between(begin, start) {
@@ -163,7 +166,8 @@ impl<'a> Scan<'a> {
     /// Keeps a finding, unless it is allowed or a mask of ours.
     pub(crate) fn push(&mut self, rule: RuleId, span: Range<usize>) {
         let Some(value) = self.bytes.get(span.clone()) else { return };
-        if value.is_empty() || self.rules.allows(value) || self.is_masked(&span) {
+        let shown = self.rules.rule(rule).is_some_and(|rule| rule.excepts(value));
+        if value.is_empty() || shown || self.rules.allows(value) || self.is_masked(&span) {
             return;
         }
         self.found.push(Finding { rule, tier: self.rules.tier(rule), span });
