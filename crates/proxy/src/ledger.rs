@@ -166,7 +166,8 @@ impl Ledger {
     /// Tells operators of secrets in what is no exchange.
     pub fn found(&self, principal: &Principal, findings: &[Finding]) {
         let key = &principal.key;
-        self.books.tell_findings(&FoundIn { exchange: "", user: &key.user, key: &key.id }, findings);
+        self.books
+            .tell_findings(&FoundIn { exchange: "", user: &key.user, key: &key.id }, findings);
     }
 
     /// Writes the counts of refusals to the store.

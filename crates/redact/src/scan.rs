@@ -12,6 +12,7 @@ mod assignment;
 mod base64;
 pub(crate) mod checksum;
 mod context;
+mod custom;
 mod escape;
 pub(crate) mod inner;
 mod name;
@@ -153,13 +154,8 @@ impl<'a> Scan<'a> {
 
     /// What the installation's own patterns find.
     fn custom(&mut self) {
-        for custom in &self.rules.custom {
-            for groups in custom.pattern.captures_iter(self.bytes) {
-                let secret = groups.get(1).or_else(|| groups.get(0));
-                if let Some(secret) = secret {
-                    self.push(custom.rule, secret.range());
-                }
-            }
+        for (rule, span) in custom::find(self.rules, self.bytes) {
+            self.push(rule, whole_characters(self.bytes, span));
         }
     }
 
@@ -204,6 +200,19 @@ fn is_joint(byte: u8) -> bool {
 
 /// What our masks begin with.
 const MASK: &[u8] = b"[secret:";
+
+/// The span with the characters that it cuts.
+fn whole_characters(bytes: &[u8], span: Range<usize>) -> Range<usize> {
+    let continues = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+    let (mut start, mut end) = (span.start, span.end);
+    while start > 0 && continues(start) {
+        start -= 1;
+    }
+    while continues(end) {
+        end += 1;
+    }
+    start..end
+}
 
 /// The surest of what overlaps, then the longest, then that of the earlier rule.
 fn disjoint(mut found: Vec<Finding>) -> Vec<Finding> {

@@ -15,9 +15,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 use wire::meter::Shape;
 
-use super::{Books, FoundIn};
 use super::account::{Account, Doubt, End, Expected};
 use super::head::stored_headers;
+use super::{Books, FoundIn};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};

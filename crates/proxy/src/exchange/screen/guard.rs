@@ -141,9 +141,8 @@ impl Guard {
     pub(super) fn allows(&self, value: &[u8], file: &dyn Fn() -> Option<String>) -> bool {
         let by_fingerprint =
             || !self.allowed.is_empty() && self.allowed.contains(&self.fingerprint(value));
-        let by_path = || {
-            self.allows_paths && file().is_some_and(|file| self.search.rules.allows_path(&file))
-        };
+        let by_path =
+            || self.allows_paths && file().is_some_and(|file| self.search.rules.allows_path(&file));
         by_fingerprint() || by_path()
     }
 

@@ -118,7 +118,11 @@ impl Screen {
         let is_long = carried.text.bytes.len() > LONG;
         let mut look = || self.look_through_message(sender, masks, &mut carried, opcode);
         // Others have their turn on this thread's other self.
-        if is_long { tokio::task::block_in_place(look)? } else { look()? }
+        if is_long {
+            tokio::task::block_in_place(look)?
+        } else {
+            look()?
+        }
         Ok(carried)
     }
 

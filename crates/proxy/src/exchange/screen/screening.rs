@@ -175,7 +175,8 @@ impl<'s> Screening<'s> {
             return None;
         }
         let words = if name == "query" { "the address" } else { name };
-        let place = |_: &Range<usize>| Place { words: format!("{words} of the request"), file: None };
+        let place =
+            |_: &Range<usize>| Place { words: format!("{words} of the request"), file: None };
         self.judge(Looked { text: value, findings, again: Vec::new(), place: &place })
     }
 
