@@ -6,6 +6,7 @@
 
 mod answering;
 mod asking;
+mod held;
 mod restoring;
 
 use std::collections::VecDeque;

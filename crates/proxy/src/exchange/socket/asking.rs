@@ -11,6 +11,7 @@ use uuid::Uuid;
 use wire::ask::Ask;
 use wire::websocket::{Follower, Forgets, Head, Opcode, Part, Step};
 
+use super::held::{Form, Held};
 use super::restoring::Restoring;
 use super::{Asked, Buffer, Closing, Ended, Open, Side, piece_size};
 use crate::exchange::auth::Principal;
@@ -18,7 +19,7 @@ use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::limit::Permit;
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::Buffered;
-use crate::exchange::screen::message::{Carried, Collected, Sender, SocketMasks, Whole};
+use crate::exchange::screen::message::{Carried, Sender, SocketMasks, Whole};
 use crate::exchange::upstream::Served;
 use crate::exchange::{Proxy, authenticate, refused};
 use crate::ledger::recorder::Recorder;
@@ -54,25 +55,6 @@ pub(super) enum Message {
     Passing,
     /// It was refused before its end.
     Refused,
-}
-
-/// A message that is held.
-pub(super) struct Held {
-    collected: Collected,
-    opcode: Opcode,
-    /// So much of its text is blank.
-    blank: usize,
-    /// It is held only to be looked through.
-    asks_nothing: bool,
-    form: Form,
-}
-
-/// How a message came.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Form {
-    #[default]
-    Plain,
-    Compressed,
 }
 
 /// The rest cannot be followed: this side of the socket is over.
@@ -374,58 +356,5 @@ impl Asking<'_> {
         let permit = self.proxy.limits.admit(slot, Operation::Responses, ask.as_ref())?;
         recorder.request().await?;
         Ok((permit, masks, frames))
-    }
-}
-
-impl Held {
-    /// A message that begins so.
-    fn begin(part: &Part) -> Self {
-        let head = if let Part::Head(head) = part { Some(head) } else { None };
-        let is_compressed = head.is_some_and(|head| head.is_compressed);
-        Self {
-            collected: Collected::default(),
-            opcode: head.map_or(Opcode::Text, |head| head.opcode),
-            blank: 0,
-            asks_nothing: false,
-            form: if is_compressed { Form::Compressed } else { Form::Plain },
-        }
-    }
-
-    /// Whether it surely asks nothing: it begins as nothing that could be read as JSON with
-    /// something in it. A byte order mark and wider characters are reckoned with: who stands
-    /// behind us might.
-    fn surely_asks_nothing(&mut self) -> bool {
-        let text = self.collected.text.get(self.blank..).unwrap_or_default();
-        let start = text.trim_ascii_start();
-        self.blank += text.len() - start.len();
-        start.first().is_some_and(|first| !b"{[\"\0\xEF\xFE\xFF".contains(first))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use wire::websocket::Part;
-
-    use super::Held;
-
-    #[test]
-    fn what_could_be_read_as_json_is_held() {
-        let check = |pieces: &[&[u8]]| {
-            let mut held = Held::begin(&Part::Payload);
-            let tell = |piece: &&[u8]| {
-                held.collected.text.extend_from_slice(piece);
-                held.surely_asks_nothing()
-            };
-            pieces.iter().map(tell).next_back()
-        };
-        let mut held: Vec<&[u8]> = vec![b"", b" \r\n\t", b"{", b"  {\"a\"", b"[", b"\"{", b"\0{"];
-        held.extend([&b"\xEF\xBB\xBF{"[..], b"\xFF\xFE{\0"]);
-        for text in held {
-            assert_eq!(check(&[text]), Some(false), "{text:?}");
-        }
-        assert_eq!(check(&[b"  ", b" ", b"{"]), Some(false));
-        for text in [&b" x"[..], b"HELLO", b"7", b"true", b"\xC3\xA9"] {
-            assert_eq!(check(&[text]), Some(true), "{text:?}");
-        }
     }
 }
