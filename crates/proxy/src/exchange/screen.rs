@@ -34,7 +34,7 @@ use crate::ledger::recorder::Copier;
 use guard::Guard;
 use intake::{Buffered, Intake, Reading, codings};
 use screening::Screening;
-pub use screening::Verdict;
+pub use screening::{Fresh, Verdict};
 use search::Scope;
 use texts::{is_text, texts};
 
