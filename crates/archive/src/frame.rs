@@ -93,7 +93,7 @@ pub(crate) struct Place {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename = "item")]
 pub(crate) struct ItemLine<'a> {
-    /// BLAKE3 of its bytes, hexadecimal.
+    /// Its name.
     pub(crate) id: &'a str,
     /// The conversation that it belongs to, and to no other.
     pub(crate) session: &'a str,
@@ -225,7 +225,7 @@ pub(crate) struct StoredExchange<'a> {
 /// first.
 pub(crate) fn item_id(line: &[u8]) -> Option<&str> {
     let id = line.strip_prefix(b"{\"kind\":\"item\",\"id\":\"")?;
-    std::str::from_utf8(id.get(..2 * blake3::OUT_LEN)?).ok()
+    std::str::from_utf8(id.get(..memchr::memchr(b'"', id)?)?).ok()
 }
 
 /// Whether a line stands where an exchange was erased.

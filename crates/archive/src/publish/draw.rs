@@ -9,7 +9,7 @@ use blake3::Hash;
 use crate::Error;
 use crate::frame::{Body, Content, ItemLine, Needs, Part, Side};
 use crate::items::{Cut, SHORTEST, cuts, groups, texts};
-use crate::known::{Fresh, Id, Known, Others};
+use crate::known::{Fresh, Id, Known, New, Others, name};
 
 /// A longer text is named as an item, so that the line of its exchange stays short enough for
 /// whatever reads it: Athena takes 32 MB a column.
@@ -28,6 +28,8 @@ pub(super) struct Owner<'a> {
     pub(super) session: &'a str,
     /// The person.
     pub(super) user: &'a str,
+    /// The segment that they lie in.
+    pub(super) segment: &'a str,
 }
 
 /// A frame while its items are drawn out of bodies.
@@ -36,8 +38,10 @@ pub(super) struct Draw<'a> {
     known: &'a Known,
     fresh: &'a Fresh,
     lines: &'a mut Vec<u8>,
-    /// Items that it is the first to hold, and where lies what they are made of.
-    own: HashMap<Id, Others>,
+    /// How many items its segment has.
+    items: &'a mut u32,
+    /// Items that it is the first to hold.
+    own: HashMap<Id, New>,
     /// Frames that hold its other items.
     needs: Others,
     /// Bytes of texts so far.
@@ -72,10 +76,10 @@ impl<'a> Draw<'a> {
     pub(super) fn new(
         owner: Owner<'a>,
         (known, fresh): (&'a Known, &'a Fresh),
-        lines: &'a mut Vec<u8>,
+        (lines, items): (&'a mut Vec<u8>, &'a mut u32),
     ) -> Self {
         let (own, needs) = (HashMap::new(), BTreeSet::new());
-        Self { owner, known, fresh, lines, own, needs, texts: 0 }
+        Self { owner, known, fresh, lines, items, own, needs, texts: 0 }
     }
 
     /// Draws the items out of a body.
@@ -97,7 +101,7 @@ impl<'a> Draw<'a> {
     }
 
     /// What has come together: the items that are new, and the frames that hold the others.
-    pub(super) fn end(self) -> (HashMap<Id, Others>, Vec<Needs>) {
+    pub(super) fn end(self) -> (HashMap<Id, New>, Vec<Needs>) {
         let mut needs: BTreeMap<Arc<str>, Vec<(u64, u64)>> = BTreeMap::new();
         for frame in self.needs {
             needs.entry(frame.segment.clone()).or_default().push((frame.offset, frame.length));
@@ -161,8 +165,8 @@ impl<'a> Draw<'a> {
         elements: &[Range<usize>],
     ) -> Result<Drawn, Error> {
         let hash = blake3::hash(bytes);
-        if let Some(others) = self.find(hash.as_bytes()) {
-            return Ok(Drawn::of(hash, others));
+        if let Some(drawn) = self.find(hash.as_bytes()) {
+            return Ok(drawn);
         }
         let inside = |range: &Range<usize>| range.start - start..range.end - start;
         let elements: Vec<_> = elements.iter().map(inside).collect();
@@ -173,8 +177,8 @@ impl<'a> Draw<'a> {
     /// An element is new as it comes back with the model's words; the words are known.
     fn element(&mut self, bytes: &[u8]) -> Result<Drawn, Error> {
         let hash = blake3::hash(bytes);
-        if let Some(others) = self.find(hash.as_bytes()) {
-            return Ok(Drawn::of(hash, others));
+        if let Some(drawn) = self.find(hash.as_bytes()) {
+            return Ok(drawn);
         }
         let mut pieces = Vec::new();
         for range in texts(bytes) {
@@ -189,7 +193,7 @@ impl<'a> Draw<'a> {
     fn plain(&mut self, bytes: &[u8]) -> Result<Drawn, Error> {
         let hash = blake3::hash(bytes);
         match self.find(hash.as_bytes()) {
-            Some(others) => Ok(Drawn::of(hash, others)),
+            Some(drawn) => Ok(drawn),
             None => self.add(hash, bytes, &[]),
         }
     }
@@ -203,26 +207,24 @@ impl<'a> Draw<'a> {
             let (parts, others) = self.parts(bytes, pieces)?;
             (Content::Parts(parts), others)
         };
-        let Owner { session, user, .. } = self.owner;
-        write_line(self.lines, &ItemLine { id: &hash.to_hex(), session, user, content })?;
-        self.own.insert(*hash.as_bytes(), others.clone());
-        Ok(Drawn::of(hash, others))
+        let Owner { session, user, segment, .. } = self.owner;
+        let number = *self.items;
+        *self.items += 1;
+        let name = name(segment, number);
+        write_line(self.lines, &ItemLine { id: &name, session, user, content })?;
+        self.own.insert(*hash.as_bytes(), New { number, others: others.clone() });
+        Ok(Drawn { part: Part::Item(name), others })
     }
 
-    /// The frames that hold an item, but this one; none where it is new.
-    fn find(&self, id: &Id) -> Option<Others> {
-        if let Some(others) = self.own.get(id) {
-            return Some(others.clone());
+    /// An item that is not new.
+    fn find(&self, id: &Id) -> Option<Drawn> {
+        let Owner { scope, segment, .. } = self.owner;
+        if let Some(New { number, others }) = self.own.get(id) {
+            let part = Part::Item(name(segment, *number));
+            return Some(Drawn { part, others: others.clone() });
         }
-        let scope = self.owner.scope;
-        let lies = self.fresh.find(scope, id).or_else(|| self.known.find(scope, id))?;
-        Some(lies.iter().cloned().collect())
-    }
-}
-
-impl Drawn {
-    fn of(hash: Hash, others: Others) -> Self {
-        Self { part: Part::Item(hash.to_hex().to_string()), others }
+        let item = self.fresh.find(scope, id).or_else(|| self.known.find(scope, id))?;
+        Some(Drawn { part: Part::Item(item.name()), others: item.lies.iter().cloned().collect() })
     }
 }
 

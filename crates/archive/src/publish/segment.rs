@@ -53,6 +53,7 @@ pub(super) struct Segment<'a> {
     /// What it is the first to hold.
     fresh: Fresh,
     exchanges: u64,
+    items: u32,
     /// The hash of the last exchange's line.
     link: Option<String>,
 }
@@ -60,7 +61,8 @@ pub(super) struct Segment<'a> {
 impl<'a> Segment<'a> {
     pub(super) fn new(name: &str, known: &'a Known, press: &'a mut Press) -> Self {
         let (bytes, records, fresh) = (Vec::new(), BTreeMap::new(), Fresh::default());
-        Self { name: name.into(), known, press, bytes, records, fresh, exchanges: 0, link: None }
+        let (name, exchanges, items, link) = (name.into(), 0, 0, None);
+        Self { name, known, press, bytes, records, fresh, exchanges, items, link }
     }
 
     /// Adds an exchange.
@@ -71,8 +73,10 @@ impl<'a> Segment<'a> {
         let scope = format!("{} {session}", record.key_id);
         let (asked, answered) = (pieces.body(Side::Request), pieces.body(Side::Response));
         self.press.lines.clear();
-        let owner = Owner { scope: &scope, session: &session, user: &record.user };
-        let mut draw = Draw::new(owner, (self.known, &self.fresh), &mut self.press.lines);
+        let segment = &*self.name;
+        let owner = Owner { scope: &scope, session: &session, user: &record.user, segment };
+        let to = (&mut self.press.lines, &mut self.items);
+        let mut draw = Draw::new(owner, (self.known, &self.fresh), to);
         let request = Half { head: pieces.request, body: draw.body(Side::Request, &asked)? };
         let is_answered = response.is_some() || !answered.is_empty();
         let body = draw.body(Side::Response, &answered)?;
