@@ -147,7 +147,7 @@ pub(crate) struct Body<'a> {
 }
 
 /// A part of a body.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Part<'a> {
     /// Exactly these characters.
@@ -186,6 +186,15 @@ impl<'a> Part<'a> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(Cow::Borrowed(text)),
             Err(_) => Self::Base64(BASE64.encode(bytes)),
+        }
+    }
+
+    /// The same, kept for later.
+    pub(crate) fn to_static(&self) -> Part<'static> {
+        match self {
+            Self::Text(text) => Part::Text(Cow::Owned(text.to_string())),
+            Self::Base64(text) => Part::Base64(text.clone()),
+            Self::Item(name) => Part::Item(name.clone()),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::frame::Part;
 use crate::{Error, segment};
 
 /// The file in the spool's folder.
@@ -39,7 +40,27 @@ pub(crate) struct Known {
 struct Session {
     touched: u64,
     items: HashMap<Id, Item>,
+    /// How its last request began; not saved.
+    beginning: Option<Arc<Beginning>>,
 }
+
+/// How a request began, up to the end of the last group of its run. The next request of the
+/// conversation mostly begins the same: then nothing of that need be cut and looked up again.
+pub(crate) struct Beginning {
+    /// In bytes.
+    pub(crate) length: usize,
+    /// The hash of these bytes.
+    pub(crate) digest: blake3::Hash,
+    /// What they were cut into.
+    pub(crate) parts: Vec<Part<'static>>,
+    /// The frames in which lie the items of that.
+    pub(crate) lies: Others,
+    /// How many bytes stand between these.
+    pub(crate) texts: usize,
+}
+
+/// Where to find what a request begins with.
+pub(crate) type Begun = Option<Arc<Beginning>>;
 
 /// An item that is stored.
 pub(crate) struct Item {
@@ -100,6 +121,12 @@ struct SavedItems {
     /// Which items of the segment they are, and their hashes.
     items: Vec<(u32, String)>,
 }
+
+/// Items of a frame that is being made.
+pub(crate) type Own = HashMap<Id, New>;
+
+/// How its request begins, and whether it holds items of that itself.
+pub(crate) type Begins = Option<(Beginning, bool)>;
 
 /// Items of a segment that is being made: they are known for good when it is in the object store.
 #[derive(Default)]
@@ -165,6 +192,11 @@ impl Known {
         self.sessions.get(session)?.items.get(id)
     }
 
+    /// How the last request of a conversation began.
+    pub(crate) fn beginning(&self, session: &str) -> Begun {
+        self.sessions.get(session)?.beginning.clone()
+    }
+
     /// Knows the items of a segment that is in the object store now.
     pub(crate) fn learn(&mut self, fresh: Fresh) {
         for (name, new) in fresh.sessions {
@@ -173,6 +205,7 @@ impl Known {
             let before = session.items.len();
             session.touched = self.touches;
             session.items.extend(new.items);
+            session.beginning = new.beginning.or(session.beginning.take());
             self.items += session.items.len() - before;
         }
         self.forget_oldest();
@@ -295,10 +328,20 @@ impl Fresh {
         self.sessions.get(session)?.items.get(id)
     }
 
-    /// Notes a frame, and the items that it holds.
-    pub(crate) fn add(&mut self, session: &str, frame: &Arc<Frame>, items: HashMap<Id, New>) {
+    /// How the last request of a conversation began.
+    pub(crate) fn beginning(&self, session: &str) -> Begun {
+        self.sessions.get(session)?.beginning.clone()
+    }
+
+    /// Notes a frame, the items that it holds, and how its request begins, if that is new.
+    pub(crate) fn add(&mut self, session: &str, frame: &Arc<Frame>, drawn: (Own, Begins)) {
+        let (items, begins) = drawn;
         let alone: Lies = [frame.clone()].into();
         let session = self.sessions.entry(session.to_owned()).or_default();
+        if let Some((mut beginning, here)) = begins {
+            beginning.lies.extend(here.then(|| frame.clone()));
+            session.beginning = Some(Arc::new(beginning));
+        }
         for (id, New { number, others }) in items {
             let made = || others.iter().chain([frame]).cloned().collect();
             let lies = if others.is_empty() { alone.clone() } else { made() };
@@ -322,7 +365,7 @@ mod tests {
         let frame = Arc::new(Frame { offset: 7, length: 9, segment: segment.into() });
         let new = |item| New { number: u32::try_from(item).unwrap(), others: Others::new() };
         let items: HashMap<_, _> = items.map(|item| (id(item), new(item))).collect();
-        fresh.add(session, &frame, items);
+        fresh.add(session, &frame, (items, None));
         fresh
     }
 
