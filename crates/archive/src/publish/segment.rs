@@ -21,6 +21,8 @@ const KEPT: usize = 4 << 20;
 pub(super) struct Press {
     frames: zstd::bulk::Compressor<'static>,
     lines: Vec<u8>,
+    /// The last frame. Fresh memory for each would cost more than its bytes.
+    frame: Vec<u8>,
 }
 
 impl Press {
@@ -29,7 +31,7 @@ impl Press {
         let mut frames =
             zstd::bulk::Compressor::new(super::LEVEL).map_err(Error::disk(preparing))?;
         frames.include_checksum(true).map_err(Error::disk(preparing))?;
-        Ok(Self { frames, lines: Vec::new() })
+        Ok(Self { frames, lines: Vec::new(), frame: Vec::new() })
     }
 }
 
@@ -119,10 +121,16 @@ impl<'a> Segment<'a> {
     /// Makes a frame of the lines.
     fn press(&mut self) -> Result<Frame, Error> {
         let offset = self.bytes.len() as u64;
-        let frame = self.press.frames.compress(&self.press.lines);
-        self.bytes.extend(frame.map_err(Error::disk("compressing a frame"))?);
+        let Press { frames, lines, frame } = &mut *self.press;
+        frame.clear();
+        frame.reserve(zstd::zstd_safe::compress_bound(lines.len()));
+        let made = frames.compress_to_buffer(lines.as_slice(), frame);
+        made.map_err(Error::disk("compressing a frame"))?;
+        self.bytes.extend_from_slice(frame);
         // A rare giant body must not be kept in memory for ever.
-        self.press.lines.shrink_to(KEPT);
+        lines.shrink_to(KEPT);
+        frame.clear();
+        frame.shrink_to(KEPT);
         let length = self.bytes.len() as u64 - offset;
         Ok(Frame { segment: self.name.clone(), offset, length })
     }

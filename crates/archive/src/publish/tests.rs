@@ -42,19 +42,19 @@ fn turn() -> impl Strategy<Value = Turn> {
 
 /// What was said, by numbers; the request of a turn.
 #[derive(Default)]
-struct Talk(Vec<u32>);
+struct Talk(Vec<usize>);
 
 impl Talk {
     fn request(&mut self, turn: &Turn) -> Vec<u8> {
         let said = &mut self.0;
         let before = said.len();
         match turn {
-            Turn::Grow(by) => said.extend((0..u32::from(*by)).map(|more| more + before as u32)),
+            Turn::Grow(by) => said.extend(before..before + usize::from(*by)),
             Turn::Edit(at) if before > 0 => said[at.index(before)] += 1_000_000,
             Turn::Forget(at) if before > 0 => drop(said.drain(..at.index(before))),
             Turn::Edit(_) | Turn::Forget(_) | Turn::Break(_) | Turn::Damage(_) => {}
         }
-        let element = |said: &u32| json!({ "said": said, "more": "again and again ".repeat(12) });
+        let element = |said: &usize| json!({ "said": said, "more": "again and again ".repeat(12) });
         let input: Vec<_> = self.0.iter().map(element).collect();
         let asked = json!({ "model": "m", "instructions": "be nice ".repeat(30), "input": input,
             "tools": ["x".repeat(200)], "stream": true });
