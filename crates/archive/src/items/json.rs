@@ -29,9 +29,7 @@ fn members(text: &[u8], mut at: usize, found: &mut Vec<Cut>) -> Option<usize> {
                 note(at..end, SHORTEST, found);
                 end
             }
-            (b"\"input\"" | b"\"messages\"", b'[') => {
-                run(text, skip_space(text, at + 1), found)?
-            }
+            (b"\"input\"" | b"\"messages\"", b'[') => run(text, skip_space(text, at + 1), found)?,
             _ => value_end(text, at)?,
         };
         at = next(text, at)?;
