@@ -138,6 +138,10 @@ impl<P: Copy> Picker<P> {
         while let Some(&byte) = rest.first() {
             let used = match self.state {
                 State::Between(Expect::Key) if byte == b'"' => self.key(rest),
+                State::Between(Expect::Value) => match self.whole_value(rest, receive) {
+                    Some(used) => used,
+                    None => self.between(Expect::Value, byte),
+                },
                 State::Between(expect) => self.between(expect, byte),
                 State::Key | State::Value => self.inside(rest, receive),
                 State::Ended => self.after(byte),
@@ -149,13 +153,36 @@ impl<P: Copy> Picker<P> {
 
     /// Begins a key with its quote; one that is whole and plain is read at once.
     fn key(&mut self, rest: &[u8]) -> usize {
-        if let Some((key, used)) = scan::plain_string(rest) {
-            self.wanted = self.find_wanted(key);
-            self.state = State::Between(Expect::Colon);
-            return used;
+        let Some((key, used)) = scan::plain_string(rest) else {
+            self.start(State::Key, b'"', KEY_LIMIT);
+            return 1;
+        };
+        self.wanted = self.find_wanted(key);
+        let colon = rest.get(used) == Some(&b':');
+        self.state = State::Between(if colon { Expect::Value } else { Expect::Colon });
+        used + usize::from(colon)
+    }
+
+    /// Reads a value that is here whole and is neither entered nor escapes anything, as most are,
+    /// with the comma behind it.
+    fn whole_value(
+        &mut self,
+        rest: &[u8],
+        receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>,
+    ) -> Option<usize> {
+        self.levels.last()?;
+        let (used, string_bytes) = scan::whole_plain(rest)?;
+        let within = |limit: usize| rest.get(..used).filter(|_| used <= limit).unwrap_or_default();
+        let raw = match self.wanted {
+            Some(Want::Text(_, limit)) => within(limit),
+            Some(Want::Length(_) | Want::Inside(_)) | None => &[],
+        };
+        self.take(Value { raw, string_bytes }, receive);
+        let comma = self.state == State::Between(Expect::Comma) && rest.get(used) == Some(&b',');
+        if comma {
+            self.next_member();
         }
-        self.start(State::Key, b'"', KEY_LIMIT);
-        1
+        Some(used + usize::from(comma))
     }
 
     /// Takes one byte of structure.
@@ -232,7 +259,9 @@ impl<P: Copy> Picker<P> {
             self.wanted = self.kept.key().and_then(|key| self.find_wanted(&key));
             self.state = State::Between(Expect::Colon);
         } else if end.is_some() {
-            self.report(receive);
+            let kept = std::mem::take(&mut self.kept);
+            self.take(Value { raw: kept.bytes(), string_bytes: self.scan.string_bytes() }, receive);
+            self.kept = kept;
         }
         used
     }
@@ -242,10 +271,14 @@ impl<P: Copy> Picker<P> {
         Some(members.iter().find(|member| member.key.as_bytes() == key)?.want)
     }
 
-    fn report(&mut self, receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>) {
+    /// Shows a value that has ended to whoever wants it.
+    fn take(
+        &mut self,
+        value: Value<'_>,
+        receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>,
+    ) {
         self.state = State::Between(Expect::Comma);
         let Some(Want::Text(place, _) | Want::Length(place)) = self.wanted else { return };
-        let value = Value { raw: self.kept.bytes(), string_bytes: self.scan.string_bytes() };
         if receive(place, value).is_break() {
             self.state = State::Over;
         }
