@@ -175,7 +175,13 @@ impl Screen {
             });
         }
         let body = self.read(body).await?;
-        let reading = self.decode(&head.headers, &body).await?;
+        let codings = listed(&head.headers);
+        let reading = if codings.is_empty() {
+            Reading::Plain
+        } else {
+            // Boxed, so that an ordinary exchange is not moved about with room for it.
+            Box::pin(self.decode(&codings, &body)).await?
+        };
         // A body that is no JSON, or coded in a way that is not known, goes on as it is: the
         // upstream answers what is wrong with it.
         let kind = content_type(&head.headers);
@@ -189,9 +195,8 @@ impl Screen {
     }
 
     /// A copy without the content coding, within the limits of a body that came without.
-    async fn decode(&self, headers: &HeaderMap, body: &Buffered) -> Result<Reading, Refusal> {
-        let codings = listed(headers);
-        let mut decoding = match Decoding::new(&codings, &body.bytes, self.max_body) {
+    async fn decode(&self, codings: &str, body: &Buffered) -> Result<Reading, Refusal> {
+        let mut decoding = match Decoding::new(codings, &body.bytes, self.max_body) {
             Ok(Some(decoding)) => decoding,
             Ok(None) => return Ok(Reading::Plain),
             Err(undecodable) => return Ok(Reading::Unread(undecodable)),

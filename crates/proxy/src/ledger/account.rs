@@ -69,9 +69,9 @@ pub(crate) struct Account {
     pub(crate) response: Option<ResponseHead>,
     pub(crate) meter: Meter,
     /// Undoes the answer's content coding, where it has one that is known.
-    decoder: Option<Decoder>,
+    decoder: Option<Box<Decoder>>,
     /// Of the answer as it passes, where it has a coding that is undone.
-    passed: Option<blake3::Hasher>,
+    passed: Option<Box<blake3::Hasher>>,
     /// The answer is a stream that is whole only with its last event.
     ends_with_event: bool,
     /// How long the request's body is without its content coding, where it has one.
@@ -170,8 +170,9 @@ impl Account {
         self.record.status = Some(head.status.as_u16());
         self.record.transport = transport;
         if let Some(coding) = coding(&head.headers) {
-            self.decoder = Decoder::new(coding);
-            self.passed = self.decoder.as_ref().map(|_| blake3::Hasher::new());
+            // Boxed: they are large, and most answers have none.
+            self.decoder = Decoder::new(coding).map(Box::new);
+            self.passed = self.decoder.as_ref().map(|_| Box::new(blake3::Hasher::new()));
             self.record.content_encoding = Some(coding.to_owned());
         }
         let headers = stored_headers(&head.headers);
@@ -382,13 +383,14 @@ fn coding(headers: &HeaderMap) -> Option<&str> {
 
 /// Headers as they may be stored: no credentials, no cookies.
 pub(super) fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let stored = headers.iter().filter_map(|(name, value)| {
-        let value = text(value);
-        let value = storable(name.as_str(), &value)?.into_owned();
-        Some((name.as_str().to_owned(), value))
-    });
-    stored.collect()
+    let mut stored = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        if let Some(value) = storable(name.as_str(), &value) {
+            stored.push((name.as_str().to_owned(), value.into_owned()));
+        }
+    }
+    stored
 }
 
 fn millis(since: Instant) -> u64 {
