@@ -2,6 +2,7 @@
 //! recorder. Only its terminal unit waits until the closing is in the spool.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -44,6 +45,8 @@ pub enum Body {
 /// The upstream's body while it passes.
 pub struct Tap {
     upstream: UpstreamBody,
+    /// How long the body is, as far as that is known before anything is taken of it.
+    length: SizeHint,
     recorder: Recorder,
     _permit: Permit,
     /// How a refusal is put into the stream; none where that cannot be.
@@ -124,7 +127,8 @@ impl Tap {
         }
         let key_ended = answer.permit.principal().live.ended.clone();
         let waiting = manner.clone();
-        let tap = Self {
+        let mut tap = Box::new(Self {
+            length: upstream.size_hint(),
             upstream,
             recorder,
             _permit: answer.permit,
@@ -137,8 +141,28 @@ impl Tap {
             timer: Box::pin(tokio::time::sleep(manner.idle_timeout)),
             manner,
             last_piece: Instant::now(),
-        };
-        Ok(Response::from_parts(head, Body::Tapped(Box::new(tap))))
+        });
+        poll_fn(|cx| tap.poll_first(cx)).await;
+        Ok(Response::from_parts(head, Body::Tapped(tap)))
+    }
+
+    /// Takes what came with the head, so that it leaves with it, in one write. An answer that is here
+    /// whole ends before it leaves.
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.ready.is_empty() {
+            match &mut self.stage {
+                Stage::Passing | Stage::Lingering => {
+                    // What is not here yet is no reason for the head to wait.
+                    let Poll::Ready(()) = self.poll_upstream(cx) else { break };
+                }
+                Stage::Closing(closed, _) => {
+                    let written = ready!(Pin::new(closed).poll(cx));
+                    self.closed(written);
+                }
+                Stage::Trailing | Stage::Breaking(_) | Stage::Broken(_) | Stage::Over => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -387,7 +411,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Tapped(tap) => tap.upstream.size_hint(),
+            Self::Tapped(tap) => tap.length.clone(),
             Self::Restored(_) => SizeHint::default(),
         }
     }
