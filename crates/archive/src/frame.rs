@@ -4,7 +4,7 @@
 //! bodies are lists of parts: a text, or the name of an item. In order they are the body.
 
 use std::borrow::Cow;
-use std::io::{BufRead, BufReader, Result};
+use std::io::{BufRead, BufReader, Error, Result};
 use std::ops::ControlFlow;
 
 use base64::Engine as _;
@@ -231,6 +231,15 @@ pub(crate) fn item_id(line: &[u8]) -> Option<&str> {
 /// Whether a line stands where an exchange was erased.
 pub(crate) fn is_erased(line: &[u8]) -> bool {
     line.starts_with(b"{\"kind\":\"erased\",")
+}
+
+/// The first frame of a segment, and what is behind it.
+pub(crate) fn split_frame(segment: &[u8]) -> Result<(&[u8], &[u8])> {
+    let length = zstd::zstd_safe::find_frame_compressed_size(segment)
+        .ok()
+        .filter(|length| (1..=segment.len()).contains(length))
+        .ok_or_else(|| Error::other("it is cut off"))?;
+    Ok(segment.split_at(length))
 }
 
 /// Reads the lines of a frame, one after the other, until `each` breaks; fails where the frame is

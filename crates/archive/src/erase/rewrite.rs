@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::ERASED;
-use crate::frame::{item_id, read_lines};
+use crate::frame::{item_id, read_lines, split_frame};
 use crate::publish::{LEVEL, RECORDS_LEVEL};
 use crate::record::Record;
 
@@ -49,11 +49,7 @@ pub(super) fn segment(bytes: &[u8], user: &str) -> Result<(Rewritten, BTreeSet<u
     let mut rewritten = Rewritten { bytes: Vec::with_capacity(bytes.len()), erased: 0 };
     let (mut rest, mut graves) = (bytes, BTreeSet::new());
     while !rest.is_empty() {
-        let length = zstd::zstd_safe::find_frame_compressed_size(rest)
-            .ok()
-            .filter(|length| (1..=rest.len()).contains(length))
-            .ok_or_else(|| Error::other("it is cut off"))?;
-        let (frame, behind) = rest.split_at(length);
+        let (frame, behind) = split_frame(rest)?;
         let offset = rewritten.bytes.len() as u64;
         match whose(frame)? {
             Some((whose, line)) if whose.user.as_deref() == Some(user) => {

@@ -1,0 +1,147 @@
+//! `audit scan`: secrets in what is stored, or in a text.
+
+use std::io::{BufWriter, Read, Write};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use redact::rule::{Rules, Tier};
+use serde::Serialize;
+
+use crate::cli::output::{Format, Listing};
+use crate::cli::{Common, Found};
+use crate::config::{Flags, Wrong};
+use crate::stored::look::Wanted;
+
+/// Find secrets in what is stored, or in a text
+///
+/// Exit code 3: something was found.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  codex-proxy audit scan --stdin < body.json
+  codex-proxy audit scan --stdin --rule github-pat < notes.txt
+  codex-proxy audit scan --rules --format csv")]
+pub(super) struct Scan {
+    /// Look through what is read from stdin: a body, or any text. A line of JSON a finding
+    #[arg(long)]
+    stdin: bool,
+    /// List the rules
+    #[arg(long, conflicts_with = "stdin")]
+    rules: bool,
+    /// How sure at least [default: likely; with --rule: possible]
+    #[arg(long, value_enum)]
+    tier: Option<TierName>,
+    /// Only what these rules find
+    #[arg(long, value_name = "RULE")]
+    rule: Vec<String>,
+    /// Form of the listing
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TierName {
+    /// A checksum, or a shape that nothing else has.
+    Certain,
+    /// Also what most likely is a secret.
+    Likely,
+    /// Also what may be one.
+    Possible,
+}
+
+impl TierName {
+    fn tier(self) -> Tier {
+        match self {
+            Self::Certain => Tier::Certain,
+            Self::Likely => Tier::Likely,
+            Self::Possible => Tier::Possible,
+        }
+    }
+}
+
+/// A finding in a text.
+#[derive(Serialize)]
+struct Line<'a> {
+    rule: &'a str,
+    tier: &'a str,
+    start: usize,
+    end: usize,
+}
+
+/// A rule.
+#[derive(Serialize)]
+struct Row<'a> {
+    rule: &'a str,
+    tier: &'a str,
+    about: &'a str,
+    source: &'a str,
+}
+
+impl Scan {
+    /// Whether it is about a text, or about rules.
+    pub(super) fn needs_no_archive(&self) -> bool {
+        self.stdin || self.rules
+    }
+
+    fn wanted(&self, rules: &Rules) -> Result<Wanted, Wrong> {
+        Wanted::new(rules, self.tier.map(TierName::tier), &self.rule).map_err(Wrong)
+    }
+}
+
+/// Looks through stdin, or lists rules: that needs no data folder.
+pub(super) fn run_alone(common: &Common, scan: &Scan) -> Result<()> {
+    let rules = rules(common)?;
+    let wanted = scan.wanted(&rules)?;
+    if scan.rules { list(&rules, &wanted, scan.format) } else { stdin(&rules, &wanted) }
+}
+
+/// Those of the configuration. One that nobody has named, and that is wrong, is not this command's
+/// affair: a check in somebody's pipeline goes on with the rules of this program.
+fn rules(common: &Common) -> Result<Arc<Rules>> {
+    match common.settings(Flags::new()) {
+        Ok(config) => Ok(config.screen.rules),
+        Err(error) if common.config.is_some() => Err(error),
+        Err(error) => {
+            tracing::warn!("the configuration is wrong, so its rules are not used: {error:#}");
+            Ok(Arc::new(Rules::builtin()))
+        }
+    }
+}
+
+fn stdin(rules: &Rules, wanted: &Wanted) -> Result<()> {
+    let mut text = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut text).context("reading stdin")?;
+    let mut findings = rules.scan(&text);
+    findings.retain(|finding| wanted.takes(finding));
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    for finding in &findings {
+        let (rule, tier) = (rules.name(finding.rule), finding.tier.as_str());
+        let line = Line { rule, tier, start: finding.span.start, end: finding.span.end };
+        serde_json::to_writer(&mut out, &line)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    found(findings.len() as u64)
+}
+
+fn list(rules: &Rules, wanted: &Wanted, format: Format) -> Result<()> {
+    let row = |id| {
+        let source = match rules.source(id) {
+            "" => "screen.custom",
+            source => source,
+        };
+        let tier = rules.tier(id).as_str();
+        Row { rule: rules.name(id), tier, about: rules.about(id), source }
+    };
+    let rows: Vec<Row<'_>> = rules.iter().filter(|id| wanted.lists(*id)).map(row).collect();
+    Listing::new(&["rule", "tier", "about", "source"], &rows)?.print(format)
+}
+
+/// Says by the exit code whether something was found.
+fn found(count: u64) -> Result<()> {
+    match count {
+        0 => Ok(()),
+        1 => Err(Found("1 secret was found".to_owned()).into()),
+        count => Err(Found(format!("{count} secrets were found")).into()),
+    }
+}
