@@ -2,6 +2,7 @@
 //! refusals that leave no record.
 
 pub mod account;
+mod head;
 pub mod recorder;
 pub mod room;
 

@@ -175,3 +175,6 @@ impl fmt::Debug for Masks {
         write!(f, "Masks({} values)", self.known.len())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

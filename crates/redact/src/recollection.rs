@@ -29,8 +29,8 @@ pub struct Recollection {
 /// All that is kept of a value: nobody comes back from this to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trace {
-    /// Sixteen bits of what its first bytes become; they only say where it is worth hashing.
-    print: u16,
+    /// Twenty bits of what its first bytes become; they only say where it is worth hashing.
+    print: u32,
     length: usize,
     hash: [u8; 16],
 }
@@ -84,7 +84,7 @@ impl Recollection {
         if self.traces.is_empty() || bytes.len() < beginnings::LENGTH {
             return found;
         }
-        let (mut beginnings, lengths) = (Beginnings::new(self.multiplier), self.lengths());
+        let (mut beginnings, lengths) = (Beginnings::new(self.multiplier, MOST), self.lengths());
         for print in lengths.keys() {
             beginnings.insert(*print);
         }
@@ -100,8 +100,8 @@ impl Recollection {
     }
 
     /// The lengths of values by the print of their beginnings, the longest first.
-    fn lengths(&self) -> BTreeMap<u16, Vec<usize>> {
-        let mut lengths: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    fn lengths(&self) -> BTreeMap<u32, Vec<usize>> {
+        let mut lengths: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for trace in &self.traces {
             lengths.entry(trace.print).or_default().push(trace.length);
         }
@@ -115,7 +115,7 @@ impl Recollection {
     fn longest(
         &self,
         rest: &[u8],
-        lengths: &BTreeMap<u16, Vec<usize>>,
+        lengths: &BTreeMap<u32, Vec<usize>>,
         work: &mut usize,
     ) -> Option<usize> {
         let print = Beginnings::print(self.multiplier, *rest.first_chunk()?);
@@ -129,5 +129,80 @@ impl Recollection {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::mask::tests::{PEM, awkward_value, masks, plain_value, unmarked};
+
+    /// What is remembered of a conversation that masked what is marked in a text.
+    fn remembered(marked: &str) -> Recollection {
+        let mut recollection = Recollection::new(&MaskKey::new([1; 32]));
+        let (text, spans) = unmarked(marked);
+        let mut masks = masks();
+        let sent = masks.mask(&|_| String::new(), text.as_bytes(), &spans).unwrap();
+        recollection.remember(&masks, &sent);
+        recollection
+    }
+
+    #[test]
+    fn a_value_is_recognised_when_it_comes_back_bare() {
+        let recollection = remembered("DB_PASSWORD=‹hunter2hunter2› and ‹short›");
+        let found = recollection.find(b"as you said, hunter2hunter2 is short");
+        assert_eq!(found, vec![Range { start: 13, end: 27 }]);
+        assert_eq!(recollection.find(b"hunter2hunter3, hunter2hunter"), []);
+    }
+
+    #[test]
+    fn a_private_key_is_recognised_in_json_in_json() {
+        let recollection = remembered(&format!("‹{PEM}›"));
+        let call = json!({ "cmd": PEM }).to_string();
+        for (text, length) in
+            [(PEM.to_owned(), 95), (call.clone(), 98), (json!([call]).to_string(), 101)]
+        {
+            let start = text.find("-----BEGIN").unwrap();
+            let found = recollection.find(text.as_bytes());
+            assert_eq!(found, vec![Range { start, end: start + length }]);
+        }
+    }
+
+    #[test]
+    fn only_the_newest_values_are_remembered() {
+        let values: Vec<String> = (0..70).map(|n| format!("‹token-{n:02}›")).collect();
+        let recollection = remembered(&values.join(" "));
+        assert_eq!(recollection.traces.len(), MOST);
+        assert_eq!(recollection.find(b"token-05 token-06"), vec![Range { start: 9, end: 17 }]);
+    }
+
+    #[test]
+    fn the_longest_value_is_recognised() {
+        let recollection = remembered("‹token-1234› ‹token-123456› ‹token-12›");
+        assert_eq!(recollection.find(b"token-123456 token-123"), [0..12, 13..21]);
+    }
+
+    #[test]
+    fn nothing_of_a_value_is_kept() {
+        let kept = format!("{:?}", remembered("‹hunter2hunter2›").traces);
+        assert!(kept.contains("length: 14") && !kept.contains("hunter"), "{kept}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_masked_once_is_recognised_anywhere(
+            value in prop_oneof![plain_value(), awkward_value()],
+            before in "[^‹›]{0,20}",
+            after in "[^‹›]{0,20}",
+        ) {
+            let recollection = remembered(&format!("‹{value}›"));
+            let text = format!("{before}{value}{after}");
+            let place = before.len()..before.len() + value.len();
+            let found = recollection.find(text.as_bytes());
+            prop_assert!(found.iter().any(|span| span.start <= place.start && span.end > place.start));
+        }
     }
 }

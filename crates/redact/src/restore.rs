@@ -84,3 +84,6 @@ impl Restorer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,15 +48,18 @@ impl<'b> Form<'b> {
     }
 
     /// Where in the body texts stand, in order: the values of fields that are neither files nor of
-    /// another kind than text or JSON. Nothing where it is no form that comes to its end.
-    pub fn texts(&self) -> Option<Vec<Range<usize>>> {
+    /// another kind than text or JSON; and whether all parts are. Nothing where it is no form that
+    /// comes to its end.
+    pub fn texts(&self) -> Option<(Vec<Range<usize>>, bool)> {
         let place = |part: &Part<'b>| {
             let begin = (part.value.as_ptr() as usize).checked_sub(self.body.as_ptr() as usize)?;
             Some(begin..begin + part.value.len())
         };
         let parts = self.parts()?;
         let texts = parts.iter().filter(|part| is_text(part.head));
-        texts.map(place).collect()
+        let texts: Vec<_> = texts.map(place).collect::<Option<_>>()?;
+        let are_all = texts.len() == parts.len();
+        Some((texts, are_all))
     }
 
     /// All parts of a form that comes to its end.

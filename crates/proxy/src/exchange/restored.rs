@@ -4,18 +4,23 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use hyper::body::{Body as _, Frame};
 use redact::mask::Known;
 use redact::restore::{Dialect, Restorer};
+use tokio::time::Sleep;
 use wire::coding::Decoder;
 use wire::coding::encode::Encoder;
 
 use super::endpoint::Operation;
 use super::tap::Body;
 use super::upstream::BoxError;
+
+/// How long the beginning of a mask waits for its rest: tokens of one word come closely together.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A tapped answer on its way through a restorer.
 pub struct Restored {
@@ -25,6 +30,8 @@ pub struct Restored {
     coding: Option<(Decoder, Encoder)>,
     /// What comes after the end of the data.
     trailers: Option<Frame<Bytes>>,
+    /// Runs while something is held that may become a mask.
+    patience: Option<Pin<Box<Sleep>>>,
     has_ended: bool,
 }
 
@@ -46,7 +53,8 @@ pub fn over(
     let (mut head, tapped) = response.into_parts();
     // Values are not as long as their masks.
     head.headers.remove(header::CONTENT_LENGTH);
-    let restored = Restored { tapped, restorer, coding, trailers: None, has_ended: false };
+    let (trailers, patience) = (None, None);
+    let restored = Restored { tapped, restorer, coding, trailers, patience, has_ended: false };
     Response::from_parts(head, Body::Restored(Box::new(restored)))
 }
 
@@ -76,7 +84,10 @@ impl Restored {
             if self.has_ended {
                 return Poll::Ready(self.trailers.take().map(Ok));
             }
-            let piece = match ready!(Pin::new(&mut self.tapped).poll_frame(cx)) {
+            let Poll::Ready(frame) = Pin::new(&mut self.tapped).poll_frame(cx) else {
+                return self.wait(cx);
+            };
+            let piece = match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.take(&data),
                     Err(trailers) => {
@@ -95,6 +106,20 @@ impl Restored {
         }
     }
 
+    /// Waits for more; what is held for it waits only so long.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if !self.restorer.is_holding() {
+            self.patience = None;
+            return Poll::Pending;
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        ready!(patience.as_mut().poll(cx));
+        self.patience = None;
+        let mut out = Vec::new();
+        self.restorer.release(&mut out);
+        Poll::Ready(Some(Ok(Frame::data(self.coded(out).into()))))
+    }
+
     /// Whether nothing more comes.
     pub fn is_over(&self) -> bool {
         self.has_ended && self.trailers.is_none()
@@ -102,13 +127,20 @@ impl Restored {
 
     fn take(&mut self, data: &[u8]) -> Result<Vec<u8>, BoxError> {
         let mut out = Vec::with_capacity(data.len());
-        let Some((decoder, encoder)) = &mut self.coding else {
+        let Some((decoder, _)) = &mut self.coding else {
             self.restorer.feed(data, &mut out);
             return Ok(out);
         };
         let text = decoder.feed(data).map_err(|_| "the answer is not what its coding says")?;
         self.restorer.feed(&text, &mut out);
-        Ok(if out.is_empty() { out } else { encoder.feed(&out) })
+        Ok(self.coded(out))
+    }
+
+    fn coded(&mut self, text: Vec<u8>) -> Vec<u8> {
+        match &mut self.coding {
+            Some((_, encoder)) if !text.is_empty() => encoder.feed(&text),
+            _ => text,
+        }
     }
 
     fn end(&mut self) -> Result<Vec<u8>, BoxError> {

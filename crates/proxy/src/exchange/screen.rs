@@ -10,20 +10,19 @@ pub mod known;
 pub mod message;
 pub mod place;
 pub mod policy;
+pub mod recent;
 mod screening;
 pub mod search;
+mod texts;
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Body;
-use redact::mask::Known;
-use wire::ask::{Ask, Item};
+use redact::mask::{Known, Masks};
+use wire::ask::Ask;
 use wire::coding::encode;
-use wire::form::Form;
 
 use super::arrived::ClientBody;
 use super::auth::Principal;
@@ -38,6 +37,7 @@ use policy::Orders;
 use screening::Screening;
 pub use screening::Verdict;
 use search::Scope;
+use texts::{is_text, texts};
 
 /// Fields, each with a head of its own (RFC 7578).
 const FORM: &str = "multipart/form-data";
@@ -98,14 +98,6 @@ pub enum ScreenedBody {
         /// Who keeps a copy of them.
         copier: Option<Copier>,
     },
-}
-
-/// Where in a body texts stand.
-pub(crate) enum Texts<'t> {
-    /// Everywhere; these are its items.
-    Items(&'t [Item]),
-    /// In these parts of a form.
-    Parts(Vec<Range<usize>>),
 }
 
 impl Inspected {
@@ -181,8 +173,8 @@ impl Screen {
         if body.size_hint().lower() > self.intake.max_body {
             return Err(self.intake.too_large());
         }
-        if !is_read_whole(endpoint, &head.headers) && !self.is_looked_through(orders, &head, &body)
-        {
+        let asks = asks(endpoint, &head.headers);
+        if asks == Asks::Nothing && !self.is_looked_through(orders, &head, &body) {
             return Ok(self.streamed(orders, endpoint, head, body));
         }
         let body = self.intake.read(body).await?;
@@ -192,7 +184,7 @@ impl Screen {
         let (ask, masks) = (None, None);
         let screened =
             Screened { surface, path, head, body, ask, reading, masks, _made_here: Proof };
-        self.look_through(principal, orders, screened).await
+        self.look_through(principal, orders, screened, asks).await
     }
 
     /// A body that streams by: its head is looked through all the same.
@@ -227,6 +219,7 @@ impl Screen {
         principal: &Principal,
         orders: &Orders,
         mut screened: Screened,
+        asks: Asks,
     ) -> Result<Inspected, Refusal> {
         let ScreenedBody::Whole(body) = &screened.body else {
             return Ok(Inspected { screened, verdict: Verdict::default() });
@@ -242,14 +235,14 @@ impl Screen {
         let Some(text) = text.filter(|text| is_text(&kind, &text.bytes)) else {
             return self.unreadable(orders, screened);
         };
-        screened.ask = asked(&kind, &text.bytes);
+        screened.ask = asks.read(&kind, &text.bytes);
         if orders.are_off {
             return Ok(Inspected { screened, verdict: Verdict::default() });
         }
         let conversation =
             conversation::of(principal, &screened.head.headers, screened.ask.as_ref()).to_owned();
-        let masks = self.guard.masks(principal, &conversation);
-        let mut screening = Screening::new(&self.guard, orders, masks);
+        let (key, memory) = self.guard.conversation(principal, &conversation);
+        let mut screening = Screening::new(&self.guard, orders, Masks::new(key), Some(memory));
         screening.head(&mut screened.head.headers, &mut screened.head.uri);
         let (texts, unscanned) = texts(&kind, &text.bytes, screened.ask.as_ref());
         let scope =
@@ -261,7 +254,7 @@ impl Screen {
         screened.masks.clone_from(&verdict.masks);
         if let Some(masked) = masked {
             replace(&mut screened, &body, &text, masked)?;
-            screened.ask = asked(&kind, text_of(&screened));
+            screened.ask = asks.read(&kind, text_of(&screened));
         }
         Ok(Inspected { screened, verdict })
     }
@@ -332,20 +325,6 @@ fn text_of(screened: &Screened) -> &[u8] {
     }
 }
 
-/// Where texts stand in a body, and whether something else does.
-fn texts<'t>(kind: &str, body: &Bytes, ask: Option<&'t Ask>) -> (Texts<'t>, bool) {
-    if let Some(parts) = Form::new(kind, body).and_then(|form| form.texts()) {
-        let is_all = parts.iter().map(|part| part.len()).sum::<usize>() * 2 > body.len();
-        return (Texts::Parts(parts), !is_all);
-    }
-    (Texts::Items(ask.map(|ask| ask.items.as_slice()).unwrap_or_default()), false)
-}
-
-/// Whether a body is what it says: JSON is text in UTF-8 (RFC 8259 §8.1), and a form has parts.
-fn is_text(kind: &str, body: &[u8]) -> bool {
-    Form::new(kind, body).is_some() || std::str::from_utf8(body).is_ok()
-}
-
 /// A transfer coding ends here (RFC 9112 §7): one beside `chunked` would be lost with what it says
 /// about the body.
 fn only_chunked(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -361,16 +340,35 @@ fn only_chunked(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::new(Word::UnreadableBody, message))
 }
 
-/// Bodies that say which model is asked are read whole; uploads are not.
-fn is_read_whole(endpoint: &Endpoint, headers: &HeaderMap) -> bool {
+/// Whether a body says what is asked. Those are read whole in any case; uploads are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Something,
+    Nothing,
+}
+
+impl Asks {
+    fn read(self, content_type: &str, body: &[u8]) -> Option<Ask> {
+        match self {
+            Self::Nothing => None,
+            Self::Something if content_type.to_ascii_lowercase().starts_with(FORM) => {
+                Ask::read_form(content_type, body)
+            }
+            Self::Something => Ask::read(body),
+        }
+    }
+}
+
+fn asks(endpoint: &Endpoint, headers: &HeaderMap) -> Asks {
     let kind = content_type(headers).to_ascii_lowercase();
-    match endpoint.operation {
+    let asks = match endpoint.operation {
         Operation::Responses | Operation::ChatCompletions => true,
         Operation::Work => {
             kind.contains("json") || (kind.starts_with(FORM) && names_model(endpoint))
         }
         Operation::Other => kind.contains("json"),
-    }
+    };
+    if asks { Asks::Something } else { Asks::Nothing }
 }
 
 /// Whether forms that are sent there have a field for the model: images, recordings, films. Files
@@ -382,11 +380,4 @@ fn names_model(endpoint: &Endpoint) -> bool {
 fn content_type(headers: &HeaderMap) -> &str {
     let value = headers.get(header::CONTENT_TYPE);
     value.and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-fn asked(content_type: &str, body: &[u8]) -> Option<Ask> {
-    if content_type.to_ascii_lowercase().starts_with(FORM) {
-        return Ask::read_form(content_type, body);
-    }
-    Ask::read(body)
 }

@@ -5,13 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use archive::frame::{RequestHead, ResponseHead, Wire};
-use archive::record::{Altered, Outcome, Record, Source, Transport, UsageKind};
+use archive::record::{Outcome, Record, Source, Transport, UsageKind};
 use archive::segment::day_of;
 use http::{HeaderMap, Request};
 use jiff::Timestamp;
-use redact::headers::storable;
-use redact::own_key;
-use redact::rule::Rules;
 use uuid::Uuid;
 use wire::ask::Ask;
 use wire::attribution::{Attribution, RequestKind};
@@ -20,10 +17,10 @@ use wire::meter::{Ending, Meter, Reading, Shape};
 use wire::price::{PriceTable, usd};
 use wire::usage::Usage;
 
+use super::head::{stored_headers, target};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
-use crate::exchange::screen::Verdict;
 
 /// When a request came, and the name its exchange got.
 #[derive(Debug, Clone, Copy)]
@@ -89,9 +86,9 @@ pub(crate) struct Account {
     /// Whether the record has what the client says about itself.
     attributed: bool,
     /// Whether somebody has looked through the request's head for secrets.
-    inspected: bool,
+    pub(super) inspected: bool,
     /// Something of the request was not looked through.
-    unscanned: bool,
+    pub(super) unscanned: bool,
 }
 
 impl Account {
@@ -132,38 +129,6 @@ impl Account {
             attributed: false,
             inspected: false,
             unscanned: false,
-        }
-    }
-
-    /// Notes what was found in the request; and its head, where that was changed.
-    pub(crate) fn inspected(&mut self, verdict: &Verdict, head: Option<&http::request::Parts>) {
-        self.inspected = true;
-        self.record.findings.clone_from(&verdict.findings);
-        if verdict.masks.is_some() {
-            self.record.altered = Altered::Masked;
-        }
-        self.unscanned = verdict.unscanned;
-        if let Some(head) = head.filter(|_| verdict.head_changed) {
-            self.request.target = target(&head.uri);
-            self.request.headers = stored_headers(&head.headers);
-        }
-    }
-
-    /// Sees to it that nothing secret is kept of a head that nobody came to inspect.
-    pub(crate) fn scrub(&mut self, rules: &Rules) {
-        if std::mem::replace(&mut self.inspected, true) {
-            return;
-        }
-        for text in self
-            .request
-            .headers
-            .iter_mut()
-            .map(|(_, value)| value)
-            .chain([&mut self.request.target])
-        {
-            for found in rules.scan(text.as_bytes()).into_iter().rev() {
-                text.replace_range(found.span, "***");
-            }
         }
     }
 
@@ -421,22 +386,6 @@ fn has_failed(reading: &Reading) -> bool {
 /// The content coding that these headers name.
 fn coding(headers: &HeaderMap) -> Option<&str> {
     headers.get(http::header::CONTENT_ENCODING)?.to_str().ok()
-}
-
-/// Headers as they may be stored: no credentials, no cookies.
-pub(super) fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let stored = headers.iter().filter_map(|(name, value)| {
-        let value = text(value);
-        let value = storable(name.as_str(), &value)?.into_owned();
-        Some((name.as_str().to_owned(), value))
-    });
-    stored.collect()
-}
-
-fn target(uri: &http::Uri) -> String {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    own_key::mask(target).into_owned()
 }
 
 fn millis(since: Instant) -> u64 {

@@ -16,7 +16,8 @@ use uuid::Uuid;
 use wire::meter::Shape;
 
 use super::Books;
-use super::account::{Account, Doubt, End, Expected, stored_headers};
+use super::account::{Account, Doubt, End, Expected};
+use super::head::stored_headers;
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};

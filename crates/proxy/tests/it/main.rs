@@ -38,6 +38,7 @@ mod story_peer;
 mod story_recovery;
 mod story_reload;
 mod story_retain;
+mod story_screen;
 mod story_sdk;
 mod story_seal;
 mod story_soak;

@@ -50,7 +50,7 @@ impl Finder {
         if self.forms.is_empty() {
             return found;
         }
-        let mut beginnings = Beginnings::new(MULTIPLIER);
+        let mut beginnings = Beginnings::new(MULTIPLIER, self.forms.len());
         for first in self.forms.iter().filter_map(|form| form.first_chunk()) {
             beginnings.insert(Beginnings::print(MULTIPLIER, *first));
         }

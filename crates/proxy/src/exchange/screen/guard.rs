@@ -9,6 +9,7 @@ use redact::mask::{MaskKey, Masks};
 use redact::scan::Finding;
 use subtle::ConstantTimeEq;
 
+use super::known::{Memory, Remembered};
 use super::policy::{Orders, Policy};
 use super::screening::{Screening, Verdict};
 use super::search::Search;
@@ -27,6 +28,7 @@ pub struct Guard {
     pub(super) unreadable: Unreadable,
     allows_paths: bool,
     allowed: Vec<String>,
+    remembered: Arc<Remembered>,
     keys: Arc<Keys>,
 }
 
@@ -51,6 +53,7 @@ impl Guard {
             unreadable: screen.unreadable,
             allows_paths: screen.allows_paths,
             allowed: screen.allowed_fingerprints.clone(),
+            remembered: Arc::default(),
             keys: Arc::new(keys),
         }
     }
@@ -64,6 +67,7 @@ impl Guard {
             unreadable: screen.unreadable,
             allows_paths: screen.allows_paths,
             allowed: screen.allowed_fingerprints.clone(),
+            remembered: self.remembered.clone(),
             keys: self.keys.clone(),
         }
     }
@@ -73,19 +77,28 @@ impl Guard {
         &self.search.rules
     }
 
-    /// Masks for one conversation of a person: the same on every node, and after every restart.
-    pub(super) fn masks(&self, principal: &Principal, conversation: &str) -> Masks {
+    /// What masks of one conversation of a person are made with: the same on every node, and after
+    /// every restart. And what that conversation remembers.
+    pub(super) fn conversation(
+        &self,
+        principal: &Principal,
+        conversation: &str,
+    ) -> (MaskKey, Memory<'_>) {
         let mut key = blake3::Hasher::new_keyed(&self.keys.masks);
         for text in [&principal.key.user, conversation] {
             key.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
         }
-        Masks::new(MaskKey::new(*key.finalize().as_bytes()))
+        let key = key.finalize();
+        let name = blake3::derive_key("codex-proxy 1 conversation", key.as_bytes());
+        let key = MaskKey::new(*key.as_bytes());
+        let memory = self.remembered.of(&key, name.first_chunk().copied().unwrap_or_default());
+        (key, memory)
     }
 
     /// Looks through the head of a request whose body is not.
     pub(super) fn head(&self, orders: &Orders, head: &mut Parts) -> Verdict {
         let masks = Masks::new(MaskKey::new(self.keys.masks));
-        let mut screening = Screening::new(self, orders, masks);
+        let mut screening = Screening::new(self, orders, masks, None);
         screening.head(&mut head.headers, &mut head.uri);
         screening.verdict().0
     }

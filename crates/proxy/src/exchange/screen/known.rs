@@ -1,82 +1,92 @@
-//! Items that were looked through before, and what was found in them: places, never values.
+//! Items that were looked through before, and what was found in them: places, never values. And what
+//! conversations remember of their secrets: traces, never values.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use redact::mask::{MaskKey, Masked, Masks};
+use redact::recollection::Recollection;
 use redact::scan::Finding;
+
+use super::recent::Recent;
 
 /// Of an item, its keyed hash: with what it was looked for, and for whom.
 pub type Name = [u8; 16];
 
-/// Two generations of so many items each: about a hundred bytes of memory an item.
-const GENERATION: usize = 1 << 16;
+/// About a hundred bytes of memory an item.
+const ITEMS: usize = 1 << 16;
+/// About three kilobytes a conversation.
+const CONVERSATIONS: usize = 1 << 11;
 
 /// What is known, of the newest items. What is forgotten is only looked through once more.
-#[derive(Default)]
-pub struct Known(Mutex<Generations>);
-
-#[derive(Default)]
-struct Generations {
-    young: HashMap<Name, Box<[Finding]>>,
-    old: HashMap<Name, Box<[Finding]>>,
-}
+pub struct Known(Mutex<Recent<Name, Arc<[Finding]>>>);
 
 impl Known {
     /// What was found in these items, where they are known: places counted from each one's begin.
-    pub fn look(&self, names: &[Name]) -> Vec<Option<Box<[Finding]>>> {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.iter().map(|name| generations.look(name)).collect()
+    pub fn look(&self, names: &[Name]) -> Vec<Option<Arc<[Finding]>>> {
+        let mut recent = lock(&self.0);
+        names.iter().map(|name| recent.look(name)).collect()
     }
 
     /// Remembers what was found.
-    pub fn note(&self, found: Vec<(Name, Box<[Finding]>)>) {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn note(&self, found: Vec<(Name, Arc<[Finding]>)>) {
+        let mut recent = lock(&self.0);
         for (name, findings) in found {
-            generations.note(name, findings);
+            recent.put(name, findings);
         }
     }
 }
 
-impl Generations {
-    fn look(&mut self, name: &Name) -> Option<Box<[Finding]>> {
-        if let Some(findings) = self.young.get(name) {
-            return Some(findings.clone());
-        }
-        let findings = self.old.remove(name)?;
-        self.note(*name, findings.clone());
-        Some(findings)
-    }
-
-    fn note(&mut self, name: Name, findings: Box<[Finding]>) {
-        if self.young.len() >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(name, findings);
+impl Default for Known {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(ITEMS)))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{GENERATION, Known, Name};
+/// What conversations remember. A client that makes its history short may drop the place by which a
+/// secret was told, and send it bare from then on.
+pub struct Remembered(Mutex<Recent<Name, Traces>>);
 
-    fn name(number: usize) -> Name {
-        let mut name = [0; 16];
-        name[..8].copy_from_slice(&number.to_le_bytes());
-        name
+/// What one conversation remembers.
+type Traces = Arc<Mutex<Recollection>>;
+
+/// A conversation, and what it remembers.
+pub struct Memory<'r> {
+    all: &'r Remembered,
+    key: MaskKey,
+    name: Name,
+    traces: Option<Traces>,
+}
+
+impl Remembered {
+    /// What the conversation of these masks remembers.
+    pub fn of(&self, key: &MaskKey, name: Name) -> Memory<'_> {
+        Memory { all: self, key: key.clone(), name, traces: lock(&self.0).look(&name) }
+    }
+}
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(CONVERSATIONS)))
+    }
+}
+
+impl Memory<'_> {
+    /// Where values stand that were masked before.
+    pub fn find(&self, bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+        self.traces.as_ref().map(|traces| lock(traces).find(bytes)).unwrap_or_default()
     }
 
-    #[test]
-    fn what_is_used_stays_and_the_rest_is_forgotten_in_time() {
-        let known = Known::default();
-        let is_known = |number| known.look(&[name(number)])[0].is_some();
-        known.note(vec![(name(0), Box::default()), (name(1), Box::default())]);
-        assert!(is_known(0) && !is_known(2));
-        for number in 2..=2 * GENERATION {
-            known.note(vec![(name(number), Box::default())]);
-            if number % (GENERATION / 2) == 0 {
-                assert!(is_known(0), "{number}");
-            }
-        }
-        assert!(is_known(0) && !is_known(1) && is_known(2 * GENERATION));
+    /// Remembers what was masked.
+    pub fn note(&mut self, masks: &Masks, masked: &Masked) {
+        let traces = self.traces.get_or_insert_with(|| {
+            let traces = Arc::new(Mutex::new(Recollection::new(&self.key)));
+            lock(&self.all.0).put(self.name, traces.clone());
+            traces
+        });
+        lock(traces).remember(masks, masked);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

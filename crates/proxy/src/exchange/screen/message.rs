@@ -12,7 +12,8 @@ use wire::websocket::masked_text;
 use super::intake::Buffered;
 use super::screening::Screening;
 use super::search::Scope;
-use super::{Proof, Screen, Texts, Verdict};
+use super::texts::Texts;
+use super::{Proof, Screen, Verdict};
 use crate::exchange::auth::Principal;
 use crate::exchange::conversation;
 use crate::exchange::refusal::Refusal;
@@ -113,8 +114,9 @@ impl Screen {
         let conversation =
             conversation::of(sender.principal, sender.headers, message.ask.as_ref()).to_owned();
         let known = masks.take(&conversation);
-        let known = known.unwrap_or_else(|| self.guard.masks(sender.principal, &conversation));
-        let mut screening = Screening::new(&self.guard, orders, known);
+        let (key, memory) = self.guard.conversation(sender.principal, &conversation);
+        let known = known.unwrap_or_else(|| Masks::new(key));
+        let mut screening = Screening::new(&self.guard, orders, known, Some(memory));
         let items = message.ask.as_ref().map(|ask| ask.items.as_slice()).unwrap_or_default();
         let key_id = sender.principal.key.id.as_str();
         let scope = Scope { key_id, orders: orders.number, conversation: &conversation };

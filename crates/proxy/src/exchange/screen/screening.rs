@@ -12,11 +12,12 @@ use redact::mask::{Known, Masks};
 use redact::rule::{RuleId, Tier};
 use redact::scan::Finding;
 
-use super::Texts;
 use super::guard::Guard;
+use super::known::Memory;
 use super::place::{Place, Request};
 use super::policy::Orders;
 use super::search::Scope;
+use super::texts::Texts;
 use crate::config::screen::Action;
 use crate::exchange::refusal::{Refusal, Word};
 
@@ -45,6 +46,8 @@ pub(super) struct Screening<'s> {
     guard: &'s Guard,
     orders: &'s Orders,
     masks: Masks,
+    /// What the conversation remembers; nothing where there is none.
+    memory: Option<Memory<'s>>,
     counts: BTreeMap<(RuleId, Tier, Action), u64>,
     blocked: Vec<String>,
     head_changed: bool,
@@ -52,9 +55,14 @@ pub(super) struct Screening<'s> {
 
 impl<'s> Screening<'s> {
     /// Begins, with the masks that are known already.
-    pub(super) fn new(guard: &'s Guard, orders: &'s Orders, masks: Masks) -> Self {
+    pub(super) fn new(
+        guard: &'s Guard,
+        orders: &'s Orders,
+        masks: Masks,
+        memory: Option<Memory<'s>>,
+    ) -> Self {
         let (counts, blocked) = (BTreeMap::new(), Vec::new());
-        Self { guard, orders, masks, counts, blocked, head_changed: false }
+        Self { guard, orders, masks, memory, counts, blocked, head_changed: false }
     }
 
     /// Looks through headers and address.
@@ -104,7 +112,8 @@ impl<'s> Screening<'s> {
             Texts::Items(items) => self.guard.search.find(body, items, scope).await?,
             Texts::Parts(parts) => self.guard.search.find_in_parts(body, parts),
         };
-        if findings.is_empty() && self.masks.is_empty() {
+        let again = self.memory.as_ref().map(|memory| memory.find(body)).unwrap_or_default();
+        if findings.is_empty() && again.is_empty() && self.masks.is_empty() {
             return Ok(None);
         }
         let items = match texts {
@@ -113,7 +122,7 @@ impl<'s> Screening<'s> {
         };
         let request = Request { body, items, rules: &self.guard.search.rules };
         let place = |span: &Range<usize>| request.place(span);
-        Ok(self.judge(body, findings, &place))
+        Ok(self.judge(body, (findings, again), &place))
     }
 
     /// Ends: what was found, and whether it may go on. The masks are for the next of a socket.
@@ -141,21 +150,25 @@ impl<'s> Screening<'s> {
             return None;
         }
         let place = |_: &Range<usize>| Place { words: place(), file: None };
-        self.judge(text, findings, &place)
+        self.judge(text, (findings, Vec::new()), &place)
     }
 
     fn masked(&mut self, text: &[u8], spans: &[Range<usize>]) -> Option<Vec<u8>> {
         let rules = &self.guard.search.rules;
         let label = |value: &[u8]| rules.label(value).to_owned();
-        self.masks.mask(&label, text, spans).map(|masked| masked.body)
+        let masked = self.masks.mask(&label, text, spans)?;
+        if let Some(memory) = &mut self.memory {
+            memory.note(&self.masks, &masked);
+        }
+        Some(masked.body)
     }
 
-    /// Does what is ordered about findings. Where a request is refused its record has masks in the
+    /// Does what is ordered about findings, and masks what was masked before. Where a request is refused its record has masks in the
     /// place of what it is refused for.
     fn judge(
         &mut self,
         text: &[u8],
-        findings: Vec<Finding>,
+        (findings, again): (Vec<Finding>, Vec<Range<usize>>),
         place: &dyn Fn(&Range<usize>) -> Place,
     ) -> Option<Vec<u8>> {
         let mut spans = Vec::new();
@@ -178,8 +191,16 @@ impl<'s> Screening<'s> {
                 }
             }
         }
+        let is_new = |span: &Range<usize>| !spans.iter().any(|known| overlap(known, span));
+        let again: Vec<_> = again.into_iter().filter(is_new).collect();
+        spans.extend(again);
+        spans.sort_unstable_by_key(|span| span.start);
         self.masked(text, &spans)
     }
+}
+
+fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
+    one.start < other.end && other.start < one.end
 }
 
 fn refusal(blocked: &[String]) -> Option<Refusal> {

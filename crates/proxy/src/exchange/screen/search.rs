@@ -83,7 +83,7 @@ impl Search {
         let in_part = |part: &Range<usize>| {
             let found = self.rules.scan(body.get(part.clone()).unwrap_or_default());
             let begin = part.start;
-            found.into_iter().map(move |found| moved(found, begin))
+            found.into_iter().map(move |found| moved(&found, begin))
         };
         parts.iter().flat_map(in_part).collect()
     }
@@ -99,12 +99,12 @@ impl Search {
             let found = match name.and_then(|_| known.next()?) {
                 Some(found) => found,
                 None => {
-                    let found: Box<[Finding]> = self.rules.scan(text).into();
+                    let found: Arc<[Finding]> = self.rules.scan(text).into();
                     fresh.extend(name.map(|name| (name, found.clone())));
                     found
                 }
             };
-            findings.extend(found.into_vec().into_iter().map(|found| moved(found, begin)));
+            findings.extend(found.iter().map(|found| moved(found, begin)));
         }
         if !fresh.is_empty() {
             self.known.note(fresh);
@@ -123,8 +123,8 @@ impl Search {
     }
 }
 
-fn moved(found: Finding, by: usize) -> Finding {
-    Finding { span: found.span.start + by..found.span.end + by, ..found }
+fn moved(found: &Finding, by: usize) -> Finding {
+    Finding { span: found.span.start + by..found.span.end + by, ..found.clone() }
 }
 
 /// The body in pieces, in order: items that are long enough to be worth a name, and what is between.

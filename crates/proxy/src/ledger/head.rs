@@ -1,0 +1,60 @@
+//! What is kept of a request's head, and of an answer's: no credentials, no secrets.
+
+use archive::record::Altered;
+use http::HeaderMap;
+use redact::headers::storable;
+use redact::own_key;
+use redact::rule::Rules;
+
+use super::account::Account;
+use crate::exchange::screen::Verdict;
+
+impl Account {
+    /// Notes what was found in the request; and its head, where that was changed.
+    pub(crate) fn inspected(&mut self, verdict: &Verdict, head: Option<&http::request::Parts>) {
+        self.inspected = true;
+        self.record.findings.clone_from(&verdict.findings);
+        if verdict.masks.is_some() {
+            self.record.altered = Altered::Masked;
+        }
+        self.unscanned = verdict.unscanned;
+        if let Some(head) = head.filter(|_| verdict.head_changed) {
+            self.request.target = target(&head.uri);
+            self.request.headers = stored_headers(&head.headers);
+        }
+    }
+
+    /// Sees to it that nothing secret is kept of a head that nobody came to inspect.
+    pub(crate) fn scrub(&mut self, rules: &Rules) {
+        if std::mem::replace(&mut self.inspected, true) {
+            return;
+        }
+        for text in self
+            .request
+            .headers
+            .iter_mut()
+            .map(|(_, value)| value)
+            .chain([&mut self.request.target])
+        {
+            for found in rules.scan(text.as_bytes()).into_iter().rev() {
+                text.replace_range(found.span, "***");
+            }
+        }
+    }
+}
+
+/// Headers as they may be stored: no credentials, no cookies.
+pub(super) fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let stored = headers.iter().filter_map(|(name, value)| {
+        let value = text(value);
+        let value = storable(name.as_str(), &value)?.into_owned();
+        Some((name.as_str().to_owned(), value))
+    });
+    stored.collect()
+}
+
+pub(super) fn target(uri: &http::Uri) -> String {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    own_key::mask(target).into_owned()
+}
