@@ -48,9 +48,13 @@ impl View<'_> {
         Ok(names)
     }
 
-    /// The bytes of a segment.
-    pub async fn segment(&self, name: &str) -> Result<Bytes, Error> {
-        Ok(self.objects().get(&object_path(name)).await?.bytes().await?)
+    /// The bytes of a segment; none where it is kept no longer.
+    pub async fn segment(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        match self.objects().get(&object_path(name)).await {
+            Ok(got) => Ok(Some(got.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

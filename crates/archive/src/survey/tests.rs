@@ -31,7 +31,7 @@ async fn what_a_conversation_repeats_is_handed_out_once() {
     let names = view.segments(date(2025, 10, 20)).await.unwrap();
     let (mut told, mut bytes) = (Vec::new(), 0);
     for name in names {
-        let segment = view.segment(&name).await.unwrap();
+        let segment = view.segment(&name).await.unwrap().unwrap();
         let looked = each_text(&name, &segment, &mut |text| {
             bytes += text.bytes.len() as u64;
             let words = String::from_utf8_lossy(text.bytes).into_owned();

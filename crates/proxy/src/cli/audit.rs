@@ -77,7 +77,7 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::Export(export) => export::run(&reader?, export).await,
             Command::Import(import) => import::run(&config, &reader?, import).await,
             Command::Search(search) => search::run(&reader?, search).await,
-            Command::Scan(scan) => scan::run_alone(common, &scan),
+            Command::Scan(scan) => scan::run(&config, &reader?, &scan).await,
             // It needs no folder on this machine.
             Command::Verify(verify) => verify::run(&config, verify).await,
             Command::Prune(args) => prune::run(&config, &args).await,

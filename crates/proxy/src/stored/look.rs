@@ -1,7 +1,26 @@
 //! What is looked for.
 
+use std::sync::Arc;
+
+use archive::record::Record;
 use redact::rule::{RuleId, Rules, Tier};
 use redact::scan::Finding;
+
+use super::tally::Tally;
+use crate::config::screen::Screen;
+use crate::secret::screen::ScreenKeys;
+
+/// Looks through texts.
+pub struct Look {
+    /// By these rules.
+    pub rules: Arc<Rules>,
+    /// What of it counts.
+    pub wanted: Wanted,
+    /// Fingerprints of values that are no secrets.
+    pub allowed: Vec<String>,
+    /// What fingerprints are made with; not needed where none is allowed.
+    pub keys: Option<ScreenKeys>,
+}
 
 /// Which findings are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +29,35 @@ pub struct Wanted {
     pub least: Tier,
     /// Of these rules; none: of all.
     pub only: Vec<RuleId>,
+}
+
+impl Look {
+    /// By the rules of a configuration.
+    pub fn new(screen: &Screen, keys: ScreenKeys, wanted: Wanted) -> Self {
+        let allowed = screen.allowed_fingerprints.clone();
+        Self { rules: screen.rules.clone(), wanted, allowed, keys: Some(keys) }
+    }
+
+    /// What counts in a text.
+    pub fn find(&self, text: &[u8]) -> Vec<Finding> {
+        let mut findings = self.rules.scan(text);
+        findings.retain(|finding| {
+            let value = text.get(finding.span.clone()).unwrap_or_default();
+            self.wanted.takes(finding) && !self.allows(value)
+        });
+        findings
+    }
+
+    /// Counts it.
+    pub(super) fn count(&self, record: &Record, text: &[u8], tally: &mut Tally) {
+        for finding in self.find(text) {
+            tally.note(record, (self.rules.name(finding.rule), finding.tier.as_str()));
+        }
+    }
+
+    fn allows(&self, value: &[u8]) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.is_among(value, &self.allowed))
+    }
 }
 
 impl Wanted {

@@ -3,30 +3,51 @@
 use std::io::{BufWriter, Read, Write};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use archive::read::Reader;
 use clap::ValueEnum;
+use jiff::civil::Date;
 use redact::rule::{Rules, Tier};
 use serde::Serialize;
 
-use crate::cli::output::{Format, Listing};
+use crate::admin::keys::normal;
+use crate::cli::output::{Format, Listing, Progress};
 use crate::cli::{Common, Found};
-use crate::config::{Flags, Wrong};
-use crate::stored::look::Wanted;
+use crate::config::{Config, Flags, Wrong};
+use crate::secret::Derived;
+use crate::secret::screen::ScreenKeys;
+use crate::stored::look::{Look, Wanted};
+use crate::stored::memory::Memory;
+use crate::stored::tally::{Row as Counted, Tally};
+use crate::stored::{self, Among};
 
 /// Find secrets in what is stored, or in a text
 ///
-/// Exit code 3: something was found.
+/// Looks through the spool and the archive with today's rules, and counts what is found by person
+/// and rule. What is stored once is looked through once. Exit code 3: something was found.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
+  codex-proxy audit scan 2026-11-01 2026-11-30 --user ada@example.com
+  codex-proxy audit scan --since-last --format json
   codex-proxy audit scan --stdin < body.json
   codex-proxy audit scan --stdin --rule github-pat < notes.txt
   codex-proxy audit scan --rules --format csv")]
 pub(super) struct Scan {
+    /// First day (UTC) of the exchanges [default: whatever there is]
+    from: Option<Date>,
+    /// Last day [default: the first, if that is given]
+    to: Option<Date>,
+    /// Only what this person sent
+    #[arg(long, value_name = "EMAIL")]
+    user: Option<String>,
+    /// Only what has come into the archive since this was last done with these rules
+    #[arg(long, conflicts_with_all = ["from", "to", "user", "rule"])]
+    since_last: bool,
     /// Look through what is read from stdin: a body, or any text. A line of JSON a finding
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["from", "to", "user", "since_last"])]
     stdin: bool,
     /// List the rules
-    #[arg(long, conflicts_with = "stdin")]
+    #[arg(long, conflicts_with_all = ["stdin", "from", "to", "user", "since_last"])]
     rules: bool,
     /// How sure at least [default: likely; with --rule: possible]
     #[arg(long, value_enum)]
@@ -86,6 +107,53 @@ impl Scan {
     fn wanted(&self, rules: &Rules) -> Result<Wanted, Wrong> {
         Wanted::new(rules, self.tier.map(TierName::tier), &self.rule).map_err(Wrong)
     }
+}
+
+const COLUMNS: &[&str] = &[
+    "user",
+    "rule",
+    "tier",
+    "count",
+    "exchanges",
+    "first_day",
+    "last_day",
+    "first_exchange",
+];
+
+/// Looks through what is stored, and prints what was found.
+pub(super) async fn run(config: &Config, reader: &Reader, scan: &Scan) -> Result<()> {
+    let (from, to) = (scan.from, scan.to.or(scan.from));
+    if let (Some(from), Some(to)) = (from, to)
+        && to < from
+    {
+        return Err(Wrong(format!("the last day {to} is before the first, {from}")).into());
+    }
+    let wanted = scan.wanted(&config.screen.rules)?;
+    let keys = ScreenKeys::new(&Derived::from(&config.secret)?.screen_key());
+    let look = Arc::new(Look::new(&config.screen, keys, wanted));
+    let progress = Progress::default();
+    let mut tell = move |done: &dyn std::fmt::Display| progress.tell(done);
+    if !scan.since_last {
+        let among = Among { user: scan.user.as_deref().map(normal), from, to };
+        let tally = stored::all(reader, &look, among, &mut tell).await?;
+        drop(tell);
+        return report(tally, scan.format, || Ok(()));
+    }
+    let Some(mut memory) = Memory::open(&config.data, &look)? else {
+        bail!("somebody else is at it: a `serve` does the same once a day, or another command");
+    };
+    let tally = stored::fresh(reader, &look, &mut memory, (0, &mut tell)).await?;
+    drop(tell);
+    report(tally, scan.format, || memory.told())
+}
+
+/// Prints what was found; `told` is called when that is done.
+fn report(tally: Tally, format: Format, told: impl FnOnce() -> Result<()>) -> Result<()> {
+    let count = tally.count();
+    let rows: Vec<Counted> = tally.into_rows().collect();
+    Listing::new(COLUMNS, &rows)?.print(format)?;
+    told()?;
+    found(count)
 }
 
 /// Looks through stdin, or lists rules: that needs no data folder.

@@ -7,7 +7,6 @@ use http::header;
 use http::request::Parts;
 use redact::mask::{MaskKey, Masks};
 use redact::scan::Finding;
-use subtle::ConstantTimeEq;
 
 use super::known::{Memory, Remembered};
 use super::policy::{Orders, Policy};
@@ -16,9 +15,7 @@ use super::search::Search;
 use crate::config::screen::{Screen, Unreadable};
 use crate::exchange::auth::Principal;
 use crate::exchange::refusal::Refusal;
-
-/// Hexadecimal digits of a fingerprint.
-const FINGERPRINT: usize = 16;
+use crate::secret::screen::ScreenKeys;
 
 /// Finds secrets, and decides.
 pub struct Guard {
@@ -29,24 +26,13 @@ pub struct Guard {
     allows_paths: bool,
     allowed: Vec<String>,
     remembered: Arc<Remembered>,
-    keys: Arc<Keys>,
-}
-
-/// Keys that are derived from the screen's.
-struct Keys {
-    masks: [u8; 32],
-    fingerprints: [u8; 32],
+    keys: Arc<ScreenKeys>,
 }
 
 impl Guard {
     /// As configured; every key comes from this one.
     pub fn new(screen: &Screen, key: &[u8; 32]) -> Self {
-        let derive = |context| blake3::derive_key(context, key);
-        let keys = Keys {
-            masks: derive("codex-proxy 1 masks"),
-            fingerprints: derive("codex-proxy 1 fingerprints"),
-        };
-        let items = derive("codex-proxy 1 items");
+        let items = blake3::derive_key("codex-proxy 1 items", key);
         Self {
             search: Search::new(screen.rules.clone(), items),
             policy: Policy::new(screen),
@@ -54,7 +40,7 @@ impl Guard {
             allows_paths: screen.allows_paths,
             allowed: screen.allowed_fingerprints.clone(),
             remembered: Arc::default(),
-            keys: Arc::new(keys),
+            keys: Arc::new(ScreenKeys::new(key)),
         }
     }
 
@@ -84,20 +70,14 @@ impl Guard {
         principal: &Principal,
         conversation: &str,
     ) -> (MaskKey, Memory<'_>) {
-        let mut key = blake3::Hasher::new_keyed(&self.keys.masks);
-        for text in [&principal.key.user, conversation] {
-            key.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
-        }
-        let key = key.finalize();
-        let name = blake3::derive_key("codex-proxy 1 conversation", key.as_bytes());
-        let key = MaskKey::new(*key.as_bytes());
+        let (key, name) = self.keys.of(&principal.key.user, conversation);
         let memory = self.remembered.of(&key, name.first_chunk().copied().unwrap_or_default());
         (key, memory)
     }
 
     /// Looks through the head of a request whose body is not.
     pub(super) fn head(&self, orders: &Orders, head: &mut Parts) -> Verdict {
-        let masks = Masks::new(MaskKey::new(self.keys.masks));
+        let masks = Masks::new(self.keys.of_nobody());
         let mut screening = Screening::new(self, orders, masks, None);
         screening.head(&mut head.headers, &mut head.uri);
         screening.verdict().0
@@ -123,18 +103,14 @@ impl Guard {
 
     /// Whether a value is no secret here; `file` tells where it stands.
     pub(super) fn allows(&self, value: &[u8], file: &dyn Fn() -> Option<String>) -> bool {
-        let fingerprint = || self.fingerprint(value);
-        let is = |known: &String| known.as_bytes().ct_eq(fingerprint().as_bytes()).into();
-        self.allowed.iter().any(is)
+        self.keys.is_among(value, &self.allowed)
             || (self.allows_paths
                 && file().is_some_and(|file| self.search.rules.allows_path(&file)))
     }
 
     /// What a value is known by without being told.
     pub fn fingerprint(&self, value: &[u8]) -> String {
-        let mut hex = blake3::keyed_hash(&self.keys.fingerprints, value).to_hex().to_string();
-        hex.truncate(FINGERPRINT);
-        hex
+        self.keys.fingerprint(value)
     }
 
     /// A finding in words.
