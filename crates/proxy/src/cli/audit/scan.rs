@@ -32,6 +32,7 @@ use crate::stored::{self, Among};
   codex-proxy audit scan --stdin < body.json
   codex-proxy audit scan --stdin --rule github-pat < notes.txt
   codex-proxy audit scan --rules --format csv")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Scan {
     /// First day (UTC) of the exchanges [default: whatever there is]
     from: Option<Date>,

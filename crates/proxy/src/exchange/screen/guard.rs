@@ -63,6 +63,11 @@ impl Guard {
         &self.search.rules
     }
 
+    /// Fingerprints of values that are no secrets.
+    pub fn allowed(&self) -> &[String] {
+        &self.allowed
+    }
+
     /// What masks of one conversation of a person are made with: the same on every node, and after
     /// every restart. And what that conversation remembers.
     pub(super) fn conversation(
