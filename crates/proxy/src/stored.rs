@@ -1,9 +1,11 @@
-//! Secrets in what is stored: found with today's rules, counted, told.
+//! Secrets in what is stored: found with today's rules, counted, told, masked.
 //!
 //! What is stored once is looked through once, as the archive has it. What is still in the spool has
 //! its bodies whole: there it is known by hashes what has been seen.
 
+mod deltas;
 pub mod look;
+pub mod mask;
 pub mod memory;
 mod spooled;
 pub mod tally;

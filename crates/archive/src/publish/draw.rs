@@ -93,7 +93,7 @@ impl<'a> Draw<'a> {
         let (parts, others) = self.parts(bytes, &pieces)?;
         self.needs.extend(others);
         let blake3 = blake3::hash(bytes).to_hex().to_string();
-        Ok(Body { bytes: bytes.len() as u64, blake3, parts })
+        Ok(Body { bytes: bytes.len() as u64, blake3, masked: false, parts })
     }
 
     /// What has come together: the items that are new, and the frames that hold the others.
@@ -204,7 +204,8 @@ impl<'a> Draw<'a> {
             (Content::Parts(parts), others)
         };
         let Owner { session, user, .. } = self.owner;
-        write_line(self.lines, &ItemLine { id: &hash.to_hex(), session, user, content })?;
+        let (id, masked) = (&*hash.to_hex(), false);
+        write_line(self.lines, &ItemLine { id, session, user, masked, content })?;
         self.own.insert(*hash.as_bytes(), others.clone());
         Ok(Drawn::of(hash, others))
     }

@@ -80,6 +80,7 @@ impl<'a> Segment<'a> {
         let (own, needs) = draw.end();
         let line = ExchangeLine {
             link: self.link.as_deref(),
+            was: None,
             record: &record,
             session: &session,
             request,

@@ -1,21 +1,27 @@
 //! `audit scan`: secrets in what is stored, or in a text.
 
 use std::io::{BufWriter, Read, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use archive::erase::mask::{Done, Masker};
 use archive::read::Reader;
 use clap::ValueEnum;
 use jiff::civil::Date;
 use redact::rule::{Rules, Tier};
 use serde::Serialize;
 
+use super::hold::holds;
+use super::verify::keys_in;
 use crate::admin::keys::normal;
 use crate::cli::output::{Format, Listing, Progress};
 use crate::cli::{Common, Found};
+use crate::clock;
 use crate::config::{Config, Flags, Wrong};
 use crate::secret::Derived;
 use crate::secret::screen::ScreenKeys;
+use crate::serve;
 use crate::stored::look::{Look, Wanted};
 use crate::stored::memory::Memory;
 use crate::stored::tally::{Row as Counted, Tally};
@@ -29,6 +35,7 @@ use crate::stored::{self, Among};
 #[command(after_help = "Example:
   codex-proxy audit scan 2026-11-01 2026-11-30 --user ada@example.com
   codex-proxy audit scan --since-last --format json
+  codex-proxy audit scan --mask
   codex-proxy audit scan --stdin < body.json
   codex-proxy audit scan --stdin --rule github-pat < notes.txt
   codex-proxy audit scan --rules --format csv")]
@@ -44,11 +51,18 @@ pub(super) struct Scan {
     /// Only what has come into the archive since this was last done with these rules
     #[arg(long, conflicts_with_all = ["from", "to", "user", "rule"])]
     since_last: bool,
+    /// Put masks in the place of what is found in the archive: that cannot be undone. Exit code 0:
+    /// it is done. 1: something is still there, as is said; run it again
+    #[arg(long, conflicts_with = "since_last")]
+    mask: bool,
+    /// File with public keys of earlier secrets, whose manifests count too, one a line
+    #[arg(long, value_name = "FILE", requires = "mask")]
+    public_key: Option<PathBuf>,
     /// Look through what is read from stdin: a body, or any text. A line of JSON a finding
-    #[arg(long, conflicts_with_all = ["from", "to", "user", "since_last"])]
+    #[arg(long, conflicts_with_all = ["from", "to", "user", "since_last", "mask"])]
     stdin: bool,
     /// List the rules
-    #[arg(long, conflicts_with_all = ["stdin", "from", "to", "user", "since_last"])]
+    #[arg(long, conflicts_with_all = ["stdin", "from", "to", "user", "since_last", "mask"])]
     rules: bool,
     /// How sure at least [default: likely; with --rule: possible]
     #[arg(long, value_enum)]
@@ -131,11 +145,15 @@ pub(super) async fn run(config: &Config, reader: &Reader, scan: &Scan) -> Result
     }
     let wanted = scan.wanted(&config.screen.rules)?;
     let keys = ScreenKeys::new(&Derived::from(&config.secret)?.screen_key());
+    let among = Among { user: scan.user.as_deref().map(normal), from, to };
+    if scan.mask {
+        let look = Look::new(&config.screen, keys, wanted);
+        return mask((config, reader), scan, &look, &among).await;
+    }
     let look = Arc::new(Look::new(&config.screen, keys, wanted));
     let progress = Progress::default();
     let mut tell = move |done: &dyn std::fmt::Display| progress.tell(done);
     if !scan.since_last {
-        let among = Among { user: scan.user.as_deref().map(normal), from, to };
         let tally = stored::all(reader, &look, among, &mut tell).await?;
         drop(tell);
         return report(tally, scan.format, || Ok(()));
@@ -146,6 +164,63 @@ pub(super) async fn run(config: &Config, reader: &Reader, scan: &Scan) -> Result
     let tally = stored::fresh(reader, &look, &mut memory, (0, &mut tell)).await?;
     drop(tell);
     report(tally, scan.format, || memory.told())
+}
+
+/// Masks what is found in the archive, and says what is left.
+async fn mask(
+    (config, reader): (&Config, &Reader),
+    scan: &Scan,
+    look: &Look,
+    among: &Among,
+) -> Result<()> {
+    let derived = Derived::from(&config.secret)?;
+    let signer = derived.signer();
+    let others = scan.public_key.as_deref().map_or(Ok(Vec::new()), keys_in)?;
+    let archive = &config.archive;
+    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
+        .with_context(|| format!("opening the archive {}", archive.url))?;
+    let holds = holds(config, &others).await?;
+    let keys = [vec![signer.public_key()], others].concat();
+    // What no `serve` has open is brought to the archive first.
+    if !reader.view().context("reading the spool")?.unpublished().is_empty() {
+        let (_, spool, publisher) = serve::spool(config).await?;
+        spool.close();
+        publisher.finish();
+    }
+    let (objects, signer, keys, holds) = (&*objects, &signer, &*keys, &holds);
+    let masker = Masker { objects, signer, keys, holds, now: clock::now() };
+    let screen_keys = ScreenKeys::new(&derived.screen_key());
+    let progress = Progress::default();
+    let mut tell = move |done: &dyn std::fmt::Display| progress.tell(done);
+    let made =
+        stored::mask::mask((reader, &masker), (look, &screen_keys), among, &mut tell).await?;
+    drop(tell);
+    let rows: Vec<Counted> = made.tally.into_rows().collect();
+    Listing::new(COLUMNS, &rows)?.print(scan.format)?;
+    left(&made.done, made.waiting.count())
+}
+
+/// Says what was masked; fails where something is left.
+fn left(done: &Done, waiting: u64) -> Result<()> {
+    let mut stderr = std::io::stderr();
+    let Done { exchanges, files, held, refused } = done;
+    let _ = writeln!(stderr, "masked in {exchanges} exchanges, {files} files");
+    if *held > 0 {
+        let _ = writeln!(stderr, "left as they are, since they are held: {held} exchanges");
+    }
+    for refused in refused {
+        let _ = writeln!(stderr, "not masked: {refused}");
+    }
+    if !refused.is_empty() {
+        bail!("{} files could not be masked", refused.len());
+    }
+    if waiting > 0 {
+        bail!(
+            "{waiting} secrets are still in the spool: run this again in a minute, when serve has \
+             published them"
+        );
+    }
+    Ok(())
 }
 
 /// Prints what was found; `told` is called when that is done.
