@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use memchr::memmem;
+
 use super::strength;
 use super::{Scan, before, is_token};
 use crate::rule::{Rule, RuleId};
@@ -17,11 +19,13 @@ pub(crate) struct Prefixes {
     joined: Vec<Entry>,
     /// The bytes that stand before the run in one of those.
     joints: [u64; 4],
+    /// Prefixes that are addresses, each after its scheme.
+    urls: Vec<(Box<[u8]>, Entry)>,
 }
 
 /// A prefix: what of it stands before the run of token bytes, and what in it.
-#[derive(Debug)]
-struct Entry {
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
     outside: Box<[u8]>,
     inside: Box<[u8]>,
     rule: Arc<Rule>,
@@ -35,6 +39,7 @@ impl Prefixes {
             by_first: (0..256).map(|_| Vec::new()).collect(),
             joined: Vec::new(),
             joints: [0; 4],
+            urls: Vec::new(),
         };
         for (index, rule) in list.iter().enumerate() {
             let id = RuleId(u16::try_from(index).unwrap_or(u16::MAX));
@@ -53,6 +58,10 @@ impl Prefixes {
         let Some((outside, inside)) = prefix.split_at_checked(cut) else { return };
         let entry =
             Entry { outside: outside.into(), inside: inside.into(), rule: Arc::clone(rule), id };
+        let after_scheme = memmem::find(prefix, b"://").map_or(0, |at| at + 3);
+        if let Some(address) = prefix.get(after_scheme..).filter(|rest| rest.contains(&b'/')) {
+            self.urls.push((address.into(), entry.clone()));
+        }
         if let [first, second, ..] = *inside {
             let pair = pair(first, second);
             if let Some(word) = self.pairs.get_mut(pair / 64) {
@@ -67,6 +76,13 @@ impl Prefixes {
             }
             self.joined.push(entry);
         }
+    }
+
+    /// The prefixes with which an address begins, after its scheme; and how long each is.
+    pub(super) fn urls(&self, address: &[u8]) -> impl Iterator<Item = (&Entry, usize)> {
+        let urls = self.urls.iter();
+        let known = urls.filter(move |(prefix, _)| address.starts_with(prefix));
+        known.map(|(prefix, entry)| (entry, prefix.len()))
     }
 
     /// What may begin at this place, the longest prefix first.
@@ -106,15 +122,22 @@ impl Scan<'_> {
         let prefixes = Arc::clone(&self.rules.prefixes);
         let mut any = false;
         for entry in prefixes.at(self.bytes, start) {
-            let Some(end) = self.token_end(entry, start) else { continue };
-            any = true;
-            self.push(entry.id, start - entry.outside.len()..end);
+            let from = start - entry.outside.len();
+            any |= self.token(entry, start + entry.inside.len(), from);
         }
         any
     }
 
-    fn token_end(&self, entry: &Entry, start: usize) -> Option<usize> {
-        let body = start + entry.inside.len();
+    /// Keeps a token whose prefix ends at `body`, if the rest of it is right.
+    pub(super) fn token(&mut self, entry: &Entry, body: usize, from: usize) -> bool {
+        let end = self.token_end(entry, body);
+        if let Some(end) = end {
+            self.push(entry.id, from..end);
+        }
+        end.is_some()
+    }
+
+    fn token_end(&self, entry: &Entry, body: usize) -> Option<usize> {
         let rule = &entry.rule;
         let rest = self.bytes.get(body..)?;
         let length = rule.shape.as_ref().map_or(Some(0), |shape| shape.length(rest))?;

@@ -174,3 +174,47 @@ fn places_to_listen_and_file_modes_say_what_is_allowed() {
     ];
     assert_eq!(problems(file, &[]), expected);
 }
+
+#[test]
+fn everything_wrong_with_the_screen_is_listed() {
+    let file = "[screen]\naction = \"maybe\"\nrules = { jwt = \"stop\" }\n\
+        [[screen.custom]]\nid = \"a\"\npattern = \"x\"\n\
+        [[screen.exceptions]]\nteam = [\"red\"]\n";
+    assert_eq!(
+        problems(file, &[]),
+        [
+            "codex-proxy.toml:2:1: screen.action `maybe` is not one of off, alert, mask, block",
+            "codex-proxy.toml:3:1: screen.rules jwt: `stop` is not one of off, alert, mask, block",
+            "codex-proxy.toml:4:1: an entry of screen.custom needs example",
+            "codex-proxy.toml:8:1: an exception has no team: it has teams, users, keys, action, tiers, rules",
+        ]
+    );
+    let custom = r#"[{"id":"acme","pattern":"ACME-(\\d{8})","example":"ACME-1"},
+        {"id":"again","pattern":"(?=x)","example":"x"}]"#;
+    let exceptions = r#"[{"action":"off"},{"teams":["red"],"rules":{"nope":"off"}}]"#;
+    let layers = read(
+        "",
+        &[
+            ("CODEX_PROXY_SCREEN_CUSTOM", custom),
+            ("CODEX_PROXY_SCREEN_EXCEPTIONS", exceptions),
+            ("CODEX_PROXY_SCREEN_RULES", "nada=block"),
+            ("CODEX_PROXY_SCREEN_TIERS_LIKELY", "alert"),
+        ],
+    );
+    assert_eq!(layers.problems, []);
+    let problems = Config::build(&layers).contradictions(&layers);
+    let starts: Vec<String> = problems
+        .iter()
+        .map(|problem| problem.to_string().split(['\n', ';']).next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        starts,
+        [
+            "CODEX_PROXY_SCREEN_CUSTOM: rule `acme`: its pattern does not match its example",
+            "CODEX_PROXY_SCREEN_CUSTOM: rule `again`: regex parse error:",
+            "CODEX_PROXY_SCREEN_RULES: screen.rules: no rule is called nada",
+            "CODEX_PROXY_SCREEN_EXCEPTIONS: an entry of screen.exceptions needs teams, users or keys",
+            "CODEX_PROXY_SCREEN_EXCEPTIONS: screen.exceptions.rules: no rule is called nope",
+        ]
+    );
+}
