@@ -11,7 +11,9 @@ use memchr::memmem::Finder;
 use object_store::ObjectStoreExt;
 
 use crate::Error;
-use crate::frame::{Body, Part, Place, Side, StoredExchange, StoredItem, is_erased, item_id, split_frame};
+use crate::frame::{
+    Body, Part, Place, Side, StoredExchange, StoredItem, is_erased, item_id, split_frame,
+};
 use crate::read::{Found, Piece, View};
 use crate::record::Record;
 use crate::segment::{day_folder, name_of};

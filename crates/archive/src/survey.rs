@@ -42,8 +42,7 @@ impl View<'_> {
     pub async fn segments(&self, day: Date) -> Result<Vec<String>, Error> {
         let listed = self.objects().list(Some(&day_folder("bodies", day)));
         let paths: Vec<_> = listed.map_ok(|object| object.location).try_collect().await?;
-        let mut names: Vec<String> =
-            paths.iter().filter_map(name_of).map(str::to_owned).collect();
+        let mut names: Vec<String> = paths.iter().filter_map(name_of).map(str::to_owned).collect();
         names.sort();
         Ok(names)
     }

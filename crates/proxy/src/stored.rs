@@ -68,12 +68,7 @@ impl Among {
 }
 
 /// Looks through all that is stored, in the archive and in the spool.
-pub async fn all(
-    reader: &Reader,
-    look: &Arc<Look>,
-    among: Among,
-    tell: Tell<'_>,
-) -> Result<Tally> {
+pub async fn all(reader: &Reader, look: &Arc<Look>, among: Among, tell: Tell<'_>) -> Result<Tally> {
     let view = reader.view().context("reading the spool")?;
     let unpublished = view.unpublished();
     let skip = unpublished.iter().map(|found| found.record.id.clone()).collect();

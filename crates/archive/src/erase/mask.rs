@@ -76,11 +76,8 @@ impl Masker<'_> {
             return Ok(());
         }
         let mut statement = statements.next(name, &sha256(&text), self.now);
-        let is_new = |change: &&Change| {
-            statements.standing(&change.file, &change.file.sha256) != Standing::Last
-        };
-        statement.files =
-            plan.changes.iter().filter(is_new).map(|change| change.file.clone()).collect();
+        let fresh = plan.changes.iter().filter(|change| change.standing == Standing::Last);
+        statement.files = fresh.map(|change| change.file.clone()).collect();
         statement.masked = plan.exchanges;
         if !statement.files.is_empty() {
             statement::put(self.objects, &statement, self.signer).await.map_err(of_segment)?;
@@ -121,9 +118,9 @@ impl Masker<'_> {
             }
             let anew = masked::records(&records.bytes, &made.found);
             let anew = anew.map_err(|error| records.refused(error.to_string()))?;
-            plan.changes.extend(anew.map(|bytes| records.change(bytes)));
+            plan.changes.extend(anew.map(|bytes| records.change(bytes, statements)));
         }
-        plan.changes.push(open.change(made.bytes));
+        plan.changes.push(open.change(made.bytes, statements));
         Ok(Some(plan))
     }
 
@@ -170,14 +167,15 @@ impl Open<'_> {
         Refused { path: self.file.path.clone(), why }
     }
 
-    /// Other bytes in its place.
-    fn change(self, bytes: Vec<u8>) -> Change {
-        let Self { file, version, standing, .. } = self;
+    /// Other bytes in its place. Where they have been stated before, it only comes to its end.
+    fn change(self, bytes: Vec<u8>, statements: &Statements) -> Change {
+        let Self { file, version, .. } = self;
         let path = ObjectPath::from(file.path.as_str());
         let anew = Filed { link: file.link.clone(), ..Filed::of(&path, &bytes, file.lines) };
+        let standing = match statements.standing(file, &anew.sha256) {
+            Standing::Last => Standing::Before,
+            Standing::Before | Standing::Neither => Standing::Last,
+        };
         Change { file: anew, version, standing, bytes }
     }
 }
-
-#[cfg(test)]
-mod tests;

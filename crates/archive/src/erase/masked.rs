@@ -31,6 +31,8 @@ pub enum Room {
     Enough,
     /// As short as can be: in the usual length they do not fit.
     Short,
+    /// The same; and the headers of the exchange go, to make room.
+    Least,
 }
 
 /// A text with masks in it.
@@ -115,7 +117,7 @@ enum Anew {
 }
 
 fn anew(lines: &[u8], length: usize, holds: &Holds, mask: Mask<'_>) -> Result<Anew> {
-    for room in [Room::Enough, Room::Short] {
+    for room in [Room::Enough, Room::Short, Room::Least] {
         let Some((masked, findings, names)) = exchange(lines, (room, &mut *mask))? else {
             return Ok(Anew::Same);
         };
@@ -170,6 +172,10 @@ fn exchange<'l>(lines: &'l [u8], (room, mask): (Room, Mask<'_>)) -> Result<Optio
     let any = std::mem::take(&mut masking.changed);
     let mut stored: StoredExchange<'_> = serde_json::from_slice(line)?;
     masking.stored(&mut stored)?;
+    if room == Room::Least && (any || masking.changed) {
+        masking.changed = true;
+        without_headers(&mut stored);
+    }
     if masking.changed {
         let was = was.unwrap_or_else(|| blake3::hash(line).to_hex().to_string());
         masking.note();
@@ -212,9 +218,7 @@ impl Masking<'_, '_> {
         let before = std::mem::take(&mut self.changed);
         let item: StoredItem<'_> = serde_json::from_slice(line)?;
         let content = match (item.text, item.base64, item.parts) {
-            (Some(text), ..) => {
-                Content::Text(self.text(&text)?.map_or(text, Cow::Owned))
-            }
+            (Some(text), ..) => Content::Text(self.text(&text)?.map_or(text, Cow::Owned)),
             (None, Some(text), _) => Content::Base64(self.base64(text)?),
             (None, None, parts) => {
                 let mut parts = parts.unwrap_or_default();
@@ -298,6 +302,15 @@ impl Masking<'_, '_> {
         let findings = merged(std::mem::take(&mut self.findings));
         add(&mut self.record, &findings);
         self.findings = findings;
+    }
+}
+
+fn without_headers(stored: &mut StoredExchange<'_>) {
+    if let Some(head) = &mut stored.request.head {
+        head.headers.clear();
+    }
+    if let Some(head) = stored.response.as_mut().and_then(|response| response.head.as_mut()) {
+        head.headers.clear();
     }
 }
 

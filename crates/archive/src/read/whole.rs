@@ -95,7 +95,10 @@ impl Items {
         body.extend(decoded(item.base64.as_deref().unwrap_or_default())?);
         // What is made of items is checked with the whole.
         let is_made = item.parts.is_some();
-        if !is_made && !item.masked && *blake3::hash(body.get(begin..).unwrap_or_default()).to_hex() != *id {
+        if !is_made
+            && !item.masked
+            && *blake3::hash(body.get(begin..).unwrap_or_default()).to_hex() != *id
+        {
             return Err(format!("item {id} is not what was stored: its hash does not agree"));
         }
         Ok(passed)
@@ -126,7 +129,10 @@ impl Items {
     fn body(&self, stored: &Body<'_>) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
         let passed = self.append_all(&stored.parts, 0, &mut bytes)?;
-        if !stored.masked && passed == As::Stored && *blake3::hash(&bytes).to_hex() != *stored.blake3 {
+        if !stored.masked
+            && passed == As::Stored
+            && *blake3::hash(&bytes).to_hex() != *stored.blake3
+        {
             return Err("a body is not what was stored: its hash does not agree".to_owned());
         }
         Ok(bytes)

@@ -52,7 +52,8 @@ async fn what_a_conversation_repeats_is_handed_out_once() {
     // Whoever said it first brought it.
     let by = |what: &str| told.iter().find(|one| one.starts_with(what)).unwrap().clone();
     for n in 1..=3 {
-        let brought = |what: &str| by(&format!("{what} {n}")).split_once(" by ").unwrap().1.to_owned();
+        let brought =
+            |what: &str| by(&format!("{what} {n}")).split_once(" by ").unwrap().1.to_owned();
         assert_eq!(brought("say"), brought("answer"));
     }
 }

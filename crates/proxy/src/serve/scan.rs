@@ -78,8 +78,7 @@ impl Scan {
     }
 
     async fn scan(&self, look: &Arc<Look>) -> Result<()> {
-        let objects =
-            archive::open(&self.archive.url, &self.archive.access, self.archive.keys()?)?;
+        let objects = archive::open(&self.archive.url, &self.archive.access, self.archive.keys()?)?;
         let reader = Reader::new(self.archive.spool.clone(), objects);
         let memory = Memory::open(&self.data, look)?;
         let mut memory = memory.context("somebody else is at it")?;

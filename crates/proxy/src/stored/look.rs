@@ -66,9 +66,8 @@ impl Wanted {
     pub fn new(rules: &Rules, least: Option<Tier>, names: &[String]) -> Result<Self, String> {
         let by_default = if names.is_empty() { Tier::Likely } else { Tier::Possible };
         let id = |name: &String| {
-            let none = || {
-                format!("no rule is called {name}; `codex-proxy audit scan --rules` lists all")
-            };
+            let none =
+                || format!("no rule is called {name}; `codex-proxy audit scan --rules` lists all");
             rules.find_name(name).ok_or_else(none)
         };
         let only = names.iter().map(id).collect::<Result<_, _>>()?;

@@ -140,7 +140,7 @@ impl Conversations<'_> {
         let findings = masked.spans.iter().map(|span| self.finding(value(span))).collect();
         let bytes = match room {
             Room::Enough => masked.body,
-            Room::Short => shortened(bytes, &masked.spans),
+            Room::Short | Room::Least => shortened(bytes, &masked.spans),
         };
         Some(Masked { bytes, findings })
     }

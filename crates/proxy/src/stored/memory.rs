@@ -135,7 +135,8 @@ impl Memory {
         let mut days = Vec::new();
         for entry in std::fs::read_dir(&self.folder).with_context(reading)? {
             let name = entry.with_context(reading)?.file_name();
-            let day = name.to_str().and_then(|name| name.strip_suffix(ENDING)?.parse::<Date>().ok());
+            let day =
+                name.to_str().and_then(|name| name.strip_suffix(ENDING)?.parse::<Date>().ok());
             days.extend(day);
         }
         Ok(days)

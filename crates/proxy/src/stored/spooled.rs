@@ -95,6 +95,9 @@ mod tests {
     #[test]
     fn a_body_that_is_no_question_is_one_piece() {
         let record = Record::blank("1".to_owned(), jiff::Timestamp::UNIX_EPOCH, "n");
-        assert_eq!(Seen::default().fresh(&record, b"hello"), [std::ops::Range { start: 0, end: 5 }]);
+        assert_eq!(
+            Seen::default().fresh(&record, b"hello"),
+            [std::ops::Range { start: 0, end: 5 }]
+        );
     }
 }

@@ -124,16 +124,8 @@ impl Scan {
     }
 }
 
-const COLUMNS: &[&str] = &[
-    "user",
-    "rule",
-    "tier",
-    "count",
-    "exchanges",
-    "first_day",
-    "last_day",
-    "first_exchange",
-];
+const COLUMNS: &[&str] =
+    &["user", "rule", "tier", "count", "exchanges", "first_day", "last_day", "first_exchange"];
 
 /// Looks through what is stored, and prints what was found.
 pub(super) async fn run(config: &Config, reader: &Reader, scan: &Scan) -> Result<()> {
