@@ -13,6 +13,7 @@ use archive::read::Reader;
 use archive::record::Finding;
 use archive::survey::{Text, each_text};
 use redact::mask::Masks;
+use redact::rule::Tier;
 
 use super::deltas;
 use super::look::Look;
@@ -99,11 +100,12 @@ impl Conversations<'_> {
         for finding in &findings {
             tally.note(text.record, (rules.name(finding.rule), finding.tier.as_str()));
         }
-        let spans: Vec<_> = findings.into_iter().map(|finding| finding.span).collect();
         let name = (text.record.user.clone(), text.session.to_owned());
         let fresh = || Masks::new(self.keys.of(&text.record.user, text.session).0);
         let masks = self.known.entry(name).or_insert_with(fresh);
-        masks.mask(&|value| rules.label(value).to_owned(), text.bytes, &spans);
+        for piece in pieces(text.bytes) {
+            masks.mask(&|value| rules.label(value).to_owned(), piece, &spans(self.look, piece));
+        }
     }
 
     fn of(&mut self, text: Text<'_>) -> Option<&mut Masks> {
@@ -122,40 +124,52 @@ impl Conversations<'_> {
 
     /// A text with masks; none where nothing is to be masked.
     fn masked(&mut self, text: Text<'_>, room: Room) -> Option<Masked> {
-        let findings = self.look.find(text.bytes);
-        let rules = self.look.rules.clone();
+        let look = self.look;
         let masks = self.of(text)?;
-        // What is cut over events first: masks that are put in their places stay.
         let joined = deltas::joined(masks, text.bytes);
-        let (bytes, spans) = match &joined {
-            Some(joined) => (joined.as_slice(), self.spans(joined)),
-            None => (text.bytes, findings.into_iter().map(|finding| finding.span).collect()),
-        };
-        let masks = self.of(text)?;
-        let masked = masks.mask(&|value| rules.label(value).to_owned(), bytes, &spans);
-        let Some(masked) = masked else {
-            return joined.map(|bytes| Masked { bytes, findings: Vec::new() });
-        };
-        let value = |span: &Range<usize>| bytes.get(span.clone()).unwrap_or_default();
-        let findings = masked.spans.iter().map(|span| self.finding(value(span))).collect();
-        let bytes = match room {
-            Room::Enough => masked.body,
-            Room::Short | Room::Least => shortened(bytes, &masked.spans),
-        };
-        Some(Masked { bytes, findings })
+        let (mut made, mut any) = (Masked::default(), joined.is_some());
+        for piece in pieces(joined.as_deref().unwrap_or(text.bytes)) {
+            let label = |value: &[u8]| look.rules.label(value).to_owned();
+            let Some(masked) = masks.mask(&label, piece, &spans(look, piece)) else {
+                made.bytes.extend_from_slice(piece);
+                continue;
+            };
+            any = true;
+            let value = |span: &Range<usize>| piece.get(span.clone()).unwrap_or_default();
+            made.findings.extend(masked.spans.iter().map(|span| finding(look, value(span))));
+            match room {
+                Room::Enough => made.bytes.extend(masked.body),
+                Room::Short | Room::Least => made.bytes.extend(shortened(piece, &masked.spans)),
+            }
+        }
+        any.then_some(made)
     }
+}
 
-    fn spans(&self, bytes: &[u8]) -> Vec<Range<usize>> {
-        self.look.find(bytes).into_iter().map(|finding| finding.span).collect()
+/// A text in pieces of which each is read for itself: events of a stream have a body each, so that
+/// what is escaped in one is no deeper in the next.
+fn pieces(text: &[u8]) -> Vec<&[u8]> {
+    let is_stream = [&b"data:"[..], b"event:"].iter().any(|begin| text.starts_with(begin));
+    if !is_stream && memchr::memmem::find(text, b"\ndata:").is_none() {
+        return vec![text];
     }
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let halves = lines.flat_map(|line| {
+        let (field, body) = line.split_at(if line.starts_with(b"data:") { 5 } else { 0 });
+        [field, body]
+    });
+    halves.filter(|piece| !piece.is_empty()).collect()
+}
 
-    /// As a record has it; the rule is that which knows the value by itself.
-    fn finding(&self, value: &[u8]) -> Finding {
-        let rules = &self.look.rules;
-        let rule = rules.label(value).to_owned();
-        let tier = rules.find_name(&rule).map_or(redact::rule::Tier::Likely, |id| rules.tier(id));
-        Finding { rule, tier: tier.as_str().to_owned(), action: STORED.to_owned(), count: 1 }
-    }
+fn spans(look: &Look, piece: &[u8]) -> Vec<Range<usize>> {
+    look.find(piece).into_iter().map(|finding| finding.span).collect()
+}
+
+/// As a record has it; the rule is that which knows the value by itself.
+fn finding(look: &Look, value: &[u8]) -> Finding {
+    let rule = look.rules.label(value).to_owned();
+    let tier = look.rules.find_name(&rule).map_or(Tier::Likely, |id| look.rules.tier(id));
+    Finding { rule, tier: tier.as_str().to_owned(), action: STORED.to_owned(), count: 1 }
 }
 
 /// The bytes with the shortest of masks at these spans.
@@ -172,7 +186,16 @@ fn shortened(bytes: &[u8], spans: &[Range<usize>]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::shortened;
+    use super::{pieces, shortened};
+
+    #[test]
+    fn each_event_of_a_stream_is_a_piece() {
+        let text = b"event: a\ndata: {\"b\":1}\n\ndata:c";
+        let expected: [&[u8]; 6] =
+            [b"event: a\n", b"data:", b" {\"b\":1}\n", b"\n", b"data:", b"c"];
+        assert_eq!(pieces(text), expected);
+        assert_eq!(pieces(b"{\n\"data:\"}"), [b"{\n\"data:\"}"]);
+    }
 
     #[test]
     fn where_there_is_no_room_stars_take_the_places() {
