@@ -83,6 +83,15 @@ pub(crate) struct Books {
     refused: Arc<Mutex<Refused>>,
 }
 
+/// In what a secret was found.
+pub(crate) struct FoundIn<'f> {
+    /// The exchange's id; empty where it is none.
+    exchange: &'f str,
+    user: &'f str,
+    /// The key's id.
+    key: &'f str,
+}
+
 /// By key and word: how often, and when last in milliseconds since 1970.
 type Refused = HashMap<(String, Word), (u64, i64)>;
 
@@ -157,7 +166,8 @@ impl Ledger {
     /// Tells operators of secrets in what is no exchange.
     pub fn found(&self, principal: &Principal, findings: &[Finding]) {
         let key = &principal.key;
-        self.books.tell_findings(("", &key.user, &key.id), findings);
+        self.books
+            .tell_findings(&FoundIn { exchange: "", user: &key.user, key: &key.id }, findings);
     }
 
     /// Writes the counts of refusals to the store.
@@ -226,13 +236,9 @@ impl Books {
         self.cutting.load(Ordering::Relaxed)
     }
 
-    /// Tells operators of secrets in an exchange of this id, by somebody, with a key: which rules
-    /// found them, never what.
-    pub(crate) fn tell_findings(
-        &self,
-        (exchange, user, key): (&str, &str, &str),
-        findings: &[Finding],
-    ) {
+    /// Tells operators of secrets: which rules found them, never what.
+    pub(crate) fn tell_findings(&self, in_what: &FoundIn<'_>, findings: &[Finding]) {
+        let FoundIn { exchange, user, key } = in_what;
         for found in findings {
             self.metrics.found(found);
             let Finding { rule, tier, action, count } = found;

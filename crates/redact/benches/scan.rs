@@ -11,6 +11,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::format_push_string,
+    clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     reason = "in a measurement a panic is how a failure is told, and figures are round"
 )]

@@ -146,9 +146,12 @@ impl Rules {
             Ok(allowance) => rules.allowance = allowance,
             Err(more) => problems.extend(more),
         }
-        for part in allowed.patterns.iter().chain(&allowed.paths).chain(&allowed.fingerprints) {
+        let lists = [&allowed.patterns, &allowed.paths, &allowed.fingerprints];
+        for (list, part) in
+            (1..).zip(lists).flat_map(|(list, parts)| parts.iter().map(move |p| (list, p)))
+        {
             hash.write(part.as_bytes());
-            hash.write_u8(1);
+            hash.write_u8(list);
         }
         rules.version = hash.finish();
         if problems.is_empty() { Ok(rules) } else { Err(problems) }

@@ -12,6 +12,7 @@ mod assignment;
 mod base64;
 pub(crate) mod checksum;
 mod context;
+mod custom;
 mod escape;
 pub(crate) mod inner;
 mod name;
@@ -52,7 +53,9 @@ impl Rules {
             None => Scan::over(self, bytes),
             Some(copy) => {
                 let mut found = Scan::over(self, &copy.bytes);
-                found.iter_mut().for_each(|one| one.span = copy.span(&one.span));
+                for one in &mut found {
+                    one.span = copy.span(&one.span);
+                }
                 found
             }
         };
@@ -99,8 +102,9 @@ impl<'a> Scan<'a> {
             return;
         }
         let run = start..run.end;
-        if self.bytes.get(run.clone()).is_some_and(|text| text.starts_with(b"eyJ")) {
-            return self.jwt(&run);
+        let web = self.bytes.get(run.clone()).is_some_and(|text| text.starts_with(b"eyJ"));
+        if web && self.jwt(&run) {
+            return;
         }
         let Some(begin) = self.joined_start(start) else { return };
         if begin < start && self.prefixed_between(begin, start) {
@@ -150,20 +154,16 @@ impl<'a> Scan<'a> {
 
     /// What the installation's own patterns find.
     fn custom(&mut self) {
-        for custom in &self.rules.custom {
-            for groups in custom.pattern.captures_iter(self.bytes) {
-                let secret = groups.get(1).or_else(|| groups.get(0));
-                if let Some(secret) = secret {
-                    self.push(custom.rule, secret.range());
-                }
-            }
+        for (rule, span) in custom::find(self.rules, self.bytes) {
+            self.push(rule, whole_characters(self.bytes, span));
         }
     }
 
     /// Keeps a finding, unless it is allowed or a mask of ours.
     pub(crate) fn push(&mut self, rule: RuleId, span: Range<usize>) {
         let Some(value) = self.bytes.get(span.clone()) else { return };
-        if value.is_empty() || self.rules.allows(value) || self.is_masked(&span) {
+        let shown = self.rules.rule(rule).is_some_and(|rule| rule.excepts(value));
+        if value.is_empty() || shown || self.rules.allows(value) || self.is_masked(&span) {
             return;
         }
         self.found.push(Finding { rule, tier: self.rules.tier(rule), span });
@@ -200,6 +200,19 @@ fn is_joint(byte: u8) -> bool {
 
 /// What our masks begin with.
 const MASK: &[u8] = b"[secret:";
+
+/// The span with the characters that it cuts.
+fn whole_characters(bytes: &[u8], span: Range<usize>) -> Range<usize> {
+    let continues = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+    let (mut start, mut end) = (span.start, span.end);
+    while start > 0 && continues(start) {
+        start -= 1;
+    }
+    while continues(end) {
+        end += 1;
+    }
+    start..end
+}
 
 /// The surest of what overlaps, then the longest, then that of the earlier rule.
 fn disjoint(mut found: Vec<Finding>) -> Vec<Finding> {

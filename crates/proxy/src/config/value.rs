@@ -40,7 +40,7 @@ pub enum Value {
     /// For [`Kind::Headers`].
     Headers(Vec<(HeaderName, HeaderText)>),
     /// For [`Kind::Actions`].
-    Pairs(Vec<(String, String)>),
+    Actions(Vec<(String, Action)>),
     /// For [`Kind::Tables`].
     Entries(Vec<Members>),
 }
@@ -60,7 +60,7 @@ pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, Vec<Str
             .and_then(|()| each(texts, |text| reference(text, base)))
             .map(Value::References),
         Kind::Headers => each(texts, |text| header::read(text, base)).map(Value::Headers),
-        Kind::Actions => each(texts, action).map(Value::Pairs),
+        Kind::Actions => each(texts, action).map(Value::Actions),
         _ => match texts {
             [text] => one(kind, text, base).map_err(|what| vec![what]),
             _ => Err(vec!["takes one value, not a list".to_owned()]),
@@ -139,11 +139,11 @@ fn endpoint(text: &str) -> Result<String, String> {
     Err(format!("`{text}` is no endpoint: write POST /v1/responses, /v1/models* or *"))
 }
 
-fn action(text: &str) -> Result<(String, String), String> {
+fn action(text: &str) -> Result<(String, Action), String> {
     let (name, action) = text.split_once('=').unwrap_or((text, ""));
     let (name, action) = (name.trim(), action.trim());
     match Action::named(action) {
-        Some(_) => Ok((name.to_owned(), action.to_owned())),
+        Some(action) => Ok((name.to_owned(), action)),
         None => Err(format!("{name}: `{action}` is not one of {}", Action::WORDS.join(", "))),
     }
 }

@@ -371,6 +371,8 @@ impl Account {
         record.client_version = said.client_version;
         // Beside what the client says: which way it went, noted before.
         record.tags.extend(said.tags);
+        // That is ours to say.
+        record.tags.remove("screen");
         if self.unscanned {
             record.tags.insert("screen".to_owned(), "unscanned".to_owned());
         }

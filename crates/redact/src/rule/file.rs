@@ -89,6 +89,8 @@ pub(crate) struct Rule {
     /// Texts that stand within the token, for tokens that begin like anything.
     pub(crate) inner: Vec<String>,
     pub(crate) shape: Option<Shape>,
+    /// Values that documentation shows everybody: never found.
+    pub(crate) except: Vec<String>,
     pub(crate) checksum: Option<Checksum>,
     pub(crate) entropy: f32,
     /// Whether a token byte may follow.
@@ -108,11 +110,17 @@ impl Rule {
             words: Vec::new(),
             inner: Vec::new(),
             shape: None,
+            except: Vec::new(),
             checksum: None,
             entropy: 0.0,
             open: false,
             anchor: None,
         }
+    }
+
+    /// Whether this is a value that documentation shows everybody.
+    pub(crate) fn excepts(&self, value: &[u8]) -> bool {
+        self.except.iter().any(|one| one.as_bytes() == value)
     }
 
     fn read(table: &dyn TableLike) -> Result<Self, String> {
@@ -134,6 +142,7 @@ impl Rule {
             words: texts(table, "words"),
             inner: texts(table, "inner"),
             shape: shape.map_err(|error| problem(&error))?,
+            except: texts(table, "except"),
             checksum: checksum.transpose()?,
             entropy: number(table, "entropy"),
             open: table.get("open").and_then(Item::as_bool).unwrap_or_default(),
@@ -192,8 +201,8 @@ mod tests {
         for (file, text) in FILES {
             for rule in read(text) {
                 let rule = rule.unwrap_or_else(|error| panic!("{file}: {error}"));
-                let ways =
-                    [!rule.prefixes.is_empty(), !rule.words.is_empty(), rule.anchor.is_some()];
+                let lists = [&rule.prefixes, &rule.words, &rule.inner].map(|list| !list.is_empty());
+                let ways = [&lists[..], &[rule.anchor.is_some()]].concat();
                 assert_eq!(ways.iter().filter(|way| **way).count(), 1, "{}: {ways:?}", rule.id);
                 assert!(rule.anchor.is_some() || rule.shape.is_some(), "{} has a shape", rule.id);
                 names.push(rule.id);

@@ -62,6 +62,11 @@ impl Shape {
         }
     }
 
+    /// Whether what has this shape may have digits.
+    pub(crate) fn has_digits(&self) -> bool {
+        self.pattern.contains("0-9")
+    }
+
     /// What has this shape in the text and goes over this place.
     pub(crate) fn around(&self, text: &[u8], place: usize) -> Option<Range<usize>> {
         let compiled =

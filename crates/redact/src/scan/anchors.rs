@@ -31,8 +31,9 @@ pub(super) enum Mark {
     PasswordFile,
 }
 
-/// At most 32 and at least three bytes each: so the vectorised searcher is at its fastest.
-const MARKS: [(&str, Mark); 31] = [
+/// More than 32, at most 64, and at least three bytes each: so the vectorised searcher takes its
+/// wide form, which stops at fewer places in vain.
+const MARKS: [(&str, Mark); 33] = [
     ("key", Mark::Name),
     ("Key", Mark::Name),
     ("KEY", Mark::Name),
@@ -46,6 +47,8 @@ const MARKS: [(&str, Mark); 31] = [
     ("pwd", Mark::Name),
     ("Pwd", Mark::Name),
     ("PWD", Mark::Name),
+    ("psw", Mark::Name),
+    ("PSW", Mark::Name),
     ("redential", Mark::Name),
     ("REDENTIAL", Mark::Name),
     ("auth", Mark::Name),

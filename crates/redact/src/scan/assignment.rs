@@ -47,6 +47,10 @@ impl Scan<'_> {
         if self.at(start) == b'(' && between == Between::Sign {
             return self.second_of_pair(start + 1);
         }
+        let called = self.at(name.end) == b'(';
+        if called && self.bytes.get(..name.end).is_some_and(|n| n.ends_with(b"redential")) {
+            return self.second_of_pair(start);
+        }
         let Some((span, form)) = self.value(&name, start, between) else { return };
         self.contextual(name.end, span.start);
         let Some(value) = self.bytes.get(span.clone()) else { return };
@@ -111,12 +115,20 @@ impl Scan<'_> {
             (b'(', _) => sign(1, Between::Quoted),
             (b',', _) if quoted => self.pair_value(at).or_else(|| sign(1, Between::Quoted)),
             (b'>', _) if quoted || before(self.bytes, name.start) == b'<' => {
-                Some((at + 1, Between::Plain))
+                self.is_closed(at + 1).then_some((at + 1, Between::Plain))
             }
             _ if quoted => self.pair_value(unquoted),
             _ if at > name.end => self.after_space(name, at),
             _ => self.pair_value(name.end),
         }
+    }
+
+    /// Whether the next tag is one that closes an element.
+    fn is_closed(&self, at: usize) -> bool {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let rest = rest.get(..rest.len().min(VALUE)).unwrap_or_default();
+        memchr::memchr(b'<', rest)
+            .is_some_and(|tag| matches!(rest.get(tag + 1), Some(b'/' | b'\\')))
     }
 
     /// `Secret Access Key [None]: …`: after what is shown in brackets.
@@ -179,17 +191,19 @@ impl Scan<'_> {
         let mut at = at;
         for _ in 0..48 {
             at = match self.at(at) {
-                b',' | b' ' | b'\n' | b'\r' | b'\t' | b'"' | b'\'' | b'+' | b'-' => at + 1,
                 b'\\' if matches!(self.at(at + 1), b'n' | b'r' | b't') => at + 2,
-                b'\\' => at + 1,
+                b',' | b' ' | b'\n' | b'\r' | b'\t' | b'"' | b'\'' | b'+' | b'-' | b'{' | b'\\' => {
+                    at + 1
+                }
                 _ => break,
             };
         }
-        let rest = self.bytes.get(at..at + 5)?;
-        if !rest.eq_ignore_ascii_case(b"value") {
-            return None;
-        }
-        let at = self.after_blanks(self.after_quote(at + 5));
+        let rest = self.bytes.get(at..)?;
+        let is_word = |word: &&[u8]| {
+            rest.get(..word.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(word))
+        };
+        let word = [&b"value"[..], b"default"].into_iter().find(is_word)?;
+        let at = self.after_blanks(self.after_quote(at + word.len()));
         let sign = matches!(self.at(at), b':' | b'=').then_some(at + 1)?;
         Some((self.after_blanks(sign), Between::Sign))
     }
@@ -260,10 +274,7 @@ impl Scan<'_> {
         let mut slashes = 0;
         for (index, byte) in rest.iter().take(VALUE).enumerate() {
             match *byte {
-                b'\\' => {
-                    slashes += 1;
-                    continue;
-                }
+                b'\\' => slashes += 1,
                 b'\n' | b'\r' => return None,
                 b'n' | b'r' if slashes > 0 && slashes <= quote.depth => return None,
                 mark if mark == quote.mark && slashes <= quote.depth => {

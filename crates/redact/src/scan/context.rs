@@ -35,7 +35,8 @@ impl Scan<'_> {
         if !matches!(last, b'"' | b'\'' | b'`' | b' ' | b'=' | b':' | b'>' | b'\t' | b'(' | b',') {
             return;
         }
-        if text.len() > 300 || !text.iter().any(u8::is_ascii_digit) {
+        let digit = text.iter().any(u8::is_ascii_digit);
+        if text.len() > 600 || !digit && (text.len() < 32 || strength::surprise(text) < 30) {
             return;
         }
         if let Some(name_end) = self.name_before(run.start) {
@@ -98,12 +99,15 @@ impl Scan<'_> {
     fn shaped(&self, id: crate::rule::RuleId, start: usize) -> Option<usize> {
         let rule = self.rules.rule(id)?;
         let rest = self.bytes.get(start..)?;
-        let length = rule.shape.as_ref()?.length(rest)?;
+        let shape = rule.shape.as_ref()?;
+        let length = shape.length(rest)?;
         let (value, after) = rest.split_at_checked(length)?;
         let closed = rule.open || !after.first().is_some_and(|byte| is_token(*byte));
         let random = rule.entropy <= 0.0 || strength::entropy(value) >= rule.entropy;
         let sum = rule.checksum.is_none_or(|checksum| checksum.agrees(b"", value));
-        let mixed = value.iter().any(u8::is_ascii_digit) || strength::surprise(value) > 30;
+        let mixed = !shape.has_digits()
+            || value.iter().any(u8::is_ascii_digit)
+            || strength::surprise(value) > 18;
         (length > 0 && closed && random && sum && mixed && !strength::is_placeholder(value))
             .then_some(length)
     }

@@ -69,9 +69,9 @@ impl Scan<'_> {
         let span = rule.shape.as_ref()?.around(window, place.start - from)?;
         let span = span.start + from..span.end + from;
         let value = self.bytes.get(span.clone())?;
-        let before = self.bytes.get(..span.start)?;
-        let run = span.start - before.iter().rev().take(8).take_while(|b| is_token(**b)).count();
-        let begins = run == span.start || escape::token_start(self.bytes, run) == span.start;
+        // Telegram's addresses have a token right after `bot`.
+        let called = self.bytes.get(..span.start)?.ends_with(b"/bot");
+        let begins = called || escape::begins(self.bytes, span.start);
         let ends = rule.open || !self.bytes.get(span.end).is_some_and(|byte| is_token(*byte));
         let random = rule.entropy <= 0.0 || strength::entropy(value) >= rule.entropy;
         (begins && ends && random && !strength::is_placeholder(value)).then_some(span)

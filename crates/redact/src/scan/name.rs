@@ -10,7 +10,7 @@ pub(super) enum Kind {
 }
 
 /// Words that may follow the one that counts: `DB_PASSWORD_PROD`, `api_key_2`.
-const AFTER: [&str; 33] = [
+const AFTER: [&str; 34] = [
     "old",
     "new",
     "prod",
@@ -43,6 +43,7 @@ const AFTER: [&str; 33] = [
     "confirm",
     "confirmation",
     "backup",
+    "base",
     "current",
 ];
 
@@ -102,12 +103,13 @@ const KEYS: [&str; 35] = [
 ];
 
 /// Endings of names that are written in one: `dbpassword`, `apikey`.
-const ENDINGS: [(&str, Kind); 19] = [
+const ENDINGS: [(&str, Kind); 20] = [
     ("password", Kind::Password),
     ("passwd", Kind::Password),
     ("passphrase", Kind::Password),
     ("pwd", Kind::Password),
     ("dbpass", Kind::Password),
+    ("requirepass", Kind::Password),
     ("userpass", Kind::Password),
     ("mypass", Kind::Password),
     ("secret", Kind::Secret),

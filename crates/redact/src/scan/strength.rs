@@ -16,7 +16,7 @@ pub(super) fn entropy(text: &[u8]) -> f32 {
 }
 
 /// Words that stand where a secret would.
-const STANDING: [&[u8]; 10] = [
+const STANDING: [&[u8]; 11] = [
     b"example",
     b"placeholder",
     b"changeme",
@@ -27,6 +27,7 @@ const STANDING: [&[u8]; 10] = [
     b"your_",
     b"your-",
     b"123456789abc",
+    b"eby8vdm02xnocqf",
 ];
 
 /// Whether this only stands for a token: words that say so, one character over and over.
@@ -100,7 +101,7 @@ const fn pairs() -> [u32; 26] {
 /// How much a text surprises one who expects words: 0 for plain words, about 60 for random
 /// characters, in hundredths.
 pub(super) fn surprise(text: &[u8]) -> usize {
-    let points: usize = text.windows(2).map(|pair| points(pair)).sum();
+    let points: usize = text.windows(2).map(points).sum();
     points / text.len().saturating_sub(1).max(1)
 }
 

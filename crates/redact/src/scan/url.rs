@@ -108,7 +108,7 @@ impl Scan<'_> {
     fn url_prefixed(&mut self, start: usize) {
         let prefixes = Arc::clone(&self.rules.prefixes);
         for (entry, rest) in prefixes.urls(self.bytes.get(start..).unwrap_or_default()) {
-            self.token(entry, start + rest, start);
+            self.token(entry, start + rest, start - entry.scheme(self.bytes, start));
         }
     }
 }
@@ -121,8 +121,7 @@ fn is_simple(password: &[u8]) -> bool {
 
 fn is_password(user: &[u8], password: &[u8]) -> bool {
     let digits = password.iter().all(u8::is_ascii_digit);
-    password.len() >= 3
-        && !(digits && password.len() <= 5)
+    password.len() >= if digits { 6 } else { 3 }
         && user != password
         && !WORDS.iter().any(|word| password.eq_ignore_ascii_case(word))
         && !value::stands_for(password)

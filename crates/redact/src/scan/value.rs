@@ -20,9 +20,10 @@ pub(super) enum Form {
 /// Longer values are something else.
 const LONGEST: usize = 512;
 
-/// What a value would hold, as text anywhere in it, that only stands for a secret; last, the key
-/// that Microsoft's storage emulator has everywhere, and what a string of bytes looks like.
-const STANDING: [&str; 36] = [
+/// What a value would hold, as text anywhere in it, that only stands for a secret; last, the
+/// tokens that RFC 5849 and RFC 6749 show, the key that Microsoft's storage emulator has everywhere,
+/// and what a string of bytes looks like.
+const STANDING: [&str; 46] = [
     "example",
     "changeme",
     "change_me",
@@ -56,6 +57,16 @@ const STANDING: [&str; 36] = [
     "my_secret",
     "mysecret",
     "not-a-real",
+    "2yotnfzfejr1zcsicmwpaa",
+    "tgzv3jokf0xg5qx2tlkwia",
+    "splxlobezqqybys6wxsbia",
+    "czzcagrsa3f0mzpnwdfmqmf0m2jw",
+    "h480djs93hd8",
+    "ad180jjd733klru7",
+    "0685bd9184jfhq22",
+    "kd94hf93k423kf44",
+    "pfkkdhi9sl3r4s00",
+    "not a real",
     "eby8vdm02xnocqflqu",
     "\\x",
     "\\u",
@@ -162,7 +173,8 @@ pub(super) fn judge(kind: Kind, value: &[u8], form: Form) -> Option<Anchor> {
     }
     let strong = is_random(value, counts)
         || kind == Kind::Password && is_password(value, counts, form)
-        || kind == Kind::Secret && value.len() >= 12 && is_mixed(value, counts);
+        || kind == Kind::Secret && value.len() >= 12 && is_mixed(value, counts)
+        || form == Form::Literal && is_dense(value, counts);
     let weak = form == Form::Literal && is_weak(kind, value, counts);
     match (kind, strong) {
         (Kind::Password, true) => Some(Anchor::Password),
@@ -176,8 +188,14 @@ pub(super) fn judge(kind: Kind, value: &[u8], form: Form) -> Option<Anchor> {
 pub(super) fn stands_for(value: &[u8]) -> bool {
     let variable = match value {
         [b'$', next, ..] => next.is_ascii_alphabetic() || *next == b'_',
-        [b'<', .., b'>'] | [b'{', .., b'}'] | [b'[', .., b']'] | [b'(', .., b')'] => true,
-        [b'%', .., b'%'] | [b'%', b's' | b'd'] | [b'*', b'*', ..] | [b'.', b'.', ..] => true,
+        [b'<', .., b'>']
+        | [b'{', .., b'}']
+        | [b'[', .., b']']
+        | [b'(', .., b')']
+        | [b'%', .., b'%']
+        | [b'%', b's' | b'd']
+        | [b'*', b'*', ..]
+        | [b'.', b'.', ..] => true,
         [b'!', rest @ ..] => rest.iter().all(u8::is_ascii_alphabetic),
         _ => false,
     };
@@ -245,6 +263,13 @@ fn is_mixed(value: &[u8], counts: Counts) -> bool {
         && counts.letters() >= 2
         && strength::surprise(value) >= 38
         && strength::entropy(value) >= 2.9
+}
+
+/// Digits and marks of several kinds among letters: nothing that is written but a secret.
+fn is_dense(value: &[u8], counts: Counts) -> bool {
+    let marks = [b'!', b'@', b'#', b'$', b'%', b'^', b'&', b'*'];
+    let kinds = marks.iter().filter(|mark| value.contains(mark)).count();
+    value.len() >= 12 && kinds >= 2 && counts.digit >= 2 && counts.letters() >= 4
 }
 
 /// Typed by a person who was asked for more than letters.

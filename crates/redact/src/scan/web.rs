@@ -15,14 +15,14 @@ const PART: usize = 16 * 1024;
 
 impl Scan<'_> {
     /// Looks at a run that begins like the header of a web token.
-    pub(super) fn jwt(&mut self, run: &Range<usize>) {
+    pub(super) fn jwt(&mut self, run: &Range<usize>) -> bool {
         if self.at(run.end) != b'.' || run.len() > PART {
-            return;
+            return false;
         }
         let header = self.bytes.get(run.clone()).and_then(base64::decoded);
         let Some(header) = header.filter(|header| memmem::find(header, b"\"alg\"").is_some())
         else {
-            return;
+            return false;
         };
         let encrypted = memmem::find(&header, b"\"enc\"").is_some();
         let mut end = run.end;
@@ -33,11 +33,12 @@ impl Scan<'_> {
             end += 1 + length;
             parts += 1;
         }
-        let Some(token) = self.bytes.get(run.start..end) else { return };
+        let Some(token) = self.bytes.get(run.start..end) else { return false };
         let payload = self.at(run.end + 1) == b'e' || encrypted;
         if parts >= 3 && payload && !token.ends_with(SHOWN) && !token.ends_with(b".") {
             self.push_anchor(Anchor::Jwt, run.start..end);
         }
+        true
     }
 
     /// Looks at what follows `Bearer`.
