@@ -35,13 +35,9 @@ async fn what_a_conversation_repeats_is_handed_out_once() {
         let looked = each_text(&name, &segment, &mut |text| {
             bytes += text.bytes.len() as u64;
             let words = String::from_utf8_lossy(text.bytes).into_owned();
-            for what in ["say", "answer"] {
-                for n in 1..=3 {
-                    if words.contains(&format!("{what} {n} of all")) {
-                        told.push(format!("{what} {n} by {}", text.record.id));
-                    }
-                }
-            }
+            let all = (1..=3).flat_map(|n| ["say", "answer"].map(|what| format!("{what} {n}")));
+            let said = all.filter(|what| words.contains(&format!("{what} of all")));
+            told.extend(said.map(|what| format!("{what} by {}", text.record.id)));
         });
         assert_eq!(looked.unwrap(), std::mem::take(&mut bytes));
     }

@@ -145,19 +145,19 @@ mod tests {
 
     #[test]
     fn a_value_that_is_cut_stands_whole_where_it_begins() {
-        let masks = masks("correct-horse-battery");
+        let masks = masks("correct-h0rse-battery");
         let cut = events(&[
             ("a", "say \"corr"),
             ("b", "other"),
-            ("a", "ect-horse"),
+            ("a", "ect-h0rse"),
             ("a", "-battery\" and correct-"),
-            ("a", "horse-battery."),
+            ("a", "h0rse-battery."),
         ]);
         let expected = events(&[
-            ("a", "say \"correct-horse-battery"),
+            ("a", "say \"correct-h0rse-battery"),
             ("b", "other"),
             ("a", ""),
-            ("a", "\" and correct-horse-battery"),
+            ("a", "\" and correct-h0rse-battery"),
             ("a", "."),
         ]);
         let anew = joined(&masks, cut.as_bytes()).unwrap();
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn bits_of_different_texts_are_not_put_together() {
-        let cut = events(&[("a", "correct-horse"), ("b", "-battery")]);
-        assert_eq!(joined(&masks("correct-horse-battery"), cut.as_bytes()), None);
+        let cut = events(&[("a", "correct-h0rse"), ("b", "-battery")]);
+        assert_eq!(joined(&masks("correct-h0rse-battery"), cut.as_bytes()), None);
     }
 }

@@ -12,6 +12,7 @@ use archive::erase::masked::{Masked, Room, STORED};
 use archive::read::Reader;
 use archive::record::Finding;
 use archive::survey::{Text, each_text};
+use memchr::memmem;
 use redact::mask::Masks;
 use redact::rule::Tier;
 
@@ -147,18 +148,20 @@ impl Conversations<'_> {
 }
 
 /// A text in pieces of which each is read for itself: events of a stream have a body each, so that
-/// what is escaped in one is no deeper in the next.
+/// what is escaped in one is no deeper in the next. And what stands between the items of a body begins
+/// with what follows an item.
 fn pieces(text: &[u8]) -> Vec<&[u8]> {
     let is_stream = [&b"data:"[..], b"event:"].iter().any(|begin| text.starts_with(begin));
-    if !is_stream && memchr::memmem::find(text, b"\ndata:").is_none() {
-        return vec![text];
-    }
-    let lines = text.split_inclusive(|byte| *byte == b'\n');
-    let halves = lines.flat_map(|line| {
-        let (field, body) = line.split_at(if line.starts_with(b"data:") { 5 } else { 0 });
-        [field, body]
-    });
-    halves.filter(|piece| !piece.is_empty()).collect()
+    let pieces: Vec<&[u8]> = if is_stream || memmem::find(text, b"\ndata:").is_some() {
+        let lines = text.split_inclusive(|byte| *byte == b'\n');
+        let field = |line: &[u8]| if line.starts_with(b"data:") { b"data:".len() } else { 0 };
+        lines.flat_map(|line| <[_; 2]>::from(line.split_at(field(line)))).collect()
+    } else {
+        let is_between = |byte: &u8| b", \t\r\n]}".contains(byte);
+        let between = text.iter().take_while(|byte| is_between(byte)).count();
+        <[_; 2]>::from(text.split_at(between)).to_vec()
+    };
+    pieces.into_iter().filter(|piece| !piece.is_empty()).collect()
 }
 
 fn spans(look: &Look, piece: &[u8]) -> Vec<Range<usize>> {
@@ -186,7 +189,53 @@ fn shortened(bytes: &[u8], spans: &[Range<usize>]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{pieces, shortened};
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use archive::erase::masked::Room;
+    use archive::record::Record;
+    use archive::survey::Text;
+    use redact::rule::{Allowed, CustomRule, Rules, Tier};
+
+    use super::{Conversations, Tally, pieces, shortened};
+    use crate::secret::screen::ScreenKeys;
+    use crate::stored::look::{Look, Wanted};
+
+    #[test]
+    fn a_value_has_one_mask_wherever_it_stands_and_however_it_is_escaped() {
+        let custom = CustomRule {
+            id: "word".to_owned(),
+            pattern: r#"vault word: ([a-z]+-"[a-z]+"-[0-9]+)"#.to_owned(),
+            tier: Tier::Likely,
+            example: r#"vault word: oak-"tree"-12"#.to_owned(),
+        };
+        let rules = Arc::new(Rules::new(&[custom], &Allowed::default()).unwrap());
+        let wanted = Wanted { least: Tier::Likely, only: Vec::new() };
+        let look = Look { rules, wanted, allowed: Vec::new(), keys: None };
+        let keys = ScreenKeys::new(&[7; 32]);
+        let mut all = Conversations { look: &look, keys: &keys, known: HashMap::new() };
+        let record = Record::blank("1".to_owned(), jiff::Timestamp::UNIX_EPOCH, "n");
+        let asked = br#"{"role":"user","content":"vault word: amber-\"house\"-77 it is"}"#;
+        all.learn(Text { record: &record, session: "s", bytes: asked }, &mut Tally::default());
+        let mut masked = |bytes: &[u8]| {
+            let text = Text { record: &record, session: "s", bytes };
+            let masked = all.masked(text, Room::Enough).unwrap();
+            String::from_utf8(masked.bytes).unwrap()
+        };
+        let asked = masked(asked);
+        let mask = asked.split(' ').nth(2).unwrap().to_owned();
+        assert!(mask.starts_with("[secret:value:"), "{asked}");
+        let cut =
+            b"event: a.delta\ndata: {\"type\":\"a.delta\",\"delta\":\"say amber-\\\"ho\"}\n\n\
+                    event: a.delta\ndata: {\"type\":\"a.delta\",\"delta\":\"use\\\"-77!\"}\n\n\
+                    data: {\"type\":\"a.done\",\"text\":\"say amber-\\\"house\\\"-77!\"}\n\n";
+        let expected = format!(
+            "event: a.delta\ndata: {{\"type\":\"a.delta\",\"delta\":\"say {mask}\"}}\n\n\
+             event: a.delta\ndata: {{\"type\":\"a.delta\",\"delta\":\"!\"}}\n\n\
+             data: {{\"type\":\"a.done\",\"text\":\"say {mask}!\"}}\n\n"
+        );
+        assert_eq!(masked(cut), expected);
+    }
 
     #[test]
     fn each_event_of_a_stream_is_a_piece() {
@@ -195,6 +244,8 @@ mod tests {
             [b"event: a\n", b"data:", b" {\"b\":1}\n", b"\n", b"data:", b"c"];
         assert_eq!(pieces(text), expected);
         assert_eq!(pieces(b"{\n\"data:\"}"), [b"{\n\"data:\"}"]);
+        let expected: [&[u8]; 2] = [b", ", b"{\"a\":1}]}"];
+        assert_eq!(pieces(b", {\"a\":1}]}"), expected);
     }
 
     #[test]

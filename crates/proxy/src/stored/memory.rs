@@ -52,15 +52,15 @@ impl Memory {
         let folder = data.join(FOLDER);
         let opening = || format!("opening {}", folder.display());
         std::fs::create_dir_all(&folder).with_context(opening)?;
-        let lock = File::create(folder.join("lock")).with_context(opening)?;
-        match lock.try_lock() {
+        let guard = File::create(folder.join("lock")).with_context(opening)?;
+        match guard.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error).with_context(opening),
         }
         let rules = format!("{:016x}", look.rules.version());
         let (least, saved) = (look.wanted.least, Instant::now());
-        Ok(Some(Self { folder, rules, least, saved, _lock: lock }))
+        Ok(Some(Self { folder, rules, least, saved, _lock: guard }))
     }
 
     /// What is remembered of a day; nothing where other rules were used, or less was looked for.

@@ -85,7 +85,10 @@ mod tests {
         let mut fresh = |turns: u8| -> Vec<String> {
             let body = body(turns);
             let pieces = seen.fresh(&record, body.as_bytes()).into_iter();
-            pieces.map(|range| body[range].to_owned()).filter(|text| text.len() > 30).collect()
+            pieces
+                .map(|range| body.get(range).unwrap().to_owned())
+                .filter(|text| text.len() > 30)
+                .collect()
         };
         assert_eq!(fresh(2), [item(0).to_string(), item(1).to_string()]);
         assert_eq!(fresh(3), [item(2).to_string()]);

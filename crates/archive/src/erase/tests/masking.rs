@@ -141,10 +141,13 @@ async fn what_is_said_after_a_masking_is_read_back_as_it_was() {
 #[tokio::test]
 async fn what_is_held_stays_as_it_is() {
     let case = Case::of_two().await;
-    let held = Held::User(BOB.to_owned());
-    let (id, time) = ("h1".to_owned(), jiff::Timestamp::UNIX_EPOCH);
-    let hold = Hold { id, time, held, reason: None };
-    hold::add(&*case.objects, &hold, &case.signer).await.unwrap();
+    let order = Hold {
+        id: "h1".to_owned(),
+        time: jiff::Timestamp::UNIX_EPOCH,
+        held: Held::User(BOB.to_owned()),
+        reason: None,
+    };
+    hold::add(&*case.objects, &order, &case.signer).await.unwrap();
     let before = case.objects().await;
     assert_eq!(case.mask().await, Done { held: 2, ..Done::default() });
     assert_eq!(case.objects().await, before);
