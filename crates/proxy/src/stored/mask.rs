@@ -15,6 +15,7 @@ use archive::survey::{Text, each_text};
 use memchr::memmem;
 use redact::mask::Masks;
 use redact::rule::Tier;
+use redact::scan::Finding as Found;
 
 use super::deltas;
 use super::look::Look;
@@ -131,13 +132,15 @@ impl Conversations<'_> {
         let (mut made, mut any) = (Masked::default(), joined.is_some());
         for piece in pieces(joined.as_deref().unwrap_or(text.bytes)) {
             let label = |value: &[u8]| look.rules.label(value).to_owned();
-            let Some(masked) = masks.mask(&label, piece, &spans(look, piece)) else {
+            let found = look.find(piece);
+            let spans: Vec<_> = found.iter().map(|one| one.span.clone()).collect();
+            let Some(masked) = masks.mask(&label, piece, &spans) else {
                 made.bytes.extend_from_slice(piece);
                 continue;
             };
             any = true;
-            let value = |span: &Range<usize>| piece.get(span.clone()).unwrap_or_default();
-            made.findings.extend(masked.spans.iter().map(|span| finding(look, value(span))));
+            let finding = |span| finding(look, piece, (span, &found));
+            made.findings.extend(masked.spans.iter().map(finding));
             match room {
                 Room::Enough => made.bytes.extend(masked.body),
                 Room::Short | Room::Least => made.bytes.extend(shortened(piece, &masked.spans)),
@@ -168,11 +171,20 @@ fn spans(look: &Look, piece: &[u8]) -> Vec<Range<usize>> {
     look.find(piece).into_iter().map(|finding| finding.span).collect()
 }
 
-/// As a record has it; the rule is that which knows the value by itself.
-fn finding(look: &Look, value: &[u8]) -> Finding {
-    let rule = look.rules.label(value).to_owned();
-    let tier = look.rules.find_name(&rule).map_or(Tier::Likely, |id| look.rules.tier(id));
-    Finding { rule, tier: tier.as_str().to_owned(), action: STORED.to_owned(), count: 1 }
+/// What is masked as a record has it: by the rule that found it there, else by that which knows the
+/// value by itself.
+fn finding(look: &Look, piece: &[u8], (span, found): (&Range<usize>, &[Found])) -> Finding {
+    let rules = &look.rules;
+    let is_there = |one: &&Found| span.start <= one.span.start && one.span.end <= span.end;
+    let (rule, tier) = match found.iter().find(is_there) {
+        Some(one) => (rules.name(one.rule), one.tier),
+        None => {
+            let rule = rules.label(piece.get(span.clone()).unwrap_or_default());
+            (rule, rules.find_name(rule).map_or(Tier::Likely, |id| rules.tier(id)))
+        }
+    };
+    let (rule, tier) = (rule.to_owned(), tier.as_str().to_owned());
+    Finding { rule, tier, action: STORED.to_owned(), count: 1 }
 }
 
 /// The bytes with the shortest of masks at these spans.
