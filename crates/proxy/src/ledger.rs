@@ -26,6 +26,7 @@ use crate::config::{Bodies, WhenFull};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::Endpoint;
 use crate::exchange::refusal::{Refusal, Word};
+use crate::exchange::screen::Fresh;
 use crate::metrics::Metrics;
 use account::{Account, Arrival};
 use recorder::Recorder;
@@ -164,7 +165,7 @@ impl Ledger {
     }
 
     /// Tells operators of secrets in what is no exchange.
-    pub fn found(&self, principal: &Principal, findings: &[Finding]) {
+    pub fn found(&self, principal: &Principal, findings: &[Fresh]) {
         let key = &principal.key;
         self.books
             .tell_findings(&FoundIn { exchange: "", user: &key.user, key: &key.id }, findings);
@@ -237,13 +238,22 @@ impl Books {
     }
 
     /// Tells operators of secrets: which rules found them, never what.
-    pub(crate) fn tell_findings(&self, in_what: &FoundIn<'_>, findings: &[Finding]) {
+    pub(crate) fn tell_findings(&self, in_what: &FoundIn<'_>, findings: &[Fresh]) {
         let FoundIn { exchange, user, key } = in_what;
-        for found in findings {
-            self.metrics.found(found);
-            let Finding { rule, tier, action, count } = found;
-            let message = "a secret was found in a request";
-            tracing::warn!(exchange, user, key, rule, tier, action, count, "{message}");
+        for Fresh { finding, fingerprints } in findings {
+            self.metrics.found(finding);
+            let Finding { rule, tier, action, count } = finding;
+            tracing::warn!(
+                exchange,
+                user,
+                key,
+                rule,
+                tier,
+                action,
+                count,
+                fingerprints = fingerprints.join(" "),
+                "a secret was found in a request"
+            );
         }
     }
 

@@ -213,7 +213,7 @@ impl Masking<'_, '_> {
         masked.transpose().map_err(Error::other)
     }
 
-    /// Writes an item's line; one that is masked says so, since its name is no hash of it any more.
+    /// Writes an item's line; one that is masked says so, since no hash of a body with it agrees.
     fn item(&mut self, line: &[u8], to: &mut Vec<u8>) -> Result<()> {
         let before = std::mem::take(&mut self.changed);
         let item: StoredItem<'_> = serde_json::from_slice(line)?;

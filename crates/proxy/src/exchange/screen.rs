@@ -34,7 +34,7 @@ use crate::ledger::recorder::Copier;
 use guard::Guard;
 use intake::{Buffered, Intake, Reading, codings};
 use screening::Screening;
-pub use screening::Verdict;
+pub use screening::{Fresh, Verdict};
 use search::Scope;
 use texts::{is_text, texts};
 
@@ -179,7 +179,13 @@ impl Screen {
             return Ok(self.streamed(principal, endpoint, head, body));
         }
         let body = self.intake.read(body).await?;
-        let reading = self.intake.decode(&head.headers, &body).await?;
+        let codings = codings(&head.headers);
+        let reading = if codings.is_empty() {
+            Reading::Plain
+        } else {
+            // Boxed, so that an ordinary exchange is not moved about with room for it.
+            Box::pin(self.intake.decode(&codings, &body)).await?
+        };
         let (surface, path) = (endpoint.surface, endpoint.path.clone());
         let kind = content_type(&head.headers).to_owned();
         let ask = match &reading {

@@ -42,13 +42,14 @@ impl Account {
 
 /// Headers as they may be stored: no credentials, no cookies.
 pub(super) fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let stored = headers.iter().filter_map(|(name, value)| {
-        let value = text(value);
-        let value = storable(name.as_str(), &value)?.into_owned();
-        Some((name.as_str().to_owned(), value))
-    });
-    stored.collect()
+    let mut stored = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        if let Some(value) = storable(name.as_str(), &value) {
+            stored.push((name.as_str().to_owned(), value.into_owned()));
+        }
+    }
+    stored
 }
 
 pub(super) fn target(uri: &http::Uri) -> String {

@@ -90,9 +90,8 @@ impl Intake {
     }
 
     /// A copy without the content coding, within the limits of a body that came without.
-    pub async fn decode(&self, headers: &HeaderMap, body: &Buffered) -> Result<Reading, Refusal> {
-        let codings = codings(headers);
-        let mut decoding = match Decoding::new(&codings, &body.bytes, self.max_body) {
+    pub async fn decode(&self, codings: &str, body: &Buffered) -> Result<Reading, Refusal> {
+        let mut decoding = match Decoding::new(codings, &body.bytes, self.max_body) {
             Ok(Some(decoding)) => decoding,
             Ok(None) => return Ok(Reading::Plain),
             Err(undecodable) => return Ok(Reading::Unread(undecodable)),

@@ -49,7 +49,7 @@ pub struct Verdict {
     /// As records have it.
     pub findings: Vec<record::Finding>,
     /// Of them, those that were not told before in this conversation.
-    pub fresh: Vec<record::Finding>,
+    pub fresh: Vec<Fresh>,
     /// Which masks stand for which values in this request, and before it in its socket; none: there
     /// are no masks.
     pub masks: Option<Arc<Known>>,
@@ -63,6 +63,15 @@ pub struct Verdict {
     pub unfit: bool,
     /// Why it must not go on.
     pub refusal: Option<Refusal>,
+}
+
+/// What operators are told.
+#[derive(Debug)]
+pub struct Fresh {
+    /// What was found.
+    pub finding: record::Finding,
+    /// Fingerprints of the values, by which they can be allowed; not of more than some.
+    pub fingerprints: Vec<String>,
 }
 
 /// Looks through one request.
@@ -85,6 +94,7 @@ pub(super) struct Screening<'s> {
 struct Count {
     all: u64,
     fresh: u64,
+    fingerprints: Vec<String>,
 }
 
 /// A text that is looked at, what was found in it, and how to say where.
@@ -203,11 +213,17 @@ impl<'s> Screening<'s> {
     /// Ends: what was found, and whether it may go on. The masks are for the next of a socket.
     pub(super) fn verdict(mut self) -> (Verdict, Masks) {
         let refusal = self.refusal();
-        let mut findings = self.findings(|count| count.all);
+        let mut findings: Vec<_> =
+            self.counts.iter().map(|(what, count)| self.finding(*what, count.all)).collect();
         findings.extend(self.seen_before());
+        let is_fresh = self.counts.iter().filter(|(_, count)| count.fresh > 0);
+        let fresh = is_fresh.map(|(what, count)| Fresh {
+            finding: self.finding(*what, count.fresh),
+            fingerprints: count.fingerprints.clone(),
+        });
         let verdict = Verdict {
             findings,
-            fresh: self.findings(|count| count.fresh),
+            fresh: fresh.collect(),
             masks: (!self.masks.is_empty()).then(|| self.masks.known()),
             is_masked: self.is_masked,
             head_changed: self.head_changed,
@@ -218,15 +234,13 @@ impl<'s> Screening<'s> {
         (verdict, self.masks)
     }
 
-    fn findings(&self, how_often: fn(&Count) -> u64) -> Vec<record::Finding> {
-        let rules = &self.guard.search.rules;
-        let by_rule = self.counts.iter().map(|((rule, tier, action), count)| record::Finding {
-            rule: rules.name(*rule).to_owned(),
+    fn finding(&self, (rule, tier, action): (RuleId, Tier, Action), count: u64) -> record::Finding {
+        record::Finding {
+            rule: self.guard.search.rules.name(rule).to_owned(),
             tier: tier.as_str().to_owned(),
             action: action.as_str().to_owned(),
-            count: how_often(count),
-        });
-        by_rule.filter(|finding| finding.count > 0).collect()
+            count,
+        }
     }
 
     /// Values that are masked only because they were before.
@@ -255,7 +269,12 @@ impl<'s> Screening<'s> {
             let is_fresh = seen.peek().is_none_or(|span| span.start >= finding.span.end);
             let count = self.counts.entry((finding.rule, finding.tier, action)).or_default();
             count.all += 1;
-            count.fresh += u64::from(is_fresh);
+            if is_fresh {
+                count.fresh += 1;
+                if count.fingerprints.len() < NAMED {
+                    count.fingerprints.push(self.guard.fingerprint(value));
+                }
+            }
             if action == Action::Block && self.blocked.len() < NAMED {
                 let words = place(&finding.span).words;
                 self.blocked.push(self.guard.described(&finding, value, &words));
