@@ -7,6 +7,7 @@ pub mod peer;
 pub mod reload;
 pub mod retain;
 pub mod route;
+pub mod scan;
 pub mod socket;
 pub mod stream;
 pub mod takeover;
@@ -29,6 +30,7 @@ use wire::price::PriceTable;
 
 use crate::clock;
 use crate::config::listen::Listen;
+use crate::config::screen;
 use crate::config::{Config, Wrong};
 use crate::exchange::auth::Auth;
 use crate::exchange::screen::Screen;
@@ -41,6 +43,7 @@ use doors::{Doors, Inherited, Listening};
 use reload::{Reader, Watch};
 use retain::Retain;
 use route::Site;
+use scan::Scan;
 use takeover::{Local, Predecessor, Successor};
 use terms::{Lasting, Read, Terms};
 
@@ -101,7 +104,8 @@ impl Gateway {
         let store = store(config).await?;
         let derived = Derived::from(&config.secret)?;
         let retain = Retain::new(config.archive.clone(), derived.signer().public_key());
-        let guard = Guard::new(&config.screen, &derived.screen_key());
+        let screen_key = derived.screen_key();
+        let guard = Guard::new(&config.screen, &screen_key);
         let auth = Arc::new(Auth::new(store.clone(), derived).await?);
         let doors = Doors::bind(config, given.sockets).await?;
         let metrics = Arc::new(Metrics::default());
@@ -118,6 +122,9 @@ impl Gateway {
         let lasting = Arc::new(lasting);
         background.start(&lasting, &site, &store);
         background.retain(retain);
+        if config.screen.scan == screen::Scan::Daily {
+            background.scan(Scan::new(config, &screen_key, site.clone()));
+        }
         let listening = doors.open(&site, config)?;
         let local = None;
         Ok(Self { site, lasting, listening, store, background, lock, local })
@@ -275,6 +282,13 @@ impl Background {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             stop.run_until_cancelled(retain.run()).await;
+        });
+    }
+
+    fn scan(&self, scan: Scan) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(scan.run()).await;
         });
     }
 }
