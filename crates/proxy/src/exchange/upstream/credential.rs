@@ -12,7 +12,7 @@ use super::headers::{Shown, outgoing};
 use super::health::Health;
 use crate::config::reference::SecretRef;
 use crate::config::secrets::Secrets;
-use crate::config::target::{AuthHeader, HeaderText, Target};
+use crate::config::target::{AuthHeader, Covers, HeaderText, Target};
 use crate::exchange::refusal::{Refusal, Word};
 
 /// How long an upstream is left alone that could not be reached.
@@ -40,6 +40,8 @@ pub struct Site {
     host: HeaderValue,
     base_path: String,
     base_query: Option<String>,
+    /// Whether the address is the one that is asked, or what it stands below.
+    covers: Covers,
     /// The models it is for; none: those that no other is for.
     pub models: Vec<WildMatch>,
     /// The lowest is asked first.
@@ -59,6 +61,7 @@ impl Site {
             authority,
             base_path: base.path().trim_end_matches('/').to_owned(),
             base_query: base.query().map(str::to_owned),
+            covers: Covers::Below,
             models: Vec::new(),
             priority: 1,
             health: Health::new(UNREACHABLE, Instant::now()),
@@ -67,6 +70,7 @@ impl Site {
 
     /// The base address's path with ours behind it, and both queries.
     fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
+        let path = if self.covers == Covers::Whole { "" } else { path };
         let mut target = format!("{}{path}", self.base_path);
         let queries = [self.base_query.as_deref(), query];
         for (index, query) in queries.into_iter().flatten().enumerate() {
@@ -86,6 +90,7 @@ impl Way {
         let site = Site {
             models: target.models.iter().map(|glob| WildMatch::new(glob)).collect(),
             priority: target.priority,
+            covers: target.covers,
             ..Site::new(&target.url)?
         };
         let (site, more) = (Arc::new(site), more(target, secrets)?);

@@ -39,7 +39,7 @@ impl Pair {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = format!("http://{}/v1/x", listener.local_addr().unwrap()).parse().unwrap();
         let dialer = Dialer::new(Duration::from_secs(5), &Scheme::HTTP).unwrap();
-        Self { listener, transport: Transport::new(dialer), to }
+        Self { listener, transport: Transport::new(dialer, None), to }
     }
 
     async fn ask(&self, method: &str) -> Seen {
