@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     dump_dir: Option<PathBuf>,
     #[command(flatten)]
-    oidc: oidc::Args,
+    oidc: oidc::Workload,
     /// Data folder of records and bodies, as `codex-proxy audit --data DIR` reads them
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,

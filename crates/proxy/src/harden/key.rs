@@ -75,7 +75,7 @@ impl Key {
             let Some(free) = bytes.get_mut(filled..room).filter(|free| !free.is_empty()) else {
                 return Err(Unusable::TooLong);
             };
-            let got = match read(&from, free) {
+            let got = match read(&from, &mut *free) {
                 Err(Errno::INTR) => continue,
                 got => got?,
             };

@@ -27,8 +27,8 @@ unsafe impl Sync for Page {}
 impl Page {
     /// Memory for so many bytes, all zero, and what of its protection could not be had.
     pub fn new(length: usize) -> Result<(Self, Vec<String>)> {
-        let length = length.next_multiple_of(rustix::param::page_size());
         let (access, kind) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        // The kernel gives whole pages, and takes each call below as about whole pages.
         // SAFETY: a fresh mapping, at an address of the kernel's choice: it overlaps nothing.
         let start = unsafe { mmap_anonymous(null_mut(), length, access, kind) }?;
         let start = NonNull::new(start.cast::<u8>()).ok_or(std::io::ErrorKind::OutOfMemory)?;

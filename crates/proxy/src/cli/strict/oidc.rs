@@ -14,7 +14,7 @@ const TOKEN: usize = 16 << 10;
 
 /// What a workload identity is made of.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct Workload {
     /// Fetch short-lived credentials with a workload identity of GitHub Actions; stdin has the
     /// token for GitHub then, no key
     #[arg(long, requires_all = ["oidc_audience", "identity_provider_id", "service_account_id", "github_oidc_request_url"])]
@@ -33,7 +33,7 @@ pub struct Args {
     github_oidc_request_url: Option<String>,
 }
 
-impl Args {
+impl Workload {
     /// The identity, where one is asked for; reads its token from stdin.
     pub fn identity(&self, upstream: &str, missing: &mut Vec<String>) -> Result<Option<Identity>> {
         if !self.github_oidc {
