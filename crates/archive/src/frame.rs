@@ -93,7 +93,7 @@ pub(crate) struct Place {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename = "item")]
 pub(crate) struct ItemLine<'a> {
-    /// BLAKE3 of its bytes, hexadecimal.
+    /// Its name.
     pub(crate) id: &'a str,
     /// The conversation that it belongs to, and to no other.
     pub(crate) session: &'a str,
@@ -147,7 +147,7 @@ pub(crate) struct Body<'a> {
 }
 
 /// A part of a body.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Part<'a> {
     /// Exactly these characters.
@@ -188,6 +188,15 @@ impl<'a> Part<'a> {
             Err(_) => Self::Base64(BASE64.encode(bytes)),
         }
     }
+
+    /// The same, kept for later.
+    pub(crate) fn to_static(&self) -> Part<'static> {
+        match self {
+            Self::Text(text) => Part::Text(Cow::Owned(text.to_string())),
+            Self::Base64(text) => Part::Base64(text.clone()),
+            Self::Item(name) => Part::Item(name.clone()),
+        }
+    }
 }
 
 impl<'a> Content<'a> {
@@ -225,7 +234,7 @@ pub(crate) struct StoredExchange<'a> {
 /// first.
 pub(crate) fn item_id(line: &[u8]) -> Option<&str> {
     let id = line.strip_prefix(b"{\"kind\":\"item\",\"id\":\"")?;
-    std::str::from_utf8(id.get(..2 * blake3::OUT_LEN)?).ok()
+    std::str::from_utf8(id.get(..memchr::memchr(b'"', id)?)?).ok()
 }
 
 /// Whether a line stands where an exchange was erased.

@@ -70,6 +70,8 @@ impl View<'_> {
         let folder = day_folder("bodies", day);
         let mut segments: Vec<_> = objects.list(Some(&folder)).try_collect().await?;
         segments.sort_by(|one, other| one.location.cmp(&other.location));
+        // One is there under both names while it is sealed afterwards.
+        segments.dedup_by(|one, other| one.location == other.location);
         let mut looked = 0;
         for segment in segments {
             let Some(name) = name_of(&segment.location) else { continue };

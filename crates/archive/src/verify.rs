@@ -115,7 +115,9 @@ impl Verifier<'_> {
             // Files before manifests: what is put meanwhile has its manifest soon.
             let seen = self.files(day).await?;
             if let Some(path) = files.see(seen) {
-                let what = "it is there twice, sealed and not: one of them was added".to_owned();
+                let what = "it is there twice, sealed and not: one of them was added, or \
+                            `audit reseal` is at it or broke off: run that to its end"
+                    .to_owned();
                 return Ok(verdict.with(Some(Wrong { path, what })));
             }
             files.erasures = match statement::of_day(self.objects, day, self.keys).await? {

@@ -4,6 +4,7 @@ pub mod arrived;
 pub mod auth;
 pub mod conversation;
 pub mod endpoint;
+pub mod headers;
 pub mod limit;
 pub mod manner;
 pub mod refusal;
@@ -80,9 +81,9 @@ pub async fn exchange(
     match carry(proxy, &principal, &endpoint, request, &mut recorder).await {
         Ok(answer) => {
             recorder.served(answer.served.name(), answer.served.doubt());
-            let masks = answer.masks.clone();
+            let (masks, expected) = (answer.masks.clone(), recorder.expected());
             let tapped = Tap::on(answer, recorder, operation, proxy.manner.clone()).await?;
-            Ok(restored::over(tapped, masks, operation))
+            Ok(restored::over(tapped, masks, (operation, expected)))
         }
         Err(refusal) => Err(refused(proxy, refusal, recorder).await),
     }

@@ -27,6 +27,7 @@ use crate::config::{Bodies, WhenFull};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::Endpoint;
 use crate::exchange::refusal::{Refusal, Word};
+use crate::exchange::screen::Fresh;
 use crate::metrics::Metrics;
 use account::{Account, Arrival};
 use dump::Dumps;
@@ -85,6 +86,15 @@ pub(crate) struct Books {
     /// Who breaks off now is cut off by us.
     cutting: Arc<AtomicBool>,
     refused: Arc<Mutex<Refused>>,
+}
+
+/// In what a secret was found.
+pub(crate) struct FoundIn<'f> {
+    /// The exchange's id; empty where it is none.
+    exchange: &'f str,
+    user: &'f str,
+    /// The key's id.
+    key: &'f str,
 }
 
 /// By key and word: how often, and when last in milliseconds since 1970.
@@ -162,9 +172,10 @@ impl Ledger {
     }
 
     /// Tells operators of secrets in what is no exchange.
-    pub fn found(&self, principal: &Principal, findings: &[Finding]) {
+    pub fn found(&self, principal: &Principal, findings: &[Fresh]) {
         let key = &principal.key;
-        self.books.tell_findings(("", &key.user, &key.id), findings);
+        self.books
+            .tell_findings(&FoundIn { exchange: "", user: &key.user, key: &key.id }, findings);
     }
 
     /// Writes the counts of refusals to the store.
@@ -234,18 +245,23 @@ impl Books {
         self.cutting.load(Ordering::Relaxed)
     }
 
-    /// Tells operators of secrets in an exchange of this id, by somebody, with a key: which rules
-    /// found them, never what.
-    pub(crate) fn tell_findings(
-        &self,
-        (exchange, user, key): (&str, &str, &str),
-        findings: &[Finding],
-    ) {
-        for found in findings {
-            self.metrics.found(found);
-            let Finding { rule, tier, action, count } = found;
-            let message = "a secret was found in a request";
-            tracing::warn!(exchange, user, key, rule, tier, action, count, "{message}");
+    /// Tells operators of secrets: which rules found them, never what.
+    pub(crate) fn tell_findings(&self, in_what: &FoundIn<'_>, findings: &[Fresh]) {
+        let FoundIn { exchange, user, key } = in_what;
+        for Fresh { finding, fingerprints } in findings {
+            self.metrics.found(finding);
+            let Finding { rule, tier, action, count } = finding;
+            tracing::warn!(
+                exchange,
+                user,
+                key,
+                rule,
+                tier,
+                action,
+                count,
+                fingerprints = fingerprints.join(" "),
+                "a secret was found in a request"
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 pub mod totals;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use archive::record::{Finding, Outcome, Record};
 use archive::spool::backlog::Backlog;
@@ -35,6 +35,9 @@ pub struct Metrics {
     served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
     spool: Spool,
+    /// Of `exchanges` and `tokens` those that each exchange counts, looked up once.
+    ended: [OnceLock<Counter>; 4],
+    counted: [OnceLock<Counter>; 4],
     /// What processes before this one have counted.
     inherited: Mutex<Totals>,
 }
@@ -100,6 +103,8 @@ impl Default for Metrics {
             served: Family::default(),
             reloads: Family::default(),
             spool: Spool::default(),
+            ended: Default::default(),
+            counted: Default::default(),
             inherited: Mutex::default(),
         };
         metrics.register();
@@ -179,21 +184,26 @@ impl Metrics {
 
     pub(crate) fn closed(&self, record: &Record) {
         self.open.dec();
-        let outcome = match record.outcome {
-            Outcome::Complete => "complete",
-            Outcome::Refused => "refused",
-            Outcome::Failed => "failed",
-            Outcome::Cancelled => "cancelled",
+        let place = match record.outcome {
+            Outcome::Complete => 0,
+            Outcome::Refused => 1,
+            Outcome::Failed => 2,
+            Outcome::Cancelled => 3,
         };
-        self.exchanges.get_or_create(&OutcomeLabel { outcome }).inc();
+        if let Some(ended) = self.ended.get(place) {
+            let label = OutcomeLabel { outcome: record.outcome.as_str() };
+            ended.get_or_init(|| self.exchanges.get_or_create_owned(&label)).inc();
+        }
         let kinds = [
             ("input", record.input_tokens),
             ("cached_input", record.cached_input_tokens),
             ("output", record.output_tokens),
             ("reasoning", record.reasoning_tokens),
         ];
-        for (kind, count) in kinds {
-            self.tokens.get_or_create(&KindLabel { kind }).inc_by(count);
+        for ((kind, count), counted) in kinds.into_iter().zip(&self.counted) {
+            counted
+                .get_or_init(|| self.tokens.get_or_create_owned(&KindLabel { kind }))
+                .inc_by(count);
         }
         match record.cost_usd.as_ref().and_then(|cost| cost.parse().ok()) {
             Some(cost) => drop(self.cost.inc_by(cost)),

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::secret::Secret;
 
 use self::finder::Finder;
+pub(crate) use self::finder::is_telling;
 pub use self::known::Known;
 pub(crate) use self::known::Next;
 use self::places::Place;

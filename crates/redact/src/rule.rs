@@ -1,7 +1,7 @@
 //! What is looked for: rules, how sure each is, and what is allowed all the same.
 
 mod allowed;
-mod file;
+pub(crate) mod file;
 mod shape;
 mod words;
 
@@ -13,6 +13,7 @@ use regex::bytes::Regex;
 use self::allowed::Allowance;
 pub(crate) use self::file::{Anchor, Rule};
 pub(crate) use self::words::Words;
+use crate::scan::inner::Inner;
 use crate::scan::prefix::Prefixes;
 
 /// How sure a rule is.
@@ -83,7 +84,9 @@ pub struct Rules {
     list: Vec<Arc<Rule>>,
     pub(crate) prefixes: Arc<Prefixes>,
     pub(crate) words: Arc<Words>,
+    pub(crate) inner: Arc<Inner>,
     pub(crate) custom: Vec<Custom>,
+    anchors: Vec<(Anchor, RuleId)>,
     allowance: Allowance,
     version: u64,
 }
@@ -93,6 +96,8 @@ struct Builtin {
     list: Vec<Arc<Rule>>,
     prefixes: Arc<Prefixes>,
     words: Arc<Words>,
+    inner: Arc<Inner>,
+    anchors: Vec<(Anchor, RuleId)>,
     version: u64,
 }
 
@@ -100,7 +105,10 @@ static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
     let list: Vec<Arc<Rule>> = file::builtin().into_iter().map(Arc::new).collect();
     let prefixes = Arc::new(Prefixes::new(&list));
     let words = Arc::new(Words::new(&list));
-    Builtin { prefixes, words, version: file::version(), list }
+    let inner = Arc::new(Inner::new(&list));
+    let ids = (0..u16::MAX).map(RuleId);
+    let anchors = list.iter().zip(ids).filter_map(|(rule, id)| Some((rule.anchor?, id))).collect();
+    Builtin { prefixes, words, inner, anchors, version: file::version(), list }
 });
 
 impl Rules {
@@ -111,7 +119,9 @@ impl Rules {
             list: base.list.clone(),
             prefixes: Arc::clone(&base.prefixes),
             words: Arc::clone(&base.words),
+            inner: Arc::clone(&base.inner),
             custom: Vec::new(),
+            anchors: base.anchors.clone(),
             allowance: Allowance::default(),
             version: base.version,
         }
@@ -136,9 +146,12 @@ impl Rules {
             Ok(allowance) => rules.allowance = allowance,
             Err(more) => problems.extend(more),
         }
-        for part in allowed.patterns.iter().chain(&allowed.paths).chain(&allowed.fingerprints) {
+        let lists = [&allowed.patterns, &allowed.paths, &allowed.fingerprints];
+        for (list, part) in
+            (1..).zip(lists).flat_map(|(list, parts)| parts.iter().map(move |p| (list, p)))
+        {
             hash.write(part.as_bytes());
-            hash.write_u8(1);
+            hash.write_u8(list);
         }
         rules.version = hash.finish();
         if problems.is_empty() { Ok(rules) } else { Err(problems) }
@@ -218,7 +231,7 @@ impl Rules {
 
     /// The rule that the product's code for this anchor finds things for.
     pub(crate) fn anchored(&self, anchor: Anchor) -> Option<RuleId> {
-        self.iter().find(|id| self.rule(*id).is_some_and(|rule| rule.anchor == Some(anchor)))
+        self.anchors.iter().find(|(known, _)| *known == anchor).map(|(_, rule)| *rule)
     }
 }
 

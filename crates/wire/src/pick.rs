@@ -167,6 +167,10 @@ impl<P: Copy> Picker<P> {
         while let Some(&byte) = rest.first() {
             let used = match self.state {
                 State::Between(Expect::Key) if byte == b'"' => self.key(rest),
+                State::Between(Expect::Value) => match self.whole_value(rest, receive) {
+                    Some(used) => used,
+                    None => self.between(Expect::Value, byte),
+                },
                 State::Between(expect) => self.between(expect, byte),
                 State::Key | State::Value => self.inside(rest, receive),
                 State::Ended => self.after(byte),
@@ -179,13 +183,39 @@ impl<P: Copy> Picker<P> {
 
     /// Begins a key with its quote; one that is whole and plain is read at once.
     fn key(&mut self, rest: &[u8]) -> usize {
-        if let Some((key, used)) = scan::plain_string(rest) {
-            self.wanted = self.find_wanted(key);
-            self.state = State::Between(Expect::Colon);
-            return used;
+        let Some((key, used)) = scan::plain_string(rest) else {
+            self.start(State::Key, b'"', KEY_LIMIT);
+            return 1;
+        };
+        self.wanted = self.find_wanted(key);
+        let colon = rest.get(used) == Some(&b':');
+        self.state = State::Between(if colon { Expect::Value } else { Expect::Colon });
+        used + usize::from(colon)
+    }
+
+    /// Reads a value that is here whole and is neither entered nor escapes anything, as most are,
+    /// with the comma behind it.
+    fn whole_value(
+        &mut self,
+        rest: &[u8],
+        receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>,
+    ) -> Option<usize> {
+        self.levels.last()?;
+        let (used, string_bytes) = scan::whole_plain(rest)?;
+        let within = |limit: usize| rest.get(..used).filter(|_| used <= limit).unwrap_or_default();
+        let raw = match self.wanted {
+            Some(Want::Text(_, limit)) => within(limit),
+            Some(Want::Length(_) | Want::Place(_) | Want::Elements(_) | Want::Inside(_)) | None => {
+                &[]
+            }
+        };
+        let (begin, end) = (self.at, self.at + used);
+        self.take(Value { raw, string_bytes, begin, end }, receive);
+        let comma = self.state == State::Between(Expect::Comma) && rest.get(used) == Some(&b',');
+        if comma {
+            self.next_member();
         }
-        self.start(State::Key, b'"', KEY_LIMIT);
-        1
+        Some(used + usize::from(comma))
     }
 
     /// Takes one byte of structure.
@@ -270,7 +300,11 @@ impl<P: Copy> Picker<P> {
             self.wanted = self.kept.key().and_then(|key| self.find_wanted(&key));
             self.state = State::Between(Expect::Colon);
         } else if end.is_some() {
-            self.report(self.at + used, receive);
+            let kept = std::mem::take(&mut self.kept);
+            let (raw, string_bytes) = (kept.bytes(), self.scan.string_bytes());
+            let (begin, end) = (self.begin, self.at + used);
+            self.take(Value { raw, string_bytes, begin, end }, receive);
+            self.kept = kept;
         }
         used
     }
@@ -280,7 +314,12 @@ impl<P: Copy> Picker<P> {
         Some(members.iter().find(|member| member.key.as_bytes() == key)?.want)
     }
 
-    fn report(&mut self, end: usize, receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>) {
+    /// Shows a value that has ended to whoever wants it.
+    fn take(
+        &mut self,
+        value: Value<'_>,
+        receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>,
+    ) {
         self.state = State::Between(Expect::Comma);
         let place = match self.wanted {
             None | Some(Want::Inside(_)) => return,
@@ -291,8 +330,6 @@ impl<P: Copy> Picker<P> {
                 | Want::Elements(place),
             ) => place,
         };
-        let (raw, string_bytes) = (self.kept.bytes(), self.scan.string_bytes());
-        let value = Value { raw, string_bytes, begin: self.begin, end };
         if receive(place, value).is_break() {
             self.state = State::Over;
         }

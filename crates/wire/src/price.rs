@@ -88,8 +88,9 @@ impl PriceTable {
 
     /// The row in force for a model on a day: the closest name, and of that the newest.
     pub fn row(&self, model: &str, day: Date) -> Option<&Row> {
-        let in_force = self.rows.iter().filter(|row| row.from <= day);
-        let fitting = in_force.filter_map(|row| Some((row.fit(model)?, row)));
+        let name = snapshot_of(model);
+        let fitting = self.rows.iter().filter_map(|row| Some((row.fit(model, name)?, row)));
+        let fitting = fitting.filter(|(_, row)| row.from <= day);
         fitting.max_by_key(|(fit, row)| (*fit, row.from)).map(|(_, row)| row)
     }
 
@@ -101,11 +102,12 @@ impl PriceTable {
 }
 
 impl Row {
-    fn fit(&self, model: &str) -> Option<Fit> {
+    /// How closely it fits a model, and the name of which that is a dated snapshot.
+    fn fit(&self, model: &str, name: Option<&str>) -> Option<Fit> {
         if self.model == model {
             return Some(Fit::Exact);
         }
-        if snapshot_of(model) == Some(self.model.as_str()) {
+        if name == Some(self.model.as_str()) {
             return Some(Fit::Snapshot);
         }
         let pattern = self.pattern.as_ref()?;
@@ -150,7 +152,8 @@ fn to_nanos(picos: u128) -> u64 {
 /// Nano-dollars as a decimal number of US dollars: exact, with four to nine decimals.
 pub fn usd(nanos: u64) -> String {
     let (dollars, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    let decimals = format!("{nanos:09}");
-    let shown = decimals.trim_end_matches('0');
-    format!("{dollars}.{shown:0<4}")
+    let mut text = format!("{dollars}.{nanos:09}");
+    let least = text.len() - 5;
+    text.truncate(text.trim_end_matches('0').len().max(least));
+    text
 }

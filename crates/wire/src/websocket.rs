@@ -121,12 +121,15 @@ pub fn close(code: u16, reason: &str) -> Vec<u8> {
     frame(0x88, &payload.concat())
 }
 
-/// A whole message of text as one frame, as a client sends it: hidden from proxies that do not
-/// know WebSocket by a mask of the sender's choice (RFC 6455 §5.3).
-pub fn masked_text(message: &[u8], mask: [u8; 4]) -> Vec<u8> {
-    let mut frame = head(0x81, 0x80, message.len());
+/// A whole message as one frame, as a client sends it: hidden from proxies that do not know WebSocket
+/// by a mask of the sender's choice (RFC 6455 §5.3). Of bytes where that is said, else of text.
+pub fn masked(opcode: Opcode, message: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let first = if opcode == Opcode::Binary { 0x82 } else { 0x81 };
+    let mut frame = head(first, 0x80, message.len());
     frame.extend(mask);
-    frame.extend(message.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let begin = frame.len();
+    frame.extend_from_slice(message);
+    follow::unmask(frame.get_mut(begin..).unwrap_or_default(), mask, 0);
     frame
 }
 

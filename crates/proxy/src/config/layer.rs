@@ -16,6 +16,7 @@ use super::Flags;
 use super::entry::{self, Entry, Members, Table};
 use super::listen::Listen;
 use super::reference::SecretRef;
+use super::screen::Action;
 use super::setting::{Kind, SETTINGS, Setting, find, variable};
 use super::target::HeaderText;
 use super::value::{Value, parse};
@@ -326,9 +327,9 @@ impl Layers {
         }
     }
 
-    pub(super) fn pairs(&self, path: &str) -> Vec<(String, String)> {
+    pub(super) fn actions(&self, path: &str) -> Vec<(String, Action)> {
         match self.value(path) {
-            Some(Value::Pairs(pairs)) => pairs.clone(),
+            Some(Value::Actions(actions)) => actions.clone(),
             _ => Vec::new(),
         }
     }

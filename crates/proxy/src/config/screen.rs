@@ -10,6 +10,9 @@ use super::layer::{Layers, Problem};
 use super::setting::{Kind, setting};
 use super::value::Value;
 
+/// Hexadecimal digits of a fingerprint.
+pub const FINGERPRINT: usize = 16;
+
 /// How sure rules may be.
 pub const TIERS: [Tier; 3] = [Tier::Certain, Tier::Likely, Tier::Possible];
 
@@ -139,7 +142,7 @@ impl Screen {
             said: Said {
                 action: Action::named(&layers.text("screen.action")),
                 tiers: TIERS.into_iter().filter_map(tier).collect(),
-                rules: by_name(&layers.pairs("screen.rules")),
+                rules: layers.actions("screen.rules").into_iter().collect(),
             },
             exceptions: layers.entries(&EXCEPTIONS).iter().map(exception).collect(),
             unreadable: match layers.text("screen.unreadable").as_str() {
@@ -161,6 +164,20 @@ impl Screen {
             wrong.into_iter().map(|what| problem(CUSTOM.path, what)).collect();
         for name in self.unknown(&self.said) {
             problems.push(problem("screen.rules", format!("screen.rules: {name}")));
+        }
+        let tiers = layers.entries(&EXCEPTIONS);
+        let tiers = tiers.iter().flat_map(|members| actions(members, "tiers"));
+        for (name, _) in tiers.filter(|(name, _)| Tier::parse(name).is_none()) {
+            let what = format!(
+                "screen.exceptions.tiers: `{name}` is not one of certain, likely, possible"
+            );
+            problems.push(problem(EXCEPTIONS.path, what));
+        }
+        for text in self.allowed_fingerprints.iter().filter(|text| !is_fingerprint(text)) {
+            let what = format!(
+                "screen.allow.fingerprints: `{text}` is no fingerprint: it has {FINGERPRINT} digits of 0-9 and a-f"
+            );
+            problems.push(problem("screen.allow.fingerprints", what));
         }
         for exception in &self.exceptions {
             for name in self.unknown(&exception.said) {
@@ -205,13 +222,20 @@ fn custom(members: &Members) -> CustomRule {
     }
 }
 
+fn is_fingerprint(text: &str) -> bool {
+    text.len() == FINGERPRINT && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn actions(members: &Members, name: &str) -> Vec<(String, Action)> {
+    match members.value(name) {
+        Some(Value::Actions(actions)) => actions.clone(),
+        _ => Vec::new(),
+    }
+}
+
 fn exception(members: &Members) -> Exception {
-    let pairs = |name: &str| match members.value(name) {
-        Some(Value::Pairs(pairs)) => by_name(pairs),
-        _ => BTreeMap::new(),
-    };
-    let tiers = pairs("tiers");
-    let tiers = tiers.iter().filter_map(|(name, action)| Some((Tier::parse(name)?, *action)));
+    let tiers = actions(members, "tiers").into_iter();
+    let tiers = tiers.filter_map(|(name, action)| Some((Tier::parse(&name)?, action)));
     Exception {
         teams: members.texts("teams"),
         users: members.texts("users"),
@@ -219,12 +243,7 @@ fn exception(members: &Members) -> Exception {
         said: Said {
             action: Action::named(&members.text("action")),
             tiers: tiers.collect(),
-            rules: pairs("rules"),
+            rules: actions(members, "rules").into_iter().collect(),
         },
     }
-}
-
-fn by_name(pairs: &[(String, String)]) -> BTreeMap<String, Action> {
-    let pairs = pairs.iter();
-    pairs.filter_map(|(name, action)| Some((name.clone(), Action::named(action)?))).collect()
 }

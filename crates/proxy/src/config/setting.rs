@@ -33,6 +33,10 @@ pub enum Kind {
     Reference,
     /// Several of them, at least one.
     References,
+    /// Where a key of the archive stands, or which key of KMS it is.
+    Key,
+    /// Several of them, at least one.
+    Keys,
     /// Headers: `NAME=VALUE`, several.
     Headers,
     /// What is done about secrets, by a name: `NAME=ACTION`, several.
@@ -56,6 +60,7 @@ impl Kind {
                 | Self::Listen
                 | Self::Addresses
                 | Self::References
+                | Self::Keys
                 | Self::Headers
                 | Self::Actions
                 | Self::Tables(_)
@@ -121,8 +126,8 @@ use super::entry::Table;
 use super::screen::{self, Action};
 use super::target::{self, AuthHeader};
 use Kind::{
-    Actions, Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Headers, Listen, Mode,
-    Networks, Origins, Path, Reference, References, Tables, Text, Texts, Url,
+    Actions, Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Headers, Key, Keys,
+    Listen, Mode, Networks, Origins, Path, Reference, References, Tables, Text, Texts, Url,
 };
 
 /// All settings, in the order in which they are shown.
@@ -169,8 +174,9 @@ pub const SETTINGS: &[Setting] = &[
     setting("archive.endpoint", Url, "", "where S3 answers that is not Amazon's"),
     setting("archive.path_style", Choice(&["auto", "on", "off"]), "auto", "whether requests name the bucket in the path; auto: with an endpoint"),
     setting("archive.kms_key", Text, "", "KMS key with which S3 encrypts what is put; unset: as the bucket says"),
-    setting("archive.encryption_key", Reference, "", "the key with which bodies and records are encrypted before they are put; unset: they are not"),
-    setting("archive.encryption_keys_old", References, "", "keys of before, with which what is there already is read"),
+    setting("archive.encryption_key", Key, "", "the key with which bodies and records are encrypted before they are put: env:NAME, file:PATH or kms:KEY; unset: they are not"),
+    setting("archive.encryption_keys_old", Keys, "", "keys of before, with which what is there already is read"),
+    setting("archive.kms_endpoint", Url, "", "where KMS answers, if not at its usual place"),
     setting("archive.bodies", Choice(&["full", "none"]), "full", "whether bodies are kept"),
     setting("archive.retain_days", Count, "90", "how many days bodies are kept"),
     setting("archive.retain_records_days", Count, "400", "how many days records are kept"),
@@ -210,6 +216,7 @@ pub const FIXED: &[&str] = &[
     "archive.kms_key",
     "archive.encryption_key",
     "archive.encryption_keys_old",
+    "archive.kms_endpoint",
     "archive.retain_days",
     "archive.retain_records_days",
     "archive.sync",
@@ -284,11 +291,11 @@ fn property(setting: &Setting) -> Value {
             property.extend([entry("type", "array")]);
             property.insert("items".to_owned(), items);
         }
-        Texts | Addresses | Endpoints | Listen | Networks | Origins | References => {
+        Texts | Addresses | Endpoints | Listen | Networks | Origins | References | Keys => {
             property.insert("type".to_owned(), json!(["array", "string"]));
             property.insert("items".to_owned(), json!({ "type": "string" }));
         }
-        Text | Url | Duration | Path | Mode | Reference | Engine(_) => {
+        Text | Url | Duration | Path | Mode | Reference | Key | Engine(_) => {
             property.extend([entry("type", "string")]);
         }
     }

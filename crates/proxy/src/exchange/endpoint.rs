@@ -66,21 +66,22 @@ impl Endpoints {
             return Err(Refusal::new(Word::NotAllowed, "This address is closed on this proxy."));
         }
         let (surface, path) = below(request.uri()).unwrap_or((Surface::Api, ""));
-        let (method, name) = (request.method(), format!("{}{path}", surface.base()));
+        let method = request.method();
+        let whole = [method.as_str(), " ", surface.base(), path].concat();
+        let name = whole.get(method.as_str().len() + 1..).unwrap_or_default();
         if !is_plain(path) {
             let message = format!("The address {name} is not in its plain form.");
             return Err(Refusal::new(Word::NotAllowed, message));
         }
         let open = |(only, glob): &(Option<Method>, WildMatch)| {
-            only.as_ref().is_none_or(|only| only == method) && glob.matches(&name)
+            only.as_ref().is_none_or(|only| only == method) && glob.matches(name)
         };
         if path.is_empty() || !self.open.iter().any(open) {
             let message = format!("The endpoint {method} {name} is closed on this proxy.");
             return Err(Refusal::new(Word::NotAllowed, message));
         }
         let operation = surface.operation(method, path);
-        let name = format!("{method} {name}");
-        Ok(Endpoint { operation, surface, path: path.to_owned(), name })
+        Ok(Endpoint { operation, surface, path: path.to_owned(), name: whole })
     }
 }
 

@@ -16,8 +16,10 @@ use wire::coding::Decoder;
 use wire::coding::encode::Encoder;
 
 use super::endpoint::Operation;
+use super::headers::{DIGESTS, without};
 use super::tap::Body;
 use super::upstream::BoxError;
+use crate::ledger::account::Expected;
 
 /// How long the beginning of a mask waits for its rest: tokens of one word come closely together.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,6 +30,12 @@ pub struct Restored {
     restorer: Restorer,
     /// Where the answer has a content coding: what undoes it, and what does it again.
     coding: Option<(Decoder, Encoder)>,
+    /// Nothing has passed yet.
+    is_fresh: bool,
+    /// It cannot be read: then it passes as it is.
+    is_unread: bool,
+    /// How it broke off, once what came before that has left.
+    broken: Option<BoxError>,
     /// What comes after the end of the data.
     trailers: Option<Frame<Bytes>>,
     /// Runs while something is held that may become a mask.
@@ -39,10 +47,10 @@ pub struct Restored {
 pub fn over(
     response: Response<Body>,
     masks: Option<Arc<Known>>,
-    operation: Operation,
+    asked: (Operation, Expected),
 ) -> Response<Body> {
     let (Some(masks), Body::Tapped(_)) = (masks, response.body()) else { return response };
-    let Some(restorer) = restorer(response.headers(), masks, operation) else { return response };
+    let Some(restorer) = restorer(response.headers(), masks, asked) else { return response };
     let coding = match coding(response.headers()) {
         None => None,
         Some(name) => match (Decoder::new(name), Encoder::new(name)) {
@@ -52,17 +60,32 @@ pub fn over(
     };
     let (mut head, tapped) = response.into_parts();
     // Values are not as long as their masks.
-    head.headers.remove(header::CONTENT_LENGTH);
-    let (trailers, patience) = (None, None);
-    let restored = Restored { tapped, restorer, coding, trailers, patience, has_ended: false };
+    head.headers = without(&head.headers, &[&DIGESTS[..], &[header::CONTENT_LENGTH]].concat());
+    let restored = Restored {
+        tapped,
+        restorer,
+        coding,
+        is_fresh: true,
+        is_unread: false,
+        broken: None,
+        trailers: None,
+        patience: None,
+        has_ended: false,
+    };
     Response::from_parts(head, Body::Restored(Box::new(restored)))
 }
 
 /// What restores an answer of this type; nothing where it is no text.
-fn restorer(headers: &HeaderMap, masks: Arc<Known>, operation: Operation) -> Option<Restorer> {
+fn restorer(
+    headers: &HeaderMap,
+    masks: Arc<Known>,
+    (operation, expected): (Operation, Expected),
+) -> Option<Restorer> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.unwrap_or_default().to_ascii_lowercase();
-    if kind.starts_with("text/event-stream") {
+    // A backend may stream without saying so: then what was asked decides.
+    let unsaid = kind.is_empty() && expected == Expected::Events;
+    if unsaid || kind.starts_with("text/event-stream") {
         let dialect = match operation {
             Operation::ChatCompletions => Dialect::Chat,
             Operation::Responses | Operation::Work | Operation::Other => Dialect::Responses,
@@ -82,7 +105,8 @@ impl Restored {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
             if self.has_ended {
-                return Poll::Ready(self.trailers.take().map(Ok));
+                let last = self.broken.take().map(Err);
+                return Poll::Ready(last.or_else(|| self.trailers.take().map(Ok)));
             }
             let Poll::Ready(frame) = Pin::new(&mut self.tapped).poll_frame(cx) else {
                 return self.wait(cx);
@@ -95,7 +119,10 @@ impl Restored {
                         continue;
                     }
                 },
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(error)) => {
+                    self.broken = Some(error);
+                    self.broken_off(cx)
+                }
                 None => self.end(),
             };
             match piece {
@@ -122,16 +149,29 @@ impl Restored {
 
     /// Whether nothing more comes.
     pub fn is_over(&self) -> bool {
-        self.has_ended && self.trailers.is_none()
+        self.has_ended && self.trailers.is_none() && self.broken.is_none()
     }
 
     fn take(&mut self, data: &[u8]) -> Result<Vec<u8>, BoxError> {
         let mut out = Vec::with_capacity(data.len());
+        self.patience = None;
+        if self.is_unread {
+            return Ok(data.to_vec());
+        }
+        let is_fresh = std::mem::replace(&mut self.is_fresh, false);
         let Some((decoder, _)) = &mut self.coding else {
             self.restorer.feed(data, &mut out);
             return Ok(out);
         };
-        let text = decoder.feed(data).map_err(|_| "the answer is not what its coding says")?;
+        let text = match decoder.feed(data) {
+            Ok(text) => text,
+            Err(_) if is_fresh => {
+                // Failing to understand an answer never fails it.
+                (self.is_unread, self.coding) = (true, None);
+                return Ok(data.to_vec());
+            }
+            Err(_) => return Err("the answer is not what its coding says".into()),
+        };
         self.restorer.feed(&text, &mut out);
         Ok(self.coded(out))
     }
@@ -141,6 +181,15 @@ impl Restored {
             Some((_, encoder)) if !text.is_empty() => encoder.feed(&text),
             _ => text,
         }
+    }
+
+    /// What is held leaves before the error does: hyper would throw it away with that.
+    fn broken_off(&mut self, cx: &mut Context<'_>) -> Result<Vec<u8>, BoxError> {
+        cx.waker().wake_by_ref();
+        self.has_ended = true;
+        let mut out = Vec::new();
+        self.restorer.release(&mut out);
+        Ok(self.coded(out))
     }
 
     fn end(&mut self) -> Result<Vec<u8>, BoxError> {

@@ -28,14 +28,13 @@ use super::arrived::ClientBody;
 use super::auth::Principal;
 use super::conversation;
 use super::endpoint::{Endpoint, Operation, Surface};
+use super::headers::{DIGESTS, without};
 use super::refusal::{Refusal, Word};
-use crate::config::screen::Unreadable;
 use crate::ledger::recorder::Copier;
 use guard::Guard;
 use intake::{Buffered, Intake, Reading, codings};
-use policy::Orders;
 use screening::Screening;
-pub use screening::Verdict;
+pub use screening::{Fresh, Verdict};
 use search::Scope;
 use texts::{is_text, texts};
 
@@ -44,6 +43,8 @@ const FORM: &str = "multipart/form-data";
 
 /// Longer uploads stream by, and are not looked through.
 const UPLOAD: u64 = 8 << 20;
+/// To look through more than this takes as long as others should not wait.
+const LONG: usize = 512 << 10;
 
 /// Inspects requests before they leave.
 #[derive(Clone)]
@@ -75,13 +76,11 @@ pub struct Screened {
 #[derive(Debug)]
 struct Proof;
 
-/// A request that was inspected.
+/// A request that was inspected; it leaves only through [`Inspected::let_through`].
 #[derive(Debug)]
 pub struct Inspected {
-    /// The request as it may leave.
-    pub screened: Screened,
-    /// What was found in it.
-    pub verdict: Verdict,
+    screened: Screened,
+    verdict: Verdict,
 }
 
 /// The body of an inspected request.
@@ -101,12 +100,14 @@ pub enum ScreenedBody {
 }
 
 impl Inspected {
+    /// What was found, and the request as it would leave: for who keeps it.
+    pub fn looked_at(&mut self) -> (&Verdict, &mut Screened) {
+        (&self.verdict, &mut self.screened)
+    }
+
     /// The proof that it may leave, or why not.
-    pub fn let_through(mut self) -> Result<Screened, Refusal> {
-        match self.verdict.refusal.take() {
-            Some(refusal) => Err(refusal),
-            None => Ok(self.screened),
-        }
+    pub fn let_through(self) -> Result<Screened, Refusal> {
+        self.verdict.refusal.map_or(Ok(self.screened), Err)
     }
 }
 
@@ -167,41 +168,63 @@ impl Screen {
         endpoint: &Endpoint,
         request: Request<ClientBody>,
     ) -> Result<Inspected, Refusal> {
-        let orders = self.guard.policy.orders(principal);
         let (head, body) = request.into_parts();
         only_chunked(&head.headers)?;
         if body.size_hint().lower() > self.intake.max_body {
             return Err(self.intake.too_large());
         }
         let asks = asks(endpoint, &head.headers);
-        if asks == Asks::Nothing && !self.is_looked_through(orders, &head, &body) {
-            return Ok(self.streamed(orders, endpoint, head, body));
+        let is_off = self.guard.is_off(principal);
+        if asks == Asks::Nothing && (is_off || !is_looked_through(endpoint, &head, &body)) {
+            return Ok(self.streamed(principal, endpoint, head, body));
         }
         let body = self.intake.read(body).await?;
-        let reading = self.intake.decode(&head.headers, &body).await?;
+        let codings = codings(&head.headers);
+        let reading = if codings.is_empty() {
+            Reading::Plain
+        } else {
+            // Boxed, so that an ordinary exchange is not moved about with room for it.
+            Box::pin(self.intake.decode(&codings, &body)).await?
+        };
         let (surface, path) = (endpoint.surface, endpoint.path.clone());
-        let body = ScreenedBody::Whole(body);
-        let (ask, masks) = (None, None);
-        let screened =
-            Screened { surface, path, head, body, ask, reading, masks, _made_here: Proof };
-        self.look_through(principal, orders, screened, asks).await
+        let kind = content_type(&head.headers).to_owned();
+        let ask = match &reading {
+            Reading::Plain => asks.read(&kind, &body.bytes),
+            Reading::Decoded(copy) => asks.read(&kind, &copy.bytes),
+            // A body that is no JSON, or cannot be read, is the upstream's to judge.
+            Reading::Unread(_) => None,
+        };
+        let whole = ScreenedBody::Whole(body.clone());
+        let screened = Screened {
+            surface,
+            path,
+            head,
+            body: whole,
+            ask,
+            reading,
+            masks: None,
+            _made_here: Proof,
+        };
+        if is_off {
+            return Ok(Inspected { screened, verdict: Verdict::default() });
+        }
+        // Others have their turn on this thread's other self, where there is much to look through.
+        let look = || self.look_through(principal, screened, &body, asks);
+        if body.bytes.len() > LONG { tokio::task::block_in_place(look) } else { look() }
     }
 
     /// A body that streams by: its head is looked through all the same.
     fn streamed(
         &self,
-        orders: &Orders,
+        principal: &Principal,
         endpoint: &Endpoint,
         mut head: Parts,
         body: ClientBody,
     ) -> Inspected {
         let (surface, path) = (endpoint.surface, endpoint.path.clone());
         let is_empty = body.is_end_stream();
-        let mut verdict = Verdict::default();
-        if !orders.are_off {
-            verdict = self.guard.head(orders, &mut head);
-            verdict.unscanned = !is_empty;
-        }
+        let mut verdict = self.guard.head(principal, &mut head);
+        verdict.unscanned = !is_empty && !self.guard.is_off(principal);
         let body = if is_empty {
             ScreenedBody::Whole(Buffered::default())
         } else {
@@ -213,107 +236,97 @@ impl Screen {
         Inspected { screened, verdict }
     }
 
-    /// Looks through a request whose body is there whole, and masks what is to be masked.
-    async fn look_through(
+    /// Looks through a request whose body came so, and masks what is to be masked.
+    fn look_through(
         &self,
         principal: &Principal,
-        orders: &Orders,
         mut screened: Screened,
+        came: &Buffered,
         asks: Asks,
     ) -> Result<Inspected, Refusal> {
-        let ScreenedBody::Whole(body) = &screened.body else {
-            return Ok(Inspected { screened, verdict: Verdict::default() });
-        };
-        let body = body.clone();
-        // A body that is no JSON goes on as it is: the upstream answers what is wrong with it.
         let kind = content_type(&screened.head.headers).to_owned();
-        let text = match &screened.reading {
-            Reading::Plain => Some(body.clone()),
-            Reading::Decoded(copy) => Some(copy.clone()),
-            Reading::Unread(_) => None,
+        let read = match &screened.reading {
+            Reading::Plain => Ok(came.clone()),
+            Reading::Decoded(copy) => Ok(copy.clone()),
+            Reading::Unread(why) => Err(Some(why)),
         };
-        let Some(text) = text.filter(|text| is_text(&kind, &text.bytes)) else {
-            return self.unreadable(orders, screened);
+        let read = read.and_then(|read| {
+            let is_text = asks == Asks::Nothing || is_text(&kind, &read.bytes);
+            if is_text { Ok(read) } else { Err(None) }
+        });
+        let text = match read {
+            Ok(text) => text,
+            Err(why) => {
+                self.guard.unreadable(why)?;
+                let mut verdict = self.guard.head(principal, &mut screened.head);
+                verdict.unscanned = true;
+                return Ok(Inspected { screened, verdict });
+            }
         };
-        screened.ask = asks.read(&kind, &text.bytes);
-        if orders.are_off {
-            return Ok(Inspected { screened, verdict: Verdict::default() });
-        }
+        let orders = self.guard.policy.orders(principal);
         let conversation =
             conversation::of(principal, &screened.head.headers, screened.ask.as_ref()).to_owned();
         let (key, memory) = self.guard.conversation(principal, &conversation);
         let mut screening = Screening::new(&self.guard, orders, Masks::new(key), Some(memory));
-        screening.head(&mut screened.head.headers, &mut screened.head.uri);
+        let Parts { headers, uri, .. } = &mut screened.head;
+        screening.head(headers, uri);
         let (texts, unscanned) = texts(&kind, &text.bytes, screened.ask.as_ref());
         let scope =
             Scope { key_id: &principal.key.id, orders: orders.number, conversation: &conversation };
-        let masked = screening.body(&text.bytes, &texts, scope).await?;
-        screening.again(&mut screened.head.headers, &mut screened.head.uri);
+        let masked = screening.body(&text.bytes, &texts, scope);
+        screening.again(headers, uri);
         let (mut verdict, _) = screening.verdict();
         verdict.unscanned = unscanned;
         screened.masks.clone_from(&verdict.masks);
         if let Some(masked) = masked {
-            replace(&mut screened, &body, &text, masked)?;
+            self.replace(&mut screened, came, &text, masked)?;
             screened.ask = asks.read(&kind, text_of(&screened));
         }
         Ok(Inspected { screened, verdict })
     }
 
-    /// A body that cannot be read might hold anything.
-    fn unreadable(&self, orders: &Orders, screened: Screened) -> Result<Inspected, Refusal> {
-        let mut verdict = Verdict::default();
-        if !orders.are_off {
-            if self.guard.unreadable == Unreadable::Refuse {
-                let message = match &screened.reading {
-                    Reading::Unread(why) => format!(
-                        "The request's body cannot be looked through for secrets: {why}. Send it without content coding."
-                    ),
-                    Reading::Plain | Reading::Decoded(_) => "The request's body cannot be looked through for secrets: it is no text in UTF-8.".to_owned(),
-                };
-                return Err(Refusal::new(Word::UnreadableBody, message));
+    /// Puts a body with masks in the place of what came: coded as it came, and as long as it is now.
+    fn replace(
+        &self,
+        screened: &mut Screened,
+        came: &Buffered,
+        read: &Buffered,
+        masked: Vec<u8>,
+    ) -> Result<(), Refusal> {
+        screened.head.headers = without(&screened.head.headers, &DIGESTS);
+        let headers = &mut screened.head.headers;
+        let body = match &screened.reading {
+            Reading::Plain | Reading::Unread(_) => self.intake.replaced(came, masked)?,
+            Reading::Decoded(_) => {
+                let coded = encode::whole(&codings(headers), masked.clone());
+                let coded = coded.ok_or_else(|| {
+                    let message = "The request's body cannot be coded again.";
+                    Refusal::new(Word::UnreadableBody, message)
+                })?;
+                screened.reading = Reading::Decoded(self.intake.replaced(read, masked)?);
+                self.intake.replaced(came, coded)?
             }
-            verdict.unscanned = true;
+        };
+        if let Some(length) = headers.get_mut(header::CONTENT_LENGTH) {
+            *length = HeaderValue::from(body.bytes.len());
         }
-        Ok(Inspected { screened, verdict })
-    }
-
-    /// Whether a body is read whole only to be looked through: text of a length that is known and
-    /// no more than an upload's.
-    fn is_looked_through(&self, orders: &Orders, head: &Parts, body: &ClientBody) -> bool {
-        let kind = content_type(&head.headers).to_ascii_lowercase();
-        let may_be_text = kind.is_empty()
-            || kind.starts_with("text/")
-            || kind.starts_with(FORM)
-            || ["json", "xml", "urlencoded", "yaml"].iter().any(|word| kind.contains(word));
-        let is_short = body.size_hint().exact().is_some_and(|length| length <= UPLOAD);
-        !orders.are_off && may_be_text && is_short && !body.is_end_stream()
+        screened.body = ScreenedBody::Whole(body);
+        Ok(())
     }
 }
 
-/// Puts a body with masks in the place of what came: coded as it came, and as long as it is now.
-fn replace(
-    screened: &mut Screened,
-    came: &Buffered,
-    read: &Buffered,
-    masked: Vec<u8>,
-) -> Result<(), Refusal> {
-    let headers = &mut screened.head.headers;
-    let body = match &screened.reading {
-        Reading::Plain | Reading::Unread(_) => came.replaced(masked),
-        Reading::Decoded(_) => {
-            let coded = encode::whole(&codings(headers), masked.clone());
-            let coded = coded.ok_or_else(|| {
-                Refusal::new(Word::UnreadableBody, "The request's body cannot be coded again.")
-            })?;
-            screened.reading = Reading::Decoded(read.replaced(masked));
-            came.replaced(coded)
-        }
-    };
-    if let Some(length) = headers.get_mut(header::CONTENT_LENGTH) {
-        *length = HeaderValue::from(body.bytes.len());
-    }
-    screened.body = ScreenedBody::Whole(body);
-    Ok(())
+/// Whether a body is read whole only to be looked through: what may be text, but for uploads of
+/// files, which are only where they are short.
+fn is_looked_through(endpoint: &Endpoint, head: &Parts, body: &ClientBody) -> bool {
+    let kind = content_type(&head.headers).to_ascii_lowercase();
+    let may_be_text = kind.is_empty()
+        || kind.starts_with("text/")
+        || kind.starts_with(FORM)
+        || ["json", "xml", "urlencoded", "yaml"].iter().any(|word| kind.contains(word));
+    let is_short = body.size_hint().exact().is_some_and(|length| length <= UPLOAD);
+    let uploads = ["/files", "/uploads", "/containers", "/audio", "/videos", "/images"];
+    let is_upload = uploads.iter().any(|below| endpoint.path.starts_with(below));
+    !body.is_end_stream() && may_be_text && (is_short || !is_upload)
 }
 
 /// The body of a request as it can be read.

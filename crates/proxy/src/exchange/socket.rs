@@ -6,6 +6,7 @@
 
 mod answering;
 mod asking;
+mod held;
 mod restoring;
 
 use std::collections::VecDeque;
@@ -149,28 +150,28 @@ pub async fn open(
     }
     let client = hyper::upgrade::on(&mut request);
     let mut head = request.into_parts().0;
-    let looked = proxy.screen.guard().handshake(&principal, &mut head);
+    let mut verdict = proxy.screen.guard().handshake(&principal, &mut head);
     let handshake = Request::from_parts(head, ());
+    proxy.ledger.found(&principal, &verdict.fresh);
     // The record comes after the answer: a handshake that succeeds leaves none.
-    let shaken = match looked {
-        Ok(findings) => {
-            proxy.ledger.found(&principal, &findings);
-            shake(proxy, &principal, &endpoint, &handshake).await
-        }
-        Err(refusal) => Err(refusal),
+    let shaken = match verdict.refusal.take() {
+        None => shake(proxy, &principal, &endpoint, &handshake).await,
+        Some(refusal) => Err(refusal),
     };
     let (accepted, upstream, served) = match shaken {
         Ok((Upgrade::Done(accepted, upstream, served), _)) => (accepted, upstream, served),
         Ok((Upgrade::Refused(response, served), permit)) => {
             let mut recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
+            recorder.looked_at(&verdict);
             recorder.request().await?;
             recorder.served(served.name(), served.doubt());
-            let answer = Answer { response, permit, served, masks: None };
+            let answer = Answer { response, permit, served, masks: verdict.masks.take() };
             let answer = Tap::on(answer, recorder, Operation::Other, proxy.manner.clone()).await?;
             return at_once(answer).await;
         }
         Err(refusal) => {
-            let recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
+            let mut recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
+            recorder.looked_at(&verdict);
             return Err(refused(proxy, refusal, recorder).await);
         }
     };

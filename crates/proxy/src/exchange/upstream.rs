@@ -198,7 +198,7 @@ impl Upstream {
             } else {
                 std::mem::take(&mut sent.extensions)
             };
-            match self.answer(request, principal, manner).await {
+            match self.answer(request, &way, principal, manner).await {
                 Ok(response) => {
                     let several = self.routes.are_several();
                     let doubtful = several && way.answered(response.status(), Instant::now());
@@ -227,10 +227,12 @@ impl Upstream {
     async fn answer(
         &self,
         request: Request<RequestBody>,
+        way: &Way,
         principal: &Principal,
         manner: &Manner,
     ) -> Result<Response<UpstreamBody>, Refusal> {
-        let answer = tokio::time::timeout(self.first_byte_timeout, self.transport.send(request));
+        let answer = self.transport.send(request, &way.site.origin);
+        let answer = tokio::time::timeout(self.first_byte_timeout, answer);
         tokio::select! {
             biased;
             refusal = manner.interrupted(&principal.live.ended) => Err(refusal),

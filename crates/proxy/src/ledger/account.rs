@@ -68,9 +68,9 @@ pub(crate) struct Account {
     pub(crate) response: Option<ResponseHead>,
     pub(crate) meter: Meter,
     /// Undoes the answer's content coding, where it has one that is known.
-    decoder: Option<Decoder>,
+    decoder: Option<Box<Decoder>>,
     /// Of the answer as it passes, where it has a coding that is undone.
-    passed: Option<blake3::Hasher>,
+    passed: Option<Box<blake3::Hasher>>,
     /// The answer is a stream that is whole only with its last event.
     ends_with_event: bool,
     /// How long the request's body is without its content coding, where it has one.
@@ -174,8 +174,9 @@ impl Account {
         self.record.status = Some(head.status.as_u16());
         self.record.transport = transport;
         if let Some(coding) = coding(&head.headers) {
-            self.decoder = Decoder::new(coding);
-            self.passed = self.decoder.as_ref().map(|_| blake3::Hasher::new());
+            // Boxed: they are large, and most answers have none.
+            self.decoder = Decoder::new(coding).map(Box::new);
+            self.passed = self.decoder.as_ref().map(|_| Box::new(blake3::Hasher::new()));
             self.record.content_encoding = Some(coding.to_owned());
         }
         let headers = stored_headers(&head.headers);
@@ -371,6 +372,8 @@ impl Account {
         record.client_version = said.client_version;
         // Beside what the client says: which way it went, noted before.
         record.tags.extend(said.tags);
+        // That is ours to say.
+        record.tags.remove("screen");
         if self.unscanned {
             record.tags.insert("screen".to_owned(), "unscanned".to_owned());
         }

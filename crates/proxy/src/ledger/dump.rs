@@ -162,8 +162,8 @@ mod tests {
             .header("x-note", "n");
         let time = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
         let mut dump = dumps.open(&request.body(()).unwrap(), time);
-        let pem = "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\\nVJTUt9Us8cKjMzEfYyjiWA4R4\\n-----END PRIVATE KEY-----";
-        dump.asked(format!("{{\"input\":\"{pem}\"}}").as_bytes());
+        let key = redact::own_key::build([7; redact::own_key::RANDOM_CHARACTERS]);
+        dump.asked(format!("{{\"input\":\"mine: {key}\"}}").as_bytes());
         let head = Response::builder().header("set-cookie", "a=b").body(()).unwrap();
         dump.answered(&head.into_parts().0);
         dump.piece(b"data: 1\n\n");
@@ -182,7 +182,7 @@ mod tests {
             "headers": [header("authorization", "[REDACTED]"),
                 header("proxy-authorization", "[REDACTED]"),
                 header("chatgpt-account-id", "[REDACTED]"), header("x-note", "n")],
-            "body": {"input": "[REDACTED]"},
+            "body": {"input": "mine: [REDACTED]"},
         });
         assert_eq!(read("request"), expected);
         let expected = serde_json::json!({

@@ -14,7 +14,7 @@ impl Account {
     pub(crate) fn inspected(&mut self, verdict: &Verdict, head: Option<&http::request::Parts>) {
         self.inspected = true;
         self.record.findings.clone_from(&verdict.findings);
-        if verdict.masks.is_some() {
+        if verdict.is_masked {
             self.record.altered = Altered::Masked;
         }
         self.unscanned = verdict.unscanned;
@@ -29,29 +29,27 @@ impl Account {
         if std::mem::replace(&mut self.inspected, true) {
             return;
         }
-        for text in self
-            .request
-            .headers
-            .iter_mut()
-            .map(|(_, value)| value)
-            .chain([&mut self.request.target])
-        {
-            for found in rules.scan(text.as_bytes()).into_iter().rev() {
-                text.replace_range(found.span, "***");
+        let values = self.request.headers.iter_mut().map(|(_, value)| value);
+        for text in values.chain([&mut self.request.target]) {
+            let mut bytes = std::mem::take(text).into_bytes();
+            for found in rules.scan(&bytes).into_iter().rev() {
+                bytes.splice(found.span, *b"***");
             }
+            *text = String::from_utf8_lossy(&bytes).into_owned();
         }
     }
 }
 
 /// Headers as they may be stored: no credentials, no cookies.
 pub(super) fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let stored = headers.iter().filter_map(|(name, value)| {
-        let value = text(value);
-        let value = storable(name.as_str(), &value)?.into_owned();
-        Some((name.as_str().to_owned(), value))
-    });
-    stored.collect()
+    let mut stored = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        if let Some(value) = storable(name.as_str(), &value) {
+            stored.push((name.as_str().to_owned(), value.into_owned()));
+        }
+    }
+    stored
 }
 
 pub(super) fn target(uri: &http::Uri) -> String {

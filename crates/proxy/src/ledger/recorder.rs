@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use archive::frame::{ResponseHead, Side};
 use archive::journal::{Draft, Entry};
-use archive::record::Transport;
+use archive::record::{Record, Transport};
 use archive::spool::Unwritable;
 use archive::spool::desk::Receipt;
 use bytes::Bytes;
@@ -15,15 +15,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 use wire::meter::Shape;
 
-use super::Books;
 use super::account::{Account, Doubt, End, Expected};
 use super::dump::Dump;
 use super::head::stored_headers;
+use super::{Books, FoundIn};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};
-use crate::exchange::screen::message::InspectedMessage;
-use crate::exchange::screen::{Inspected, ScreenedBody};
+use crate::exchange::screen::message::Carried;
+use crate::exchange::screen::{Inspected, ScreenedBody, Verdict};
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -79,9 +79,9 @@ impl Recorder {
 
     /// Notes what is asked; from now on a refusal is on record with it.
     pub fn asked(&mut self, inspected: &mut Inspected) {
-        self.account.inspected(&inspected.verdict, Some(&inspected.screened.head));
-        self.tell_findings();
-        let screened = &mut inspected.screened;
+        let (verdict, screened) = inspected.looked_at();
+        self.account.inspected(verdict, Some(&screened.head));
+        self.tell_findings(verdict);
         let ask = screened.ask.as_ref();
         match &mut screened.body {
             ScreenedBody::Whole(body) => {
@@ -99,6 +99,9 @@ impl Recorder {
                         body.clone()
                     }
                 };
+                if verdict.unfit {
+                    self.question = Buffered::default();
+                }
             }
             ScreenedBody::Streamed { copier, .. } => {
                 self.account.asked(ask, 0);
@@ -113,17 +116,23 @@ impl Recorder {
     }
 
     /// Notes what is asked by a message of a WebSocket.
-    pub fn asked_in_socket(&mut self, message: &InspectedMessage) {
+    pub fn asked_in_socket(&mut self, message: &Carried) {
         self.account.inspected(&message.verdict, None);
-        self.tell_findings();
+        self.tell_findings(&message.verdict);
         self.account.asked(message.ask.as_ref(), message.text.bytes.len() as u64);
-        self.question = message.text.clone();
+        if !message.verdict.unfit {
+            self.question = message.text.clone();
+        }
     }
 
-    fn tell_findings(&self) {
-        let record = &self.account.record;
-        let who = (record.id.as_str(), record.user.as_str(), record.key_id.as_str());
-        self.books.tell_findings(who, &record.findings);
+    /// Notes what was found in a handshake, which was told already.
+    pub fn looked_at(&mut self, verdict: &Verdict) {
+        self.account.inspected(verdict, None);
+    }
+
+    fn tell_findings(&self, verdict: &Verdict) {
+        let Record { id, user, key_id, .. } = &self.account.record;
+        self.books.tell_findings(&FoundIn { exchange: id, user, key: key_id }, &verdict.fresh);
     }
 
     /// Brings the opening to the spool: before the first byte goes upstream.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::uri::Scheme;
+use http::uri::{PathAndQuery, Scheme};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use redact::secret::Secret;
@@ -21,7 +21,7 @@ use crate::exchange::sent::RequestBody;
 use crate::exchange::upstream::BoxError;
 use crate::exchange::upstream::dial::Dialer;
 use crate::exchange::upstream::splice::Splice;
-use crate::exchange::upstream::transport::Transport;
+use crate::exchange::upstream::transport::{Origin, Transport};
 use crate::harden::key::Key;
 use crate::secret::{hex, random};
 
@@ -41,8 +41,8 @@ const MOST: usize = 64 << 10;
 
 /// Who this is, and what proves it.
 pub struct Identity {
-    github: Uri,
-    exchange: Uri,
+    github: Place,
+    exchange: Place,
     provider: String,
     account: String,
     /// On its way to GitHub the request token joins.
@@ -50,6 +50,23 @@ pub struct Identity {
     to_github: Transport,
     to_exchange: Transport,
     lifetime: Mutex<Duration>,
+}
+
+/// Where a token is fetched.
+struct Place {
+    url: Uri,
+    origin: Arc<Origin>,
+}
+
+impl Place {
+    fn at(url: Uri) -> Result<Self> {
+        Ok(Self { origin: Origin::of(&url)?, url })
+    }
+
+    /// The address as it goes to the origin's server.
+    fn path(&self) -> &str {
+        self.url.path_and_query().map_or("/", PathAndQuery::as_str)
+    }
 }
 
 /// An identity, and where its credential is used.
@@ -77,8 +94,8 @@ impl Identity {
         let dialer = Dialer::new(CONNECTING, &Scheme::HTTPS)?;
         let splice = Arc::new(Splice::new(hex(&random::<32>()?), token));
         Ok(Self {
-            github,
-            exchange: Uri::from_static(EXCHANGE),
+            github: Place::at(github)?,
+            exchange: Place::at(Uri::from_static(EXCHANGE))?,
             provider,
             account,
             stand_in: splice.stand_in(),
@@ -90,10 +107,10 @@ impl Identity {
 
     /// Fetches a credential.
     pub async fn token(&self) -> Result<Key> {
-        let ask = Request::get(&self.github)
+        let ask = Request::get(self.github.path())
             .header(AUTHORIZATION, format!("Bearer {}", self.stand_in.expose()))
             .header(ACCEPT, "application/json");
-        let given: Given = answer(&self.to_github, ask.body(body(Bytes::new()))?)
+        let given: Given = answer(&self.to_github, &self.github, ask.body(body(Bytes::new()))?)
             .await
             .context("GitHub OIDC token request failed")?;
         let subject = Secret::new(given.value);
@@ -107,11 +124,11 @@ impl Identity {
             "service_account_id": self.account,
         });
         let question = question.to_string();
-        let ask = Request::post(&self.exchange)
+        let ask = Request::post(self.exchange.path())
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
             .header(CONTENT_LENGTH, question.len());
-        let exchanged: Exchanged = answer(&self.to_exchange, ask.body(body(question.into()))?)
+        let exchanged: Exchanged = answer(&self.to_exchange, &self.exchange, ask.body(body(question.into()))?)
             .await
             .context("OpenAI workload identity token exchange failed")?;
         self.take(exchanged)
@@ -149,7 +166,7 @@ impl Renewal {
 
     /// Where it connects to.
     pub fn addresses(&self) -> [&Uri; 2] {
-        [&self.identity.github, &self.identity.exchange]
+        [&self.identity.github.url, &self.identity.exchange.url]
     }
 
     /// Fetches another credential each time before the last one ends.
@@ -182,10 +199,11 @@ fn body(bytes: Bytes) -> RequestBody {
 /// Sends a request and reads its answer, which is JSON. Nothing of it is repeated in errors.
 async fn answer<T: DeserializeOwned>(
     transport: &Transport,
+    place: &Place,
     request: Request<RequestBody>,
 ) -> Result<T> {
     let exchange = async {
-        let (head, body) = transport.send(request).await?.into_parts();
+        let (head, body) = transport.send(request, &place.origin).await?.into_parts();
         ensure!(head.status == StatusCode::OK, "the answer's status is {}", head.status);
         let read = Limited::new(body, MOST).collect().await;
         let read = read.map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?;

@@ -129,7 +129,9 @@ impl Site {
 
     /// Answers where nothing is but the API's open endpoints, and perhaps the order to stop.
     async fn only_api(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
-        let is_order = request.method() == Method::GET && *request.uri() == "/shutdown";
+        let uri = request.uri();
+        let is_plain = uri.scheme().is_none() && uri.query().is_none();
+        let is_order = request.method() == Method::GET && is_plain && uri.path() == "/shutdown";
         if is_order && self.opens == (Opens::Api { shutdown: Shutdown::Open }) {
             self.shutdown.cancel();
             return bare(StatusCode::OK);

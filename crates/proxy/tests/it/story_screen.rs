@@ -10,7 +10,7 @@ use crate::harness::client::{Answer, contains, lossy, metric, post, request};
 use crate::harness::codex::Codex;
 use crate::harness::gateway::Key;
 use crate::harness::recording::{Relay, Step, chunk, stream_head, whole};
-use crate::harness::socket::{Upstream, asks, frame, open_with, read_frame, says};
+use crate::harness::socket::{Upstream, asks, frame, masked, open_with, read_frame, says};
 use crate::harness::{Gateway, Raw, Recording, simulator, url};
 
 /// A key of our own is a secret that is told with certainty, by its checksum.
@@ -487,6 +487,80 @@ async fn a_refusal_inside_a_websocket_leaves_it_open() {
     assert!(lossy(&payload).contains("harmless"));
     let record = gateway.records().remove(0);
     assert_eq!(record["refusal"], "secret_blocked");
+}
+
+#[tokio::test]
+async fn a_word_that_is_a_password_does_not_break_later_turns() {
+    let upstream = Recording::start(vec![whole("application/json", ANSWER); 2]).await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+    let item = |text: &str| json!({"type": "message", "role": "developer", "content": text});
+    let first = item("postgres://app:developer@db.internal/x");
+    let asked = |items: &[&Value]| json!({"model": "m", "prompt_cache_key": "t", "input": items});
+    for turn in [asked(&[&first]), asked(&[&first, &item("a developer, completed")])] {
+        post(gateway.address, "/v1/responses", &key.value, &turn.to_string()).await;
+        let seen: Value = serde_json::from_str(&body(upstream.requests().last().unwrap())).unwrap();
+        assert_eq!(seen["input"][0]["role"], "developer");
+        assert_eq!(
+            seen["input"][1]["content"],
+            if seen["input"][1].is_null() { Value::Null } else { json!("a developer, completed") }
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_of_ones_own_finds_what_stands_in_texts() {
+    let upstream = Recording::start(vec![whole("application/json", ANSWER)]).await;
+    let custom = json!([{"id": "badge", "pattern": "\\d{12}", "example": "123456789012"}]);
+    let settings = [("CODEX_PROXY_SCREEN_CUSTOM", &*custom.to_string())];
+    let gateway = Gateway::start_with(&upstream.url(), &settings);
+    let key = gateway.key("ada@example.com");
+    let text = r#"{"model":"m","input":"badge 123456789012"}"#;
+    assert_eq!(post(gateway.address, "/v1/responses", &key.value, text).await.status, 200);
+    let seen = body(&upstream.requests()[0]);
+    assert_eq!(seen, text.replace("123456789012", mask(&seen)));
+    let (folder, ..) = gateway.stop();
+    assert_eq!(places(folder.path(), "123456789012"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn heads_are_looked_through_where_bodies_cannot_be_read() {
+    let upstream = Recording::start(vec![whole("application/json", ANSWER)]).await;
+    let settings = [("CODEX_PROXY_SCREEN_UNREADABLE", "pass")];
+    let gateway = Gateway::start_with(&upstream.url(), &settings);
+    let key = gateway.key("ada@example.com");
+    let secret = token(19);
+    let headers = [("content-encoding", "compress"), ("x-note", secret.as_str())];
+    assert_eq!(send(&gateway, &key, &headers, b"xxxx").await.status, 200);
+    assert!(!lossy(&upstream.requests()[0]).contains(&secret));
+    let (folder, ..) = gateway.stop();
+    assert_eq!(places(folder.path(), &secret), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn every_message_of_a_websocket_is_looked_through() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+    let (mut client, mut server) = open_with(&gateway, &upstream, &key.value, "").await;
+    let secret = token(20);
+    // No JSON, in fragments; bytes; another type of message.
+    let (one, two) = secret.split_at(20);
+    client.send(&[masked(0x01, one.as_bytes()), masked(0x80, two.as_bytes())].concat()).await;
+    client.send(&masked(0x82, format!("k={secret}").as_bytes())).await;
+    client.send(&asks(&json!({"type": "session.update", "note": secret}))).await;
+    for first in [0x81, 0x82, 0x81] {
+        let (head, payload) = read_frame(&mut server).await.unwrap();
+        let seen = lossy(&payload);
+        assert!(seen.contains("[secret:codex-proxy-key:") && !seen.contains(one), "{seen}");
+        assert_eq!(head, first);
+    }
+    // What is no UTF-8 and might be a question is refused, as a body would be.
+    client.send(&masked(0x81, b"\xFF\xFE{\0}\0")).await;
+    let (_, payload) = read_frame(&mut client).await.unwrap();
+    let error: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!((&error["type"], &error["status"]), (&json!("error"), &json!(400)));
+    assert_eq!(gateway.records()[0]["refusal"], "unreadable_body");
 }
 
 /// Runs exchanges with a secret of several kinds, kills the gateway, starts it again, stops it, and

@@ -96,7 +96,7 @@ impl Finder {
 
 /// Whether a value that stands elsewhere is the same for sure: not a short one, and no word, such
 /// as the API has among its names and a careless password may be.
-fn is_telling(value: &[u8]) -> bool {
+pub(crate) fn is_telling(value: &[u8]) -> bool {
     let is_word = value.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'_' | b'.' | b'-'));
     value.len() >= beginnings::LENGTH && value.len() <= LONGEST && !is_word
 }

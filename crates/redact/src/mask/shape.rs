@@ -61,6 +61,6 @@ mod tests {
     fn what_is_not_quite_a_mask_is_none() {
         let near = "[secret:a:0123456789a] [secret:a:0123456789abc] [secret::0123456789ab] \
                     [secret:a:0123456789AB] [secret:A:0123456789ab] [secret:a:0123456789ab";
-        assert_eq!(find(near.as_bytes()), []);
+        assert!(find(near.as_bytes()).is_empty());
     }
 }

@@ -14,7 +14,22 @@ use crate::scan::checksum::Checksum;
 
 /// Every rule file. The order breaks ties: of two rules that are equally sure of one value the
 /// earlier names it.
-const FILES: [(&str, &str); 1] = [("generic", include_str!("../rules/generic.toml"))];
+pub(crate) const FILES: [(&str, &str); 14] = [
+    ("source-hosting", include_str!("../rules/source-hosting.toml")),
+    ("cloud", include_str!("../rules/cloud.toml")),
+    ("ai", include_str!("../rules/ai.toml")),
+    ("chat", include_str!("../rules/chat.toml")),
+    ("payment", include_str!("../rules/payment.toml")),
+    ("mail", include_str!("../rules/mail.toml")),
+    ("database", include_str!("../rules/database.toml")),
+    ("registry", include_str!("../rules/registry.toml")),
+    ("ci", include_str!("../rules/ci.toml")),
+    ("monitoring", include_str!("../rules/monitoring.toml")),
+    ("identity", include_str!("../rules/identity.toml")),
+    ("network", include_str!("../rules/network.toml")),
+    ("apps", include_str!("../rules/apps.toml")),
+    ("generic", include_str!("../rules/generic.toml")),
+];
 
 /// Goes into the version: raise it when the engine finds other things with the same rules.
 const ENGINE: u64 = 1;
@@ -34,8 +49,6 @@ pub(crate) enum Anchor {
     Basic,
     /// `Authorization: Bearer`.
     Bearer,
-    /// A password in a connection string.
-    ConnectionString,
     /// The signature of a shared access URL.
     SharedAccess,
     /// A password that a name is given, strong.
@@ -49,14 +62,13 @@ pub(crate) enum Anchor {
 }
 
 impl Anchor {
-    const ALL: [(&str, Self); 12] = [
+    const ALL: [(&str, Self); 11] = [
         ("pem", Self::Pem),
         ("url-password", Self::UrlPassword),
         ("url-token", Self::UrlToken),
         ("jwt", Self::Jwt),
         ("basic", Self::Basic),
         ("bearer", Self::Bearer),
-        ("connection-string", Self::ConnectionString),
         ("shared-access", Self::SharedAccess),
         ("password", Self::Password),
         ("weak-password", Self::WeakPassword),
@@ -73,7 +85,11 @@ pub(crate) struct Rule {
     pub(crate) tier: Tier,
     pub(crate) prefixes: Vec<String>,
     pub(crate) words: Vec<String>,
+    /// Texts that stand within the token, for tokens that begin like anything.
+    pub(crate) inner: Vec<String>,
     pub(crate) shape: Option<Shape>,
+    /// Values that documentation shows everybody: never found.
+    pub(crate) except: Vec<String>,
     pub(crate) checksum: Option<Checksum>,
     pub(crate) entropy: f32,
     /// Whether a token byte may follow.
@@ -90,12 +106,19 @@ impl Rule {
             tier,
             prefixes: Vec::new(),
             words: Vec::new(),
+            inner: Vec::new(),
             shape: None,
+            except: Vec::new(),
             checksum: None,
             entropy: 0.0,
             open: false,
             anchor: None,
         }
+    }
+
+    /// Whether this is a value that documentation shows everybody.
+    pub(crate) fn excepts(&self, value: &[u8]) -> bool {
+        self.except.iter().any(|one| one.as_bytes() == value)
     }
 
     fn read(table: &dyn TableLike) -> Result<Self, String> {
@@ -114,7 +137,9 @@ impl Rule {
             tier: tier.ok_or_else(|| problem("has no tier"))?,
             prefixes: texts(table, "prefixes"),
             words: texts(table, "words"),
+            inner: texts(table, "inner"),
             shape: shape.map_err(|error| problem(&error))?,
+            except: texts(table, "except"),
             checksum: checksum.transpose()?,
             entropy: number(table, "entropy"),
             open: table.get("open").and_then(Item::as_bool).unwrap_or_default(),
@@ -161,4 +186,28 @@ fn texts(table: &dyn TableLike, key: &str) -> Vec<String> {
 #[expect(clippy::cast_possible_truncation, reason = "a bound like 3.5 needs no more")]
 fn number(table: &dyn TableLike, key: &str) -> f32 {
     table.get(key).and_then(Item::as_float).unwrap_or_default() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FILES, read};
+
+    #[test]
+    fn every_rule_can_be_read_and_has_a_name_of_its_own() {
+        let mut names = Vec::new();
+        for (file, text) in FILES {
+            for rule in read(text) {
+                let rule = rule.unwrap_or_else(|error| panic!("{file}: {error}"));
+                let lists = [&rule.prefixes, &rule.words, &rule.inner].map(|list| !list.is_empty());
+                let ways = [&lists[..], &[rule.anchor.is_some()]].concat();
+                assert_eq!(ways.iter().filter(|way| **way).count(), 1, "{}: {ways:?}", rule.id);
+                assert!(rule.anchor.is_some() || rule.shape.is_some(), "{} has a shape", rule.id);
+                names.push(rule.id);
+            }
+        }
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
 }

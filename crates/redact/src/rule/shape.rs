@@ -3,6 +3,7 @@
 //! Nearly every shape is a row of character classes with counts; those are walked directly, in
 //! one pass. The others are regular expressions, compiled when they are first needed.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use regex::bytes::Regex;
@@ -14,6 +15,8 @@ pub(crate) struct Shape {
     pattern: String,
     steps: Option<Vec<Step>>,
     regex: OnceLock<Option<Regex>>,
+    /// The same, not bound to the first byte.
+    anywhere: OnceLock<Option<Regex>>,
 }
 
 /// Bytes of one class, as many as there are, within bounds.
@@ -43,7 +46,12 @@ impl Shape {
     pub(crate) fn new(pattern: &str) -> Result<Self, String> {
         let mut parser = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build();
         let hir = parser.parse(pattern).map_err(|error| error.to_string())?;
-        Ok(Self { pattern: pattern.to_owned(), steps: steps(&hir), regex: OnceLock::new() })
+        Ok(Self {
+            pattern: pattern.to_owned(),
+            steps: steps(&hir),
+            regex: OnceLock::new(),
+            anywhere: OnceLock::new(),
+        })
     }
 
     /// How many bytes at the start of the text have this shape: as many as can.
@@ -52,6 +60,20 @@ impl Shape {
             Some(steps) => walk(steps, text),
             None => Some(self.regex()?.find(text)?.end()),
         }
+    }
+
+    /// Whether what has this shape may have digits.
+    pub(crate) fn has_digits(&self) -> bool {
+        self.pattern.contains("0-9")
+    }
+
+    /// What has this shape in the text and goes over this place.
+    pub(crate) fn around(&self, text: &[u8], place: usize) -> Option<Range<usize>> {
+        let compiled =
+            || regex::bytes::RegexBuilder::new(&self.pattern).unicode(false).build().ok();
+        let regex = self.anywhere.get_or_init(compiled).as_ref()?;
+        let found = regex.find_iter(text).find(|found| found.end() > place)?;
+        (found.start() <= place).then(|| found.range())
     }
 
     fn regex(&self) -> Option<&Regex> {

@@ -26,7 +26,7 @@ impl Words {
             }
         }
         let automaton =
-            AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(&patterns).ok();
+            AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&patterns).ok();
         Self { automaton: automaton.filter(|_| !patterns.is_empty()), rules }
     }
 

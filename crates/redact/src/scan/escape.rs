@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::{before, byte};
+use super::{before, byte, is_token};
 
 /// Where a token begins in a run that begins here: after an escape's letter (`\n`), after the
 /// digits of `\u001b`, of `%3D` or of a terminal's colour.
@@ -17,6 +17,13 @@ pub(crate) fn token_start(bytes: &[u8], run: usize) -> usize {
         b'[' | b';' => colour_end(bytes, run).unwrap_or(run),
         _ => run,
     }
+}
+
+/// Whether a token may begin here: after no token byte, or after an escape.
+pub(crate) fn begins(bytes: &[u8], at: usize) -> bool {
+    let left = bytes.get(..at).unwrap_or_default();
+    let run = at - left.iter().rev().take(8).take_while(|byte| is_token(**byte)).count();
+    run == at || token_start(bytes, run) == at
 }
 
 /// How many characters after a backslash are part of the escape.

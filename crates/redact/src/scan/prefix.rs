@@ -1,27 +1,56 @@
 //! Tokens that are known by what they begin with.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::strength;
+use memchr::memmem;
+
 use super::{Scan, before, is_token};
+use super::{escape, strength};
 use crate::rule::{Rule, RuleId};
 
 /// The prefixes of all rules, found by the first bytes of a run.
 #[derive(Debug)]
 pub(crate) struct Prefixes {
-    /// Pairs of bytes with which some prefix begins: a bit each.
-    pairs: Box<[u64; 1024]>,
-    /// By first byte, the longest prefix first.
-    by_first: Vec<Vec<Entry>>,
-    /// Prefixes of which less than two bytes are in the run: `SG.`, `1//0`.
-    joined: Vec<Entry>,
-    /// The bytes that stand before the run in one of those.
-    joints: [u64; 4],
+    /// Which first three bytes some prefix has: what has others is put aside at once.
+    firsts: Bits,
+    /// By the first three bytes, the longest prefix first; a shorter prefix has 0 for the third.
+    by_first: HashMap<[u8; 3], Vec<Entry>>,
+    /// Which two bytes stand before the run in those of `joined`.
+    lasts: Bits,
+    /// Prefixes of which less than two bytes are in the run (`SG.`, `1//0`), by the two bytes before
+    /// it; where there is but one, the other is 0.
+    joined: HashMap<[u8; 2], Vec<Entry>>,
+    /// Prefixes that are addresses, each after its scheme.
+    urls: Vec<(Box<[u8]>, Entry)>,
+}
+
+/// A set of short texts that may say yes without having one.
+#[derive(Debug)]
+struct Bits(Box<[u64; 1024]>);
+
+impl Bits {
+    fn add(&mut self, three: [u8; 3]) {
+        let at = Self::place(three);
+        if let Some(word) = self.0.get_mut(at / 64) {
+            *word |= 1 << (at % 64);
+        }
+    }
+
+    fn may_have(&self, three: [u8; 3]) -> bool {
+        let at = Self::place(three);
+        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    fn place([a, b, c]: [u8; 3]) -> usize {
+        let number = u32::from_be_bytes([0, a, b, c]).wrapping_mul(0x9e37_79b1);
+        usize::try_from(number >> 16).unwrap_or(0)
+    }
 }
 
 /// A prefix: what of it stands before the run of token bytes, and what in it.
-#[derive(Debug)]
-struct Entry {
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
     outside: Box<[u8]>,
     inside: Box<[u8]>,
     rule: Arc<Rule>,
@@ -31,10 +60,11 @@ struct Entry {
 impl Prefixes {
     pub(crate) fn new(list: &[Arc<Rule>]) -> Self {
         let mut prefixes = Self {
-            pairs: Box::new([0; 1024]),
-            by_first: (0..256).map(|_| Vec::new()).collect(),
-            joined: Vec::new(),
-            joints: [0; 4],
+            firsts: Bits(Box::new([0; 1024])),
+            by_first: HashMap::new(),
+            lasts: Bits(Box::new([0; 1024])),
+            joined: HashMap::new(),
+            urls: Vec::new(),
         };
         for (index, rule) in list.iter().enumerate() {
             let id = RuleId(u16::try_from(index).unwrap_or(u16::MAX));
@@ -43,8 +73,8 @@ impl Prefixes {
             }
         }
         let longest = |entry: &Entry| std::cmp::Reverse(entry.outside.len() + entry.inside.len());
-        prefixes.by_first.iter_mut().for_each(|entries| entries.sort_by_key(longest));
-        prefixes.joined.sort_by_key(longest);
+        prefixes.by_first.values_mut().for_each(|entries| entries.sort_by_key(longest));
+        prefixes.joined.values_mut().for_each(|entries| entries.sort_by_key(longest));
         prefixes
     }
 
@@ -53,50 +83,66 @@ impl Prefixes {
         let Some((outside, inside)) = prefix.split_at_checked(cut) else { return };
         let entry =
             Entry { outside: outside.into(), inside: inside.into(), rule: Arc::clone(rule), id };
-        if let [first, second, ..] = *inside {
-            let pair = pair(first, second);
-            if let Some(word) = self.pairs.get_mut(pair / 64) {
-                *word |= 1 << (pair % 64);
-            }
-            if let Some(entries) = self.by_first.get_mut(usize::from(first)) {
-                entries.push(entry);
-            }
-        } else if let Some(last) = outside.last() {
-            if let Some(word) = self.joints.get_mut(usize::from(*last) / 64) {
-                *word |= 1 << (*last % 64);
-            }
-            self.joined.push(entry);
+        let after_scheme = memmem::find(prefix, b"://").map_or(0, |at| at + 3);
+        if let Some(address) = prefix.get(after_scheme..).filter(|rest| rest.contains(&b'/')) {
+            self.urls.push((address.into(), entry.clone()));
         }
+        if let [first, second, ref rest @ ..] = *inside {
+            let thirds = rest.first().map_or(0..=u8::MAX, |third| *third..=*third);
+            thirds.for_each(|third| self.firsts.add([first, second, third]));
+            let third = rest.first().copied().unwrap_or(0);
+            self.by_first.entry([first, second, third]).or_default().push(entry);
+        } else if let Some(last) = outside.last() {
+            let seconds = match outside {
+                [.., second, _] => *second..=*second,
+                _ => 0..=u8::MAX,
+            };
+            seconds.for_each(|second| self.lasts.add([second, *last, 0]));
+            let second = outside.iter().rev().nth(1).copied().unwrap_or(0);
+            self.joined.entry([second, *last]).or_default().push(entry);
+        }
+    }
+
+    /// The prefixes with which an address begins, after its scheme; and how long each is.
+    pub(super) fn urls(&self, address: &[u8]) -> impl Iterator<Item = (&Entry, usize)> {
+        let urls = self.urls.iter();
+        let known = urls.filter(move |(prefix, _)| address.starts_with(prefix));
+        known.map(|(prefix, entry)| (entry, prefix.len()))
     }
 
     /// What may begin at this place, the longest prefix first.
     fn at<'a>(&'a self, bytes: &'a [u8], start: usize) -> impl Iterator<Item = &'a Entry> {
         let inside = match bytes.get(start..) {
-            Some([first, second, ..]) => {
-                let pair = pair(*first, *second);
-                let known =
-                    self.pairs.get(pair / 64).is_some_and(|word| word >> (pair % 64) & 1 == 1);
-                known.then(|| self.by_first.get(usize::from(*first))).flatten()
+            Some([a, b, c, ..]) if self.firsts.may_have([*a, *b, *c]) => {
+                [[*a, *b, *c], [*a, *b, 0]].map(|key| self.by_first.get(&key))
             }
-            _ => None,
+            _ => [None; 2],
         };
         let last = before(bytes, start);
-        let joint = self.joints.get(usize::from(last) / 64);
-        let joint = joint.is_some_and(|word| word >> (last % 64) & 1 == 1);
-        let joined = joint.then_some(&self.joined);
-        let all = inside.into_iter().flatten().chain(joined.into_iter().flatten());
+        let second = before(bytes, start.saturating_sub(1));
+        let joint = self.lasts.may_have([second, last, 0]);
+        let keys = joint.then_some([[second, last], [0, last]]);
+        let joined = keys.into_iter().flatten().map(|key| self.joined.get(&key));
+        let all = inside.into_iter().chain(joined).flatten().flatten();
         all.filter(move |entry| entry.stands(bytes, start))
     }
 }
 
-fn pair(first: u8, second: u8) -> usize {
-    usize::from(first) << 8 | usize::from(second)
-}
-
 impl Entry {
+    /// How long the prefix's scheme is, where it stands before this place: it is part of what an
+    /// address gives away.
+    pub(super) fn scheme(&self, bytes: &[u8], start: usize) -> usize {
+        let length = memmem::find(&self.outside, b"://").map_or(0, |at| at + 3);
+        let scheme = self.outside.get(..length).unwrap_or_default();
+        let left = bytes.get(..start).unwrap_or_default();
+        if left.ends_with(scheme) { length } else { 0 }
+    }
+
     fn stands(&self, bytes: &[u8], start: usize) -> bool {
         let (before, after) = bytes.split_at_checked(start).unwrap_or_default();
-        after.starts_with(&self.inside) && before.ends_with(&self.outside)
+        after.starts_with(&self.inside)
+            && before.ends_with(&self.outside)
+            && (self.outside.is_empty() || escape::begins(bytes, start - self.outside.len()))
     }
 }
 
@@ -106,15 +152,22 @@ impl Scan<'_> {
         let prefixes = Arc::clone(&self.rules.prefixes);
         let mut any = false;
         for entry in prefixes.at(self.bytes, start) {
-            let Some(end) = self.token_end(entry, start) else { continue };
-            any = true;
-            self.push(entry.id, start - entry.outside.len()..end);
+            let from = start - entry.outside.len();
+            any |= self.token(entry, start + entry.inside.len(), from);
         }
         any
     }
 
-    fn token_end(&self, entry: &Entry, start: usize) -> Option<usize> {
-        let body = start + entry.inside.len();
+    /// Keeps a token whose prefix ends at `body`, if the rest of it is right.
+    pub(super) fn token(&mut self, entry: &Entry, body: usize, from: usize) -> bool {
+        let Some(end) = self.token_end(entry, body) else {
+            return false;
+        };
+        self.push(entry.id, from..end);
+        true
+    }
+
+    fn token_end(&self, entry: &Entry, body: usize) -> Option<usize> {
         let rule = &entry.rule;
         let rest = self.bytes.get(body..)?;
         let length = rule.shape.as_ref().map_or(Some(0), |shape| shape.length(rest))?;

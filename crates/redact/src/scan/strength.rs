@@ -2,7 +2,7 @@
 
 /// Shannon's entropy, in bits a character.
 #[expect(clippy::cast_precision_loss, reason = "a token has few characters")]
-pub(crate) fn entropy(text: &[u8]) -> f32 {
+pub(super) fn entropy(text: &[u8]) -> f32 {
     let mut counts = [0u16; 256];
     for byte in text {
         if let Some(count) = counts.get_mut(usize::from(*byte)) {
@@ -16,12 +16,10 @@ pub(crate) fn entropy(text: &[u8]) -> f32 {
 }
 
 /// Words that stand where a secret would.
-const STANDING: [&[u8]; 12] = [
+const STANDING: [&[u8]; 11] = [
     b"example",
     b"placeholder",
     b"changeme",
-    b"change_me",
-    b"change-me",
     b"xxxx",
     b"dummy",
     b"redacted",
@@ -29,16 +27,21 @@ const STANDING: [&[u8]; 12] = [
     b"your_",
     b"your-",
     b"123456789abc",
+    b"eby8vdm02xnocqf",
 ];
 
 /// Whether this only stands for a token: words that say so, one character over and over.
-pub(crate) fn is_placeholder(text: &[u8]) -> bool {
-    let repeats = text.windows(6).any(|six| six.iter().all(|byte| six.first() == Some(byte)));
-    repeats || STANDING.iter().any(|word| contains(text, word))
+pub(super) fn is_placeholder(text: &[u8]) -> bool {
+    repeats(text) || STANDING.iter().any(|word| contains(text, word))
+}
+
+/// Whether one character stands six times in a row.
+pub(super) fn repeats(text: &[u8]) -> bool {
+    text.windows(6).any(|six| six.iter().all(|byte| six.first() == Some(byte)))
 }
 
 /// Whether a word stands in the text in letters of either case.
-pub(crate) fn contains(text: &[u8], word: &[u8]) -> bool {
+pub(super) fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }
 
@@ -97,8 +100,8 @@ const fn pairs() -> [u32; 26] {
 
 /// How much a text surprises one who expects words: 0 for plain words, about 60 for random
 /// characters, in hundredths.
-pub(crate) fn surprise(text: &[u8]) -> usize {
-    let points: usize = text.windows(2).map(|pair| points(pair)).sum();
+pub(super) fn surprise(text: &[u8]) -> usize {
+    let points: usize = text.windows(2).map(points).sum();
     points / text.len().saturating_sub(1).max(1)
 }
 

@@ -88,6 +88,19 @@ pub(super) fn plain_string(rest: &[u8]) -> Option<(&[u8], usize)> {
     Some((inside.get(..end)?, end + 2))
 }
 
+/// How long the value is with which `rest` begins, and how many bytes it has between its quotes:
+/// if it ends there, has no parts, and escapes nothing.
+pub(super) fn whole_plain(rest: &[u8]) -> Option<(usize, u64)> {
+    match rest.first()? {
+        b'"' => plain_string(rest).map(|(inside, used)| (used, inside.len() as u64)),
+        b'-' | b'0'..=b'9' | b'a'..=b'z' => {
+            let end = rest.iter().position(|byte| ends_scalar(*byte))?;
+            Some((end, 0))
+        }
+        _ => None,
+    }
+}
+
 /// Finds the end of the string that `rest` continues, behind its closing quote.
 fn find_string_end(rest: &[u8], escaped: &mut bool) -> Option<usize> {
     let mut at = usize::from(std::mem::take(escaped));

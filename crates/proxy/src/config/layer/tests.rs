@@ -191,7 +191,7 @@ fn everything_wrong_with_the_screen_is_listed() {
     );
     let custom = r#"[{"id":"acme","pattern":"ACME-(\\d{8})","example":"ACME-1"},
         {"id":"again","pattern":"(?=x)","example":"x"}]"#;
-    let exceptions = r#"[{"action":"off"},{"teams":["red"],"rules":{"nope":"off"}}]"#;
+    let exceptions = r#"[{"action":"off","tiers":{"certian":"block"}},{"teams":["red"],"rules":{"nope":"off"}}]"#;
     let layers = read(
         "",
         &[
@@ -213,6 +213,7 @@ fn everything_wrong_with_the_screen_is_listed() {
             "CODEX_PROXY_SCREEN_CUSTOM: rule `acme`: its pattern does not match its example",
             "CODEX_PROXY_SCREEN_CUSTOM: rule `again`: regex parse error:",
             "CODEX_PROXY_SCREEN_RULES: screen.rules: no rule is called nada",
+            "CODEX_PROXY_SCREEN_EXCEPTIONS: screen.exceptions.tiers: `certian` is not one of certain, likely, possible",
             "CODEX_PROXY_SCREEN_EXCEPTIONS: an entry of screen.exceptions needs teams, users or keys",
             "CODEX_PROXY_SCREEN_EXCEPTIONS: screen.exceptions.rules: no rule is called nope",
         ]

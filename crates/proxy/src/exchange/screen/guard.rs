@@ -2,30 +2,27 @@
 
 use std::sync::Arc;
 
-use archive::record;
 use http::header;
 use http::request::Parts;
 use redact::mask::{MaskKey, Masks};
 use redact::scan::Finding;
-use subtle::ConstantTimeEq;
+use wire::coding::whole::Undecodable;
 
 use super::known::{Memory, Remembered};
-use super::policy::{Orders, Policy};
+use super::policy::Policy;
 use super::screening::{Screening, Verdict};
 use super::search::Search;
-use crate::config::screen::{Screen, Unreadable};
+use crate::config::screen::{FINGERPRINT, Screen, Unreadable};
 use crate::exchange::auth::Principal;
-use crate::exchange::refusal::Refusal;
-
-/// Hexadecimal digits of a fingerprint.
-const FINGERPRINT: usize = 16;
+use crate::exchange::conversation;
+use crate::exchange::headers::without;
+use crate::exchange::refusal::{Refusal, Word};
 
 /// Finds secrets, and decides.
 pub struct Guard {
     pub(super) search: Search,
     pub(super) policy: Policy,
-    /// What becomes of a body that cannot be read.
-    pub(super) unreadable: Unreadable,
+    unreadable: Unreadable,
     allows_paths: bool,
     allowed: Vec<String>,
     remembered: Arc<Remembered>,
@@ -58,7 +55,8 @@ impl Guard {
         }
     }
 
-    /// Under other settings, with what is known by now.
+    /// Under other settings, with what is known of items by now. What was masked under those before
+    /// is forgotten: it may be allowed now.
     #[must_use]
     pub fn with(&self, screen: &Screen) -> Self {
         Self {
@@ -67,9 +65,23 @@ impl Guard {
             unreadable: screen.unreadable,
             allows_paths: screen.allows_paths,
             allowed: screen.allowed_fingerprints.clone(),
-            remembered: self.remembered.clone(),
+            remembered: Arc::default(),
             keys: self.keys.clone(),
         }
+    }
+
+    /// What becomes of a body that cannot be read, which might hold anything: it is refused, unless it
+    /// is ordered otherwise.
+    pub(super) fn unreadable(&self, why: Option<&Undecodable>) -> Result<(), Refusal> {
+        if self.unreadable == Unreadable::Pass {
+            return Ok(());
+        }
+        let why = why.map_or_else(
+            || "it is no text in UTF-8".to_owned(),
+            |why| format!("{why}; send it without content coding"),
+        );
+        let message = format!("The request cannot be looked through for secrets: {why}.");
+        Err(Refusal::new(Word::UnreadableBody, message))
     }
 
     /// The rules in force.
@@ -88,46 +100,50 @@ impl Guard {
         for text in [&principal.key.user, conversation] {
             key.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
         }
-        let key = key.finalize();
-        let name = blake3::derive_key("codex-proxy 1 conversation", key.as_bytes());
-        let key = MaskKey::new(*key.as_bytes());
-        let memory = self.remembered.of(&key, name.first_chunk().copied().unwrap_or_default());
+        // Of one output, so that it costs one: a key, and a name that does not tell it.
+        let (mut bytes, mut name) = ([0; 32], [0; 16]);
+        let mut output = key.finalize_xof();
+        output.fill(&mut bytes);
+        output.fill(&mut name);
+        let key = MaskKey::new(bytes);
+        let memory = self.remembered.of(&key, name);
         (key, memory)
     }
 
     /// Looks through the head of a request whose body is not.
-    pub(super) fn head(&self, orders: &Orders, head: &mut Parts) -> Verdict {
-        let masks = Masks::new(MaskKey::new(self.keys.masks));
-        let mut screening = Screening::new(self, orders, masks, None);
+    pub(super) fn head(&self, principal: &Principal, head: &mut Parts) -> Verdict {
+        let orders = self.policy.orders(principal);
+        if orders.are_off {
+            return Verdict::default();
+        }
+        let conversation = conversation::of(principal, &head.headers, None).to_owned();
+        let (key, memory) = self.conversation(principal, &conversation);
+        let mut screening = Screening::new(self, orders, Masks::new(key), Some(memory));
         screening.head(&mut head.headers, &mut head.uri);
         screening.verdict().0
     }
 
     /// Looks through a handshake. Where messages may be masked they must be readable: then no
     /// compression is offered.
-    pub fn handshake(
-        &self,
-        principal: &Principal,
-        head: &mut Parts,
-    ) -> Result<Vec<record::Finding>, Refusal> {
-        let orders = self.policy.orders(principal);
-        if orders.are_off {
-            return Ok(Vec::new());
+    pub fn handshake(&self, principal: &Principal, head: &mut Parts) -> Verdict {
+        if self.policy.orders(principal).may_mask {
+            head.headers = without(&head.headers, &[header::SEC_WEBSOCKET_EXTENSIONS]);
         }
-        if orders.may_mask {
-            head.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
-        }
-        let verdict = self.head(orders, head);
-        verdict.refusal.map_or(Ok(verdict.findings), Err)
+        self.head(principal, head)
+    }
+
+    /// Whether nothing is looked for in what this one asks.
+    pub fn is_off(&self, principal: &Principal) -> bool {
+        self.policy.orders(principal).are_off
     }
 
     /// Whether a value is no secret here; `file` tells where it stands.
     pub(super) fn allows(&self, value: &[u8], file: &dyn Fn() -> Option<String>) -> bool {
-        let fingerprint = || self.fingerprint(value);
-        let is = |known: &String| known.as_bytes().ct_eq(fingerprint().as_bytes()).into();
-        self.allowed.iter().any(is)
-            || (self.allows_paths
-                && file().is_some_and(|file| self.search.rules.allows_path(&file)))
+        let by_fingerprint =
+            || !self.allowed.is_empty() && self.allowed.contains(&self.fingerprint(value));
+        let by_path =
+            || self.allows_paths && file().is_some_and(|file| self.search.rules.allows_path(&file));
+        by_fingerprint() || by_path()
     }
 
     /// What a value is known by without being told.

@@ -42,12 +42,6 @@ impl Buffered {
     pub fn new(bytes: Bytes, memory: Option<Arc<OwnedSemaphorePermit>>) -> Self {
         Self { bytes, memory }
     }
-
-    /// Other bytes in the place of these: about as many, so that they count as the same memory.
-    #[must_use]
-    pub fn replaced(&self, bytes: Vec<u8>) -> Self {
-        Self { bytes: bytes.into(), memory: self.memory.clone() }
-    }
 }
 
 /// How the body of a request was read, which passes as it came unless something in it is masked.
@@ -96,9 +90,8 @@ impl Intake {
     }
 
     /// A copy without the content coding, within the limits of a body that came without.
-    pub async fn decode(&self, headers: &HeaderMap, body: &Buffered) -> Result<Reading, Refusal> {
-        let codings = codings(headers);
-        let mut decoding = match Decoding::new(&codings, &body.bytes, self.max_body) {
+    pub async fn decode(&self, codings: &str, body: &Buffered) -> Result<Reading, Refusal> {
+        let mut decoding = match Decoding::new(codings, &body.bytes, self.max_body) {
             Ok(Some(decoding)) => decoding,
             Ok(None) => return Ok(Reading::Plain),
             Err(undecodable) => return Ok(Reading::Unread(undecodable)),
@@ -136,6 +129,16 @@ impl Intake {
             None => *held = Some(more),
         }
         Ok(())
+    }
+
+    /// Other bytes in the place of these, with memory for what they are more.
+    pub fn replaced(&self, came: &Buffered, bytes: Vec<u8>) -> Result<Buffered, Refusal> {
+        if bytes.len() <= came.bytes.len().next_multiple_of(GRAIN) {
+            return Ok(Buffered { bytes: bytes.into(), memory: came.memory.clone() });
+        }
+        let mut memory = None;
+        self.reserve(&mut memory, bytes.len())?;
+        Ok(Buffered { bytes: bytes.into(), memory: memory.map(Arc::new) })
     }
 
     /// Refuses what is over `max_body`.

@@ -71,17 +71,23 @@ impl Default for Remembered {
 }
 
 impl Memory<'_> {
-    /// Where values stand that were masked before.
+    /// Where values stand that were masked before, in order.
     pub fn find(&self, bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
-        self.traces.as_ref().map(|traces| lock(traces).find(bytes)).unwrap_or_default()
+        // A copy of some traces is searched with, so that others of the conversation do not wait.
+        let traces = self.traces.as_ref().map(|traces| lock(traces).clone());
+        traces.map(|traces| traces.find(bytes)).unwrap_or_default()
     }
 
     /// Remembers what was masked.
     pub fn note(&mut self, masks: &Masks, masked: &Masked) {
         let traces = self.traces.get_or_insert_with(|| {
-            let traces = Arc::new(Mutex::new(Recollection::new(&self.key)));
-            lock(&self.all.0).put(self.name, traces.clone());
-            traces
+            let mut all = lock(&self.all.0);
+            // Another request of the conversation may have come first.
+            all.look(&self.name).unwrap_or_else(|| {
+                let traces = Arc::new(Mutex::new(Recollection::new(&self.key)));
+                all.put(self.name, traces.clone());
+                traces
+            })
         });
         lock(traces).remember(masks, masked);
     }

@@ -1,37 +1,25 @@
-//! Messages of a WebSocket that ask for an answer: collected within bounds, and looked through.
+//! Messages of a WebSocket: collected within bounds, and looked through.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use redact::mask::{Known, Masks};
 use tokio::sync::OwnedSemaphorePermit;
 use wire::ask::Ask;
-use wire::websocket::masked_text;
+use wire::websocket::{Opcode, masked};
 
 use super::intake::Buffered;
 use super::screening::Screening;
 use super::search::Scope;
 use super::texts::Texts;
-use super::{Proof, Screen, Verdict};
+use super::{LONG, Proof, Screen, Verdict};
 use crate::exchange::auth::Principal;
 use crate::exchange::conversation;
 use crate::exchange::refusal::Refusal;
 
 /// Conversations of one socket whose masks are known; Codex has one, sub-agents have their own.
 const CONVERSATIONS: usize = 16;
-
-/// A message that was looked through. Made only here.
-#[derive(Debug)]
-pub struct InspectedMessage {
-    /// What it says, with masks.
-    pub text: Buffered,
-    /// What is asked, where it can be told.
-    pub ask: Option<Ask>,
-    /// What was found in it.
-    pub verdict: Verdict,
-    _made_here: Proof,
-}
 
 /// A message while it is collected, with the memory that it holds.
 #[derive(Debug, Default)]
@@ -43,19 +31,34 @@ pub struct Collected {
     memory: Option<OwnedSemaphorePermit>,
 }
 
-/// A message that was looked through, and the frames that carry it.
-pub struct Carried {
-    /// What it says.
-    pub message: InspectedMessage,
-    /// As they came, unless something in them is masked.
-    pub frames: Buffered,
-    /// Whether they are others than came.
-    pub is_masked: bool,
+/// A message that is there whole.
+pub struct Whole {
+    /// What came.
+    pub collected: Collected,
+    /// Of text or of bytes.
+    pub opcode: Opcode,
+    /// What it asks, where that can be told.
+    pub ask: Option<Ask>,
+    /// Whether it might be a question; another may be any bytes.
+    pub might_ask: bool,
 }
 
-/// Masks of a socket: a message has only what is new, so that they live as long as it.
+/// A message that was looked through; its frames leave only through [`Carried::let_through`].
+pub struct Carried {
+    /// What it says, with masks.
+    pub text: Buffered,
+    /// What is asked, where it can be told.
+    pub ask: Option<Ask>,
+    /// What was found in it.
+    pub verdict: Verdict,
+    frames: Buffered,
+    _made_here: Proof,
+}
+
+/// Masks of a socket: a message has only what is new, so that they live as long as it. The newest
+/// conversation is the last.
 #[derive(Default)]
-pub struct SocketMasks(HashMap<String, Masks>);
+pub struct SocketMasks(VecDeque<(String, Masks)>);
 
 /// Who sends messages, and in which handshake they did so.
 pub struct Sender<'s> {
@@ -65,15 +68,15 @@ pub struct Sender<'s> {
     pub headers: &'s HeaderMap,
 }
 
-impl InspectedMessage {
+impl Carried {
     /// Which masks stand for which values, if any do.
     pub fn masks(&self) -> Option<&Arc<Known>> {
         self.verdict.masks.as_ref()
     }
 
-    /// Why it must not go on.
-    pub fn refused(&mut self) -> Result<(), Refusal> {
-        self.verdict.refusal.take().map_or(Ok(()), Err)
+    /// The frames as they may leave, or why they may not.
+    pub fn let_through(self) -> Result<Buffered, Refusal> {
+        self.verdict.refusal.map_or(Ok(self.frames), Err)
     }
 }
 
@@ -93,50 +96,69 @@ impl Screen {
     }
 
     /// Looks through a whole message.
-    pub async fn message(
+    pub fn message(
         &self,
         sender: &Sender<'_>,
         masks: &mut SocketMasks,
-        (collected, ask): (Collected, Option<Ask>),
+        whole: Whole,
     ) -> Result<Carried, Refusal> {
-        let Collected { frames, text, memory } = collected;
+        let Whole { collected: Collected { frames, text, memory }, opcode, ask, might_ask } = whole;
         let memory = memory.map(Arc::new);
         let text = Buffered::new(text.into(), memory.clone());
         let frames = Buffered::new(frames.into(), memory);
-        let orders = self.guard.policy.orders(sender.principal);
         let verdict = Verdict::default();
-        let message = InspectedMessage { text, ask, verdict, _made_here: Proof };
-        let mut carried = Carried { message, frames, is_masked: false };
-        if orders.are_off {
+        let mut carried = Carried { text, ask, verdict, frames, _made_here: Proof };
+        if self.guard.is_off(sender.principal) {
             return Ok(carried);
         }
-        let Carried { message, frames, is_masked } = &mut carried;
-        let conversation =
-            conversation::of(sender.principal, sender.headers, message.ask.as_ref()).to_owned();
-        let known = masks.take(&conversation);
-        let (key, memory) = self.guard.conversation(sender.principal, &conversation);
-        let known = known.unwrap_or_else(|| Masks::new(key));
-        let mut screening = Screening::new(&self.guard, orders, known, Some(memory));
-        let items = message.ask.as_ref().map(|ask| ask.items.as_slice()).unwrap_or_default();
-        let key_id = sender.principal.key.id.as_str();
-        let scope = Scope { key_id, orders: orders.number, conversation: &conversation };
-        let masked = screening.body(&message.text.bytes, &Texts::Items(items), scope).await?;
-        let (verdict, known) = screening.verdict();
-        message.verdict = verdict;
-        masks.put(conversation, known);
-        if let Some(masked) = masked {
-            message.ask = Ask::read(&masked);
-            *frames = frames.replaced(masked_text(&masked, frame_mask(&masked)));
-            message.text = message.text.replaced(masked);
-            *is_masked = true;
+        if might_ask && std::str::from_utf8(&carried.text.bytes).is_err() {
+            self.guard.unreadable(None)?;
+            carried.verdict.unscanned = true;
+        }
+        let is_long = carried.text.bytes.len() > LONG;
+        let mut look = || self.look_through_message(sender, masks, &mut carried, opcode);
+        // Others have their turn on this thread's other self.
+        if is_long {
+            tokio::task::block_in_place(look)?
+        } else {
+            look()?
         }
         Ok(carried)
+    }
+
+    fn look_through_message(
+        &self,
+        sender: &Sender<'_>,
+        masks: &mut SocketMasks,
+        carried: &mut Carried,
+        opcode: Opcode,
+    ) -> Result<(), Refusal> {
+        let Sender { principal, headers } = sender;
+        let orders = self.guard.policy.orders(principal);
+        let conversation = conversation::of(principal, headers, carried.ask.as_ref()).to_owned();
+        let (key, memory) = self.guard.conversation(principal, &conversation);
+        let known = masks.take(&conversation).unwrap_or_else(|| Masks::new(key));
+        let mut screening = Screening::new(&self.guard, orders, known, Some(memory));
+        let items = carried.ask.as_ref().map(|ask| ask.items.as_slice()).unwrap_or_default();
+        let key_id = principal.key.id.as_str();
+        let scope = Scope { key_id, orders: orders.number, conversation: &conversation };
+        let text = screening.body(&carried.text.bytes, &Texts::Items(items), scope);
+        let (verdict, known) = screening.verdict();
+        carried.verdict = Verdict { unscanned: carried.verdict.unscanned, ..verdict };
+        masks.put(conversation, known);
+        let Some(text) = text else { return Ok(()) };
+        carried.ask = Ask::read(&text);
+        let frame = masked(opcode, &text, frame_mask(&text));
+        carried.frames = self.intake.replaced(&carried.frames, frame)?;
+        carried.text = self.intake.replaced(&carried.text, text)?;
+        Ok(())
     }
 }
 
 impl SocketMasks {
     fn take(&mut self, conversation: &str) -> Option<Masks> {
-        self.0.remove(conversation)
+        let at = self.0.iter().position(|(name, _)| name == conversation)?;
+        self.0.remove(at).map(|(_, masks)| masks)
     }
 
     fn put(&mut self, conversation: String, masks: Masks) {
@@ -144,9 +166,9 @@ impl SocketMasks {
             return;
         }
         if self.0.len() >= CONVERSATIONS {
-            self.0.clear();
+            self.0.pop_front();
         }
-        self.0.insert(conversation, masks);
+        self.0.push_back((conversation, masks));
     }
 }
 

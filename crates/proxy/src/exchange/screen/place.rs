@@ -1,5 +1,6 @@
 //! Where in a request a secret stands, as people look for it.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use redact::rule::Rules;
@@ -24,21 +25,37 @@ pub struct Place {
 
 /// The body of a request, and what it is made of.
 pub struct Request<'r> {
-    /// The body.
-    pub body: &'r [u8],
-    /// Where its items stand.
-    pub items: &'r [Item],
-    /// What must not be shown.
-    pub rules: &'r Rules,
+    body: &'r [u8],
+    items: &'r [Item],
+    rules: &'r Rules,
+    /// The place of the item that was asked for last.
+    last: RefCell<Option<(usize, Place)>>,
 }
 
-impl Request<'_> {
+impl<'r> Request<'r> {
+    /// A body with its items; what these rules find is not shown.
+    pub fn new(body: &'r [u8], items: &'r [Item], rules: &'r Rules) -> Self {
+        Self { body, items, rules, last: RefCell::default() }
+    }
+
     /// The place of these bytes.
     pub fn place(&self, span: &Range<usize>) -> Place {
         let within = |item: &&Item| item.range.start <= span.start && span.end <= item.range.end;
         let Some(item) = self.items.iter().find(within) else {
             return Place { words: "outside of the conversation's items".to_owned(), file: None };
         };
+        let mut last = self.last.borrow_mut();
+        if let Some((begin, place)) = &*last
+            && *begin == item.range.start
+        {
+            return place.clone();
+        }
+        let place = self.place_of(item);
+        *last = Some((item.range.start, place.clone()));
+        place
+    }
+
+    fn place_of(&self, item: &Item) -> Place {
         let number = self.items.iter().filter(|other| other.of == item.of);
         let number = number.take_while(|other| other.range.start < item.range.start).count() + 1;
         let value = self.value(item);
@@ -55,7 +72,8 @@ impl Request<'_> {
             Part::Input => "input",
             Part::Messages => "messages",
         };
-        Place { words: format!("{what} (item {number} of `{of}`)"), file }
+        let words = self.hidden(&format!("{what} (item {number} of `{of}`)"));
+        Place { words, file }
     }
 
     fn value(&self, item: &Item) -> Value {
@@ -96,7 +114,7 @@ impl Request<'_> {
             return (format!("the output of the tool call {tool}"), None);
         }
         let file = file(&command);
-        let shown = shortened(&self.hidden(&command), COMMAND);
+        let shown = shortened(&command, COMMAND);
         (format!("the output of the tool call {tool}: `{shown}`"), file)
     }
 
@@ -123,13 +141,13 @@ impl Request<'_> {
         None
     }
 
-    /// A text without the secrets in it.
+    /// A text of the client's as it may be shown: without the secrets in it.
     fn hidden(&self, text: &str) -> String {
-        let mut hidden = text.to_owned();
+        let mut hidden = text.as_bytes().to_vec();
         for finding in self.rules.scan(text.as_bytes()).into_iter().rev() {
-            hidden.replace_range(finding.span, "***");
+            hidden.splice(finding.span, *b"***");
         }
-        hidden
+        String::from_utf8_lossy(&hidden).into_owned()
     }
 }
 
@@ -159,17 +177,18 @@ fn is_shell(words: &[Value]) -> bool {
     shell.ends_with("sh") && words.get(1).and_then(Value::as_str).is_some_and(|f| f.contains('c'))
 }
 
-/// The file that a command shows.
+/// The file that a command shows, where it shows one and does nothing else.
 fn file(command: &str) -> Option<String> {
-    let mut words = command.split([' ', '\n', ';', '|', '&']).filter(|word| !word.is_empty());
-    let reads = |word: &str| READERS.contains(&word.rsplit('/').next().unwrap_or(word));
-    if !command.contains(' ') && command.contains(['.', '/']) {
-        return Some(command.to_owned());
+    let mut words = command.split_whitespace();
+    if !READERS.contains(&words.next()?) || command.contains([';', '|', '&', '>', '<', '`', '$']) {
+        return None;
     }
-    words.by_ref().find(|word| reads(word))?;
     let is_file = |word: &&str| !word.starts_with('-') && word.contains(['.', '/']);
-    let file = words.find(is_file)?;
-    Some(file.trim_matches(['\'', '"']).to_owned())
+    let mut files = words.filter(is_file);
+    let file = files.next().filter(|_| files.next().is_none())?;
+    let file = file.trim_matches(['\'', '"']);
+    // A path that goes up may lead anywhere.
+    (!file.split('/').any(|part| part == "..")).then(|| file.to_owned())
 }
 
 fn shortened(text: &str, most: usize) -> String {
@@ -191,7 +210,7 @@ mod tests {
     fn check(body: &str, words: &str, file: Option<&str>) {
         let ask = Ask::read(body.as_bytes()).unwrap();
         let rules = Rules::builtin();
-        let request = Request { body: body.as_bytes(), items: &ask.items, rules: &rules };
+        let request = Request::new(body.as_bytes(), &ask.items, &rules);
         let at = body.find("here").unwrap();
         let expected = Place { words: words.to_owned(), file: file.map(str::to_owned) };
         assert_eq!(request.place(&(at..at + 4)), expected);
@@ -206,12 +225,25 @@ mod tests {
         check(&body, words, Some("app/.env"));
         let chat = r#"{"messages":[{"role":"assistant","tool_calls":[{"id":"c2","function":{"name":"read","arguments":"{\"path\":\"a.toml\"}"}}]},{"role":"tool","tool_call_id":"c2","content":"here"}]}"#;
         let words = "the output of the tool call `read`: `a.toml` (item 2 of `messages`)";
-        check(chat, words, Some("a.toml"));
+        check(chat, words, None);
         check(
             r#"{"input":[{"type":"function_call_output","call_id":"gone","output":"here"}]}"#,
             "the output of a tool call (item 1 of `input`)",
             None,
         );
+    }
+
+    #[test]
+    fn a_file_is_told_only_where_nothing_else_is_shown() {
+        let check = |command: &str, expected: Option<&str>| {
+            assert_eq!(super::file(command).as_deref(), expected, "{command}");
+        };
+        check("cat app/.env", Some("app/.env"));
+        check("sed -n 1,20p 'app/main.rs'", Some("app/main.rs"));
+        let not = ["cat a.txt b.txt", "cat a.txt; cat .env", "cat fixtures/../.env", "./dump.sh"];
+        for command in not.into_iter().chain(["cat a.txt | tee b.txt", "cat $(ls x.txt)", "ls"]) {
+            check(command, None);
+        }
     }
 
     #[test]

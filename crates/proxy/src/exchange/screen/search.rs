@@ -3,20 +3,19 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use redact::rule::Rules;
 use redact::scan::Finding;
 use wire::ask::Item;
 
 use super::known::{Known, Name};
-use crate::exchange::refusal::Refusal;
 
 /// A body up to this length is looked through whole: hashing its items would cost as much.
 const SHORT: usize = 16 << 10;
 /// So are items that are no longer.
 const SHORT_ITEM: usize = 256;
-/// A longer body is looked through beside the exchanges, which would wait for it otherwise.
-const LONG: usize = 512 << 10;
+
+/// More findings of one item are not remembered.
+const MOST: usize = 64;
 
 /// Looks for secrets.
 #[derive(Clone)]
@@ -58,24 +57,11 @@ impl Search {
     }
 
     /// What is found in a body whose items stand at these places.
-    pub async fn find(
-        &self,
-        body: &Bytes,
-        items: &[Item],
-        scope: Scope<'_>,
-    ) -> Result<Vec<Finding>, Refusal> {
+    pub fn find(&self, body: &[u8], items: &[Item], scope: Scope<'_>) -> Vec<Finding> {
         if body.len() <= SHORT {
-            return Ok(self.rules.scan(body));
+            return self.rules.scan(body);
         }
-        let items = items.to_vec();
-        let key = self.scope_key(scope);
-        if body.len() <= LONG {
-            return Ok(self.find_in_pieces(body, &items, &key));
-        }
-        let (search, body) = (self.clone(), body.clone());
-        let found = tokio::task::spawn_blocking(move || search.find_in_pieces(&body, &items, &key));
-        // Its panic has been printed. What was not looked through does not leave.
-        found.await.map_err(|_| Refusal::busy("The request could not be looked through."))
+        self.find_in_pieces(body, items, &self.scope_key(scope))
     }
 
     /// What is found in these parts of a body.
@@ -100,6 +86,8 @@ impl Search {
                 Some(found) => found,
                 None => {
                     let found: Arc<[Finding]> = self.rules.scan(text).into();
+                    // What is full of secrets is looked through again, rather than remembered.
+                    let name = name.filter(|_| found.len() <= MOST);
                     fresh.extend(name.map(|name| (name, found.clone())));
                     found
                 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use wire::websocket::{Follower, Forgets, Opcode, Part, Step, close, text};
 
+use super::restoring::Restoring;
 use super::{Asked, BORDER, Buffer, Closing, Ended, Open, Side, WAITING, piece_size};
 use crate::exchange::manner::Manner;
 use crate::exchange::refusal::{Refusal, Word};
@@ -169,12 +170,12 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         let (mut at, mut sent) = (0, 0);
         while at < bytes.len() {
             self.begin_frame();
-            let Self { follower, queue, last, accepted, .. } = self;
+            let Self { follower, queue, last, accepted, withholds, .. } = self;
             let step = follower.step(bytes.get(at..).unwrap_or_default(), &mut |data| match (
                 queue.front_mut(),
                 &mut *last,
             ) {
-                (Some(Asked::Exchange(open)), _) => open.see(accepted, data),
+                (Some(Asked::Exchange(open)), _) => open.see(accepted, data, *withholds),
                 (_, Some(last)) => last.late(data),
                 (_, None) => {}
             });
@@ -183,10 +184,11 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
                 self.writer.write_all(bytes.get(sent..at).unwrap_or_default()).await?;
                 sent = at + step.used;
             }
-            let restored = self.restore(&step, withheld.unwrap_or_default());
+            let mut restored = self.restore(&step, withheld.unwrap_or_default());
             if step.ends_message() && self.ends_exchange() {
                 self.writer.write_all(bytes.get(sent..at).unwrap_or_default()).await?;
                 sent = sent.max(at);
+                restored.extend(self.rest());
                 self.end_answered().await?;
             }
             self.writer.write_all(&restored).await?;
@@ -238,15 +240,24 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         Some(ended.map(|head| [head.bytes(), self.follower.control()].concat()).unwrap_or_default())
     }
 
-    /// What the client gets of withheld frames: control frames, and messages that have ended.
-    fn restore(&mut self, step: &Step, mut passes: Vec<u8>) -> Vec<u8> {
-        if let Some(Asked::Exchange(open)) = self.queue.front_mut()
-            && let (true, true, Some(restoring)) =
-                (self.withholds, step.ends_message(), &mut open.restoring)
-        {
-            passes.extend(restoring.end());
+    /// What the client gets of withheld frames: control frames, and messages that have ended. Before
+    /// the end of all, whatever still waits.
+    fn restore(&mut self, step: &Step, passes: Vec<u8>) -> Vec<u8> {
+        let closes = step.ended.is_some_and(|head| head.opcode == Opcode::Close);
+        let Some(Asked::Exchange(open)) = self.queue.front_mut() else { return passes };
+        match &mut open.restoring {
+            Some(restoring) if closes => [restoring.rest(), passes].concat(),
+            Some(restoring) if self.withholds && step.ends_message() => {
+                [passes, restoring.end()].concat()
+            }
+            _ => passes,
         }
-        passes
+    }
+
+    /// What still waits of the answer under way.
+    fn rest(&mut self) -> Vec<u8> {
+        let Some(Asked::Exchange(open)) = self.queue.front_mut() else { return Vec::new() };
+        open.restoring.as_mut().map(Restoring::rest).unwrap_or_default()
     }
 
     /// Where answers cannot be read, nobody knows when one ends: at the next question, or after a
@@ -324,6 +335,9 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         let mut ended = 0;
         // What is on its way to the queue was asked too, and nothing more is taken.
         self.waiting.close();
+        let rest = self.rest();
+        // Whoever is gone does not miss it.
+        let _ = self.writer.write_all(&rest).await;
         while let Some(asked) = self.queue.pop_front().or_else(|| self.waiting.try_recv().ok()) {
             if let Asked::Exchange(mut open) = asked {
                 let _ = open.recorder.end(end).await;
@@ -347,10 +361,10 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
 }
 
 impl Open {
-    fn see(&mut self, accepted: &Parts, data: &[u8]) {
+    fn see(&mut self, accepted: &Parts, data: &[u8], withheld: bool) {
         self.recorder.answered_in_socket(accepted);
         self.recorder.see(data);
-        if let Some(restoring) = &mut self.restoring {
+        if let Some(restoring) = self.restoring.as_mut().filter(|_| withheld) {
             restoring.take(data);
         }
     }

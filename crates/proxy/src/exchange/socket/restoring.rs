@@ -23,6 +23,7 @@ impl Restoring {
     /// A message begins.
     pub(super) fn begin(&mut self, opcode: Opcode) {
         self.is_text = opcode == Opcode::Text;
+        self.message.clear();
     }
 
     /// More of the message.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use wildmatch::WildMatch;
 
 use super::headers::{Shown, outgoing};
 use super::health::Health;
+use super::transport::Origin;
 use crate::config::reference::SecretRef;
 use crate::config::secrets::Secrets;
 use crate::config::target::{AuthHeader, Covers, HeaderText, Target};
@@ -35,9 +37,8 @@ pub struct Way {
 
 /// An upstream.
 pub struct Site {
-    scheme: Scheme,
-    authority: Authority,
-    host: HeaderValue,
+    /// Whose server it is.
+    pub origin: Arc<Origin>,
     base_path: String,
     base_query: Option<String>,
     /// Whether the address is the one that is asked, or what it stands below.
@@ -52,15 +53,10 @@ pub struct Site {
 impl Site {
     /// The upstream at a base address, for any model.
     pub fn new(url: &Uri) -> Result<Self> {
-        let url = url.clone().into_parts();
-        let authority = url.authority.context("the upstream's address has no host")?;
-        let base = url.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         Ok(Self {
-            scheme: url.scheme.unwrap_or(Scheme::HTTPS),
-            host: HeaderValue::try_from(authority.as_str())?,
-            authority,
-            base_path: base.path().trim_end_matches('/').to_owned(),
-            base_query: base.query().map(str::to_owned),
+            origin: Origin::of(url)?,
+            base_path: url.path().to_owned(),
+            base_query: url.query().map(str::to_owned),
             covers: Covers::Below,
             models: Vec::new(),
             priority: 1,
@@ -68,17 +64,20 @@ impl Site {
         })
     }
 
-    /// The base address's path with ours behind it, and both queries.
+    /// The base address's path with ours behind it, and both queries: the form that goes to an
+    /// origin's server (RFC 9112 §3.2.1).
     fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
-        let path = if self.covers == Covers::Whole { "" } else { path };
-        let mut target = format!("{}{path}", self.base_path);
+        let mut target = match self.covers {
+            Covers::Below => [self.base_path.trim_end_matches('/'), path].concat(),
+            Covers::Whole => self.base_path.clone(),
+        };
         let queries = [self.base_query.as_deref(), query];
         for (index, query) in queries.into_iter().flatten().enumerate() {
             target.push(if index == 0 { '?' } else { '&' });
             target.push_str(query);
         }
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
-        uri.path_and_query(target).build().map_err(|_| {
+        let target = PathAndQuery::from_maybe_shared(Bytes::from(target));
+        target.map(Uri::from).map_err(|_| {
             Refusal::new(Word::UnreadableBody, "The request's address cannot be passed on.")
         })
     }
@@ -124,7 +123,7 @@ impl Way {
         query: Option<&str>,
         client: &HeaderMap,
     ) -> Result<(Uri, HeaderMap), Refusal> {
-        let headers = outgoing(client, &self.site.host, self.shown.as_ref());
+        let headers = outgoing(client, self.site.origin.host(), self.shown.as_ref());
         Ok((self.site.uri(path, query)?, headers))
     }
 

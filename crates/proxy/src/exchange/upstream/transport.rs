@@ -4,15 +4,15 @@
 //! drives it. So a piece of an answer costs no change between tasks, and all that is ready leaves
 //! in one piece. hyper reads and writes the bytes.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result as AnyResult};
 use http::header::HOST;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -57,18 +57,39 @@ pub struct Idle {
     links: Mutex<Links>,
 }
 
-/// Each with the time since which it waits, the latest last.
-type Links = HashMap<Origin, Vec<(Instant, Box<Link>)>>;
+/// By origin, of which there are few; each with the time since which it waits, the latest last.
+type Links = Vec<(Arc<Origin>, Vec<(Instant, Box<Link>)>)>;
 
 /// Where a connection leads.
-type Origin = (Scheme, Authority);
+#[derive(Debug, PartialEq, Eq)]
+pub struct Origin {
+    address: Uri,
+    host: HeaderValue,
+}
+
+impl Origin {
+    /// Where this address leads.
+    pub fn of(address: &Uri) -> AnyResult<Arc<Self>> {
+        let authority = address.authority().context("the upstream's address has no host")?.clone();
+        let scheme = address.scheme().cloned().unwrap_or(Scheme::HTTPS);
+        let host = HeaderValue::try_from(authority.as_str())?;
+        let root = PathAndQuery::from_static("/");
+        let address = Uri::builder().scheme(scheme).authority(authority).path_and_query(root);
+        Ok(Arc::new(Self { address: address.build()?, host }))
+    }
+
+    /// What requests that go there say in `host`.
+    pub fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+}
 
 /// A connection, at rest or in the middle of one exchange.
 pub struct Link {
     sender: SendRequest<RequestBody>,
     /// Until it has ended.
     connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
-    origin: Origin,
+    origin: Arc<Origin>,
     head_comes: HeadComes,
 }
 
@@ -80,17 +101,18 @@ impl Transport {
         Self { dialer, http1, splice, idle: Arc::default() }
     }
 
-    /// Sends a request with an absolute address, and waits for the head of its answer.
+    /// Sends a request, whose address is its path there, and waits for the head of its answer.
     ///
     /// It is sent a second time only where a kept connection turns out to be closed before anything
     /// of the request was written to it.
     pub async fn send(
         &self,
         mut request: Request<RequestBody>,
+        origin: &Arc<Origin>,
     ) -> Result<Response<UpstreamBody>, Unanswered> {
-        let to = std::mem::take(request.uri_mut());
-        let origin = prepare(&mut request, &to);
-        while let Some(link) = self.idle.take(&origin) {
+        // HTTP/2 clients send none.
+        request.headers_mut().entry(HOST).or_insert_with(|| origin.host.clone());
+        while let Some(link) = self.idle.take(origin) {
             match link.exchange(request).await {
                 Ok(answer) => return Ok(self.body_of(answer)),
                 Err(mut error) => match error.take_message() {
@@ -100,28 +122,28 @@ impl Transport {
             }
         }
         // Boxed, so that an exchange on a kept connection is not moved about with room for it.
-        let link = Box::pin(self.connect(&to, origin)).await?;
+        let link = Box::pin(self.connect(origin)).await?;
         let answer = link.exchange(request).await;
         answer.map(|answer| self.body_of(answer)).map_err(|e| Unanswered::Broken(e.into_error()))
     }
 
     /// Lets go of connections that have waited too long, or that the other side has closed.
     pub fn sweep(&self) {
-        self.idle.links().retain(|_, links| {
+        self.idle.links().retain_mut(|(_, links)| {
             links.retain_mut(|(since, link)| since.elapsed() < IDLE && link.is_ready());
             !links.is_empty()
         });
     }
 
-    async fn connect(&self, to: &Uri, origin: Origin) -> Result<Box<Link>, Unanswered> {
-        let line = self.dialer.dial(to).await.map_err(Unanswered::Unreachable)?;
+    async fn connect(&self, origin: &Arc<Origin>) -> Result<Box<Link>, Unanswered> {
+        let line = self.dialer.dial(&origin.address).await.map_err(Unanswered::Unreachable)?;
         let (line, head_comes) = Spliced::new(line, self.splice.clone());
         let shaken = self.http1.handshake(TokioIo::new(line)).await;
         let (sender, connection) = shaken.map_err(Unanswered::Broken)?;
         Ok(Box::new(Link {
             sender,
             connection: Some(Box::pin(connection.with_upgrades())),
-            origin,
+            origin: origin.clone(),
             head_comes,
         }))
     }
@@ -132,20 +154,6 @@ impl Transport {
     ) -> Response<UpstreamBody> {
         answer.map(|incoming| UpstreamBody::new(incoming, link, self.idle.clone()))
     }
-}
-
-/// Gives a request the form that goes to an origin's server (RFC 9112 §3.2.1).
-fn prepare(request: &mut Request<RequestBody>, to: &Uri) -> Origin {
-    let scheme = to.scheme().cloned().unwrap_or(Scheme::HTTPS);
-    let authority = to.authority().cloned();
-    let authority = authority.unwrap_or_else(|| Authority::from_static("localhost"));
-    let path = to.path_and_query().cloned();
-    *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
-    // HTTP/2 clients send none.
-    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
-        request.headers_mut().entry(HOST).or_insert(host);
-    }
-    (scheme, authority)
 }
 
 impl Link {
@@ -193,16 +201,23 @@ impl Idle {
             return;
         }
         let mut links = self.links();
-        let waiting = links.entry(link.origin.clone()).or_default();
+        let Some((_, waiting)) = links.iter_mut().find(|(origin, _)| *origin == link.origin) else {
+            links.push((link.origin.clone(), vec![(Instant::now(), link)]));
+            return;
+        };
         if waiting.len() < MOST_IDLE {
             waiting.push((Instant::now(), link));
         }
     }
 
     /// The connection that came last: those before may grow old and go.
-    fn take(&self, origin: &Origin) -> Option<Box<Link>> {
+    fn take(&self, origin: &Arc<Origin>) -> Option<Box<Link>> {
+        let pop = || {
+            let mut links = self.links();
+            links.iter_mut().find(|(waiting, _)| waiting == origin)?.1.pop()
+        };
         loop {
-            let (since, mut link) = self.links().get_mut(origin)?.pop()?;
+            let (since, mut link) = pop()?;
             if since.elapsed() < IDLE && link.is_ready() {
                 return Some(link);
             }

@@ -6,8 +6,7 @@
 
 use std::arch::x86_64::{
     __m256i, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8,
-    _mm256_set1_epi8, _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_srli_epi16,
+    _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
 };
 
 use super::{BLOCK, BLOCKS, Classify};
@@ -86,9 +85,6 @@ fn load(bytes: &[u8; 32]) -> __m256i {
 
 #[target_feature(enable = "avx2")]
 fn table(entries: [i8; 16]) -> __m256i {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = entries;
-    _mm256_setr_epi8(
-        a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, a, b, c, d, e, f, g, h, i, j, k, l, m, n,
-        o, p,
-    )
+    let twice: [i8; 32] = std::array::from_fn(|at| entries.get(at % 16).copied().unwrap_or(0));
+    load(&twice.map(i8::cast_unsigned))
 }

@@ -1,5 +1,6 @@
 //! What comes from an upstream, whole, cut anywhere, or malformed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Scheme;
@@ -11,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::super::BoxError;
 use super::super::dial::Dialer;
-use super::{Transport, Unanswered};
+use super::{Origin, Transport, Unanswered};
 
 /// What a client of the transport sees of an answer: status, body, and whether it ended well.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,21 +32,22 @@ enum Whole {
 struct Pair {
     listener: TcpListener,
     transport: Transport,
-    to: Uri,
+    origin: Arc<Origin>,
 }
 
 impl Pair {
     async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let to = format!("http://{}/v1/x", listener.local_addr().unwrap()).parse().unwrap();
+        let to: Uri = format!("http://{}/v1/x", listener.local_addr().unwrap()).parse().unwrap();
         let dialer = Dialer::new(Duration::from_secs(5), &Scheme::HTTP).unwrap();
-        Self { listener, transport: Transport::new(dialer, None), to }
+        let origin = Origin::of(&to).unwrap();
+        Self { listener, transport: Transport::new(dialer, None), origin }
     }
 
     async fn ask(&self, method: &str) -> Seen {
         let body = Empty::new().map_err(BoxError::from).boxed_unsync();
-        let request = Request::builder().method(method).uri(self.to.clone()).body(body).unwrap();
-        let mut answer = match self.transport.send(request).await {
+        let request = Request::builder().method(method).uri("/v1/x").body(body).unwrap();
+        let mut answer = match self.transport.send(request, &self.origin).await {
             Ok(answer) => answer,
             Err(Unanswered::Unreachable(_)) => return Seen::Unreachable,
             Err(Unanswered::Broken(_)) => return Seen::Broken,
@@ -63,7 +65,7 @@ impl Pair {
 
     /// How many connections wait for their next exchange.
     fn waiting(&self) -> usize {
-        self.transport.idle.links().values().map(Vec::len).sum()
+        self.transport.idle.links().iter().map(|(_, links)| links.len()).sum()
     }
 
     /// Answers one request with these pieces.
@@ -158,10 +160,11 @@ async fn chunks_that_are_ready_come_as_one_piece() {
     let pair = Pair::new().await;
     let chunk = b"6\r\nevent\n\r\n".repeat(500);
     let answer = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", &chunk[..]].concat();
-    let request = Request::get(pair.to.clone());
+    let request = Request::get("/v1/x");
     let request = request.body(Empty::new().map_err(BoxError::from).boxed_unsync()).unwrap();
     let pieces = [answer.as_slice()];
-    let (answer, upstream) = tokio::join!(pair.transport.send(request), pair.answer(&pieces));
+    let (answer, upstream) =
+        tokio::join!(pair.transport.send(request, &pair.origin), pair.answer(&pieces));
     let (mut body, mut pieces, mut length) = (answer.unwrap().into_body(), 0, 0);
     while length < 3_000 {
         length += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
