@@ -132,10 +132,8 @@ impl Strict {
 
     /// What was asked for, over everything else.
     fn asked(&self) -> Vec<(&'static str, String)> {
-        let mut asked = vec![
-            ("listen", self.listen.to_string()),
-            ("upstream.url", self.upstream.to_string()),
-        ];
+        let mut asked =
+            vec![("listen", self.listen.to_string()), ("upstream.url", self.upstream.to_string())];
         asked.extend(self.record.iter().map(|folder| ("data", folder.display().to_string())));
         asked.extend(self.screen.iter().map(|action| ("screen.action", action.clone())));
         asked

@@ -92,11 +92,7 @@ pub struct Upstream {
 impl Upstream {
     /// Prepares the ways and the pool; nothing is connected yet. A key that is spliced in stands in
     /// none of the secrets.
-    pub fn new(
-        config: &Config,
-        secrets: &Secrets,
-        splice: Option<Arc<Splice>>,
-    ) -> Result<Self> {
+    pub fn new(config: &Config, secrets: &Secrets, splice: Option<Arc<Splice>>) -> Result<Self> {
         let is_https = |target: &Target| target.url.scheme() == Some(&Scheme::HTTPS);
         let scheme = if config.targets().any(is_https) { Scheme::HTTPS } else { Scheme::HTTP };
         Ok(Self {

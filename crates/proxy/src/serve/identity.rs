@@ -128,9 +128,10 @@ impl Identity {
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
             .header(CONTENT_LENGTH, question.len());
-        let exchanged: Exchanged = answer(&self.to_exchange, &self.exchange, ask.body(body(question.into()))?)
-            .await
-            .context("OpenAI workload identity token exchange failed")?;
+        let exchanged: Exchanged =
+            answer(&self.to_exchange, &self.exchange, ask.body(body(question.into()))?)
+                .await
+                .context("OpenAI workload identity token exchange failed")?;
         self.take(exchanged)
     }
 

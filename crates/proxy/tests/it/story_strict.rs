@@ -74,7 +74,8 @@ async fn it_tells_where_it_listens_and_ends_when_it_is_asked() {
 
 #[tokio::test]
 async fn a_stream_passes_as_it_comes_and_ends_before_the_proxy_does() {
-    let steps = vec![stream_head(), chunk("data: 1\n\n"), Step::Wait, chunk("data: 2\n\n"), chunk("")];
+    let steps =
+        vec![stream_head(), chunk("data: 1\n\n"), Step::Wait, chunk("data: 2\n\n"), chunk("")];
     let upstream = Recording::start(steps).await;
     let proxy = Strict::start(Twin::Ours, &upstream.url(), &[]);
     let mut client = Raw::connect(proxy.address).await;

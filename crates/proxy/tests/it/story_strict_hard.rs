@@ -1,7 +1,10 @@
 //! Stories of what strict mode keeps to itself. They take root, who alone can look into it.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::harness::authority::Authority;
 use crate::harness::client::{Raw, ask, request};
@@ -89,15 +92,14 @@ async fn the_key_stands_in_one_place_whatever_was_asked() {
 async fn a_named_upstream_is_found_though_no_file_can_be_opened() {
     let upstream = Recording::start(vec![stream_head(), chunk("data: 1\n\n"), chunk("")]).await;
     let authority = Authority::new();
-    let pair = authority.sign_for("api.strict.test", "upstream");
-    let front = pair.stand_before(upstream.address, "127.0.0.1:0".parse().unwrap()).await;
-    let _names = Names::start().await;
+    let pair = authority.sign_for(&["api.strict.test"], "upstream");
+    let names = Names::start(1).await;
+    let front = pair.stand_before(upstream.address, (names.address, 0).into()).await;
     let folder = tempfile::tempdir().unwrap();
     let trusted = folder.path().join("ca.pem");
     std::fs::write(&trusted, authority.pem()).unwrap();
-    let environment =
-        vec![("SSL_CERT_FILE".to_owned(), trusted.display().to_string())];
-    let launch = Launch { below: Names::asked_here(folder.path()), environment };
+    let environment = vec![("SSL_CERT_FILE".to_owned(), trusted.display().to_string())];
+    let launch = Launch { below: names.asked_here(folder.path()), environment };
     let url = format!("https://api.strict.test:{}/v1/responses", front.address.port());
     let proxy = Strict::launch(Twin::Ours, &url, &["--require-hardening"], &launch);
     for _ in 0..3 {
@@ -159,4 +161,77 @@ async fn a_key_in_the_making_is_no_key_of_a_program_that_is_traced() {
         .filter(|name| !name.is_empty())
         .collect();
     assert!(names.iter().all(|name| ["PATH", "HOME"].contains(&name.as_str())), "{names:?}");
+}
+
+/// What GitHub and `OpenAI` answer: each exchange gives another credential, for two seconds.
+fn identity_answers(request: &str, given: &AtomicUsize) -> Vec<Step> {
+    let line = request.lines().next().unwrap_or_default();
+    let answer = match line {
+        "GET /token?v=2&audience=https%3A%2F%2Faudience HTTP/1.1" => {
+            json!({"value": "header.claims.signature"})
+        }
+        "POST /oauth/token HTTP/1.1" => json!({
+            "access_token": format!("credential{}", "-again".repeat(given.fetch_add(1, Relaxed))),
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "token_type": "Bearer", "expires_in": 2,
+        }),
+        _ => json!({}),
+    };
+    vec![whole("application/json", &answer.to_string())]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_identity_has_a_credential_that_is_renewed() {
+    let given = AtomicUsize::new(0);
+    let upstream = Recording::answering(move |request| identity_answers(request, &given)).await;
+    let authority = Authority::new();
+    let hosts = ["github.test", "auth.openai.com", "api.openai.com"];
+    let names = Names::start(2).await;
+    let pair = authority.sign_for(&hosts, "everybody");
+    let _front = pair.stand_before(upstream.address, (names.address, 443).into()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("ca.pem");
+    std::fs::write(&trusted, authority.pem()).unwrap();
+    let environment = vec![("SSL_CERT_FILE".to_owned(), trusted.display().to_string())];
+    let launch = Launch { below: names.asked_here(folder.path()), environment };
+    let identity = [
+        "--require-hardening",
+        "--github-oidc",
+        "--oidc-audience",
+        "https://audience",
+        "--identity-provider-id",
+        "idp_1",
+        "--service-account-id",
+        "svc_1",
+        "--github-oidc-request-url",
+        "https://github.test/token?v=2",
+    ];
+    let url = "https://api.openai.com/v1/responses";
+    let proxy = Strict::launch(Twin::Ours, url, &identity, &launch);
+    let credential = async || {
+        ask(proxy.address, "POST", "/v1/responses", &[], "{}").await;
+        let last = String::from_utf8(upstream.requests().pop().unwrap()).unwrap();
+        let shown = last.lines().find_map(|line| line.strip_prefix("authorization: Bearer "));
+        shown.unwrap().to_owned()
+    };
+    assert_eq!(credential().await, "credential");
+    let asked = upstream.requests().into_iter().map(|one| String::from_utf8(one).unwrap());
+    let asked: Vec<String> = asked.take(2).collect();
+    assert!(asked[0].contains(&format!("authorization: Bearer {KEY}\r\n")), "{}", asked[0]);
+    let exchange: Value = serde_json::from_str(asked[1].split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let expected = json!({
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "subject_token": "header.claims.signature",
+        "identity_provider_id": "idp_1", "service_account_id": "svc_1",
+    });
+    assert_eq!(exchange, expected);
+    // What was read from stdin is as much a secret here.
+    check_key(&proxy);
+    let renewed = async {
+        while credential().await != "credential-again" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), renewed).await.expect("it is renewed");
 }

@@ -80,7 +80,11 @@ async fn what_differs_from_the_original_is_known_and_has_a_reason() {
         known => known.replace(KEY, "KEY"),
     };
     let lines = cases.iter().map(|case| {
-        format!("{case}\n  original: {}\n  ours:     {}\n", shown(&original, case), shown(&ours, case))
+        format!(
+            "{case}\n  original: {}\n  ours:     {}\n",
+            shown(&original, case),
+            shown(&ours, case)
+        )
     });
     let found = lines.collect::<Vec<_>>().join("\n");
 
@@ -177,7 +181,8 @@ fn post(length: usize) -> String {
 async fn answers(twin: Twin, seen: &mut Seen) {
     let limited = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\nset-cookie: a=b\r\n\
          content-type: application/json\r\nx-request-id: r\r\ncontent-length: 12\r\n\r\n{\"error\":{}}";
-    let moved = "HTTP/1.1 307 Temporary Redirect\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n";
+    let moved =
+        "HTTP/1.1 307 Temporary Redirect\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n";
     let cases = [
         ("an error of the upstream", vec![Step::Send(limited.into())]),
         ("a redirect", vec![Step::Send(moved.into()), Step::Close]),
@@ -205,7 +210,8 @@ async fn answers(twin: Twin, seen: &mut Seen) {
 
 /// When bytes pass, and when the upstream hears that the client has left.
 async fn streams(twin: Twin, seen: &mut Seen) {
-    let steps = vec![stream_head(), chunk("data: 1\n\n"), Step::Wait, chunk("data: 2\n\n"), chunk("")];
+    let steps =
+        vec![stream_head(), chunk("data: 1\n\n"), Step::Wait, chunk("data: 2\n\n"), chunk("")];
     let mut upstream = Recording::start(steps).await;
     let proxy = Strict::start(twin, &upstream.url(), &[]);
     let mut client = Raw::connect(proxy.address).await;
@@ -231,9 +237,8 @@ fn starts(twin: Twin, seen: &mut Seen) {
     let long = |length: usize| "k".repeat(length).into_bytes();
     let identity = ["--github-oidc", "--oidc-audience", "a", "--identity-provider-id", "i"];
     let account = ["--service-account-id", "s", "--github-oidc-request-url"];
-    let oidc = |url: &'static str, more: &[&'static str]| {
-        [&identity[..], &account, &[url], more].concat()
-    };
+    let oidc =
+        |url: &'static str, more: &[&'static str]| [&identity[..], &account, &[url], more].concat();
     let cases: Vec<(&str, Vec<u8>, Vec<&str>)> = vec![
         ("an empty key", vec![], vec![]),
         ("a key with a space", b"a b".to_vec(), vec![]),
@@ -247,7 +252,11 @@ fn starts(twin: Twin, seen: &mut Seen) {
         ("a privileged folder", b"k".to_vec(), vec!["--dump-dir", "/proc/x"]),
         ("half an identity", b"k".to_vec(), vec!["--github-oidc", "--oidc-audience", "a"]),
         ("a plain address of GitHub", b"k".to_vec(), oidc("http://a/", &[])),
-        ("an identity elsewhere", b"k".to_vec(), oidc("https://a/", &["--upstream-url", "http://a/"])),
+        (
+            "an identity elsewhere",
+            b"k".to_vec(),
+            oidc("https://a/", &["--upstream-url", "http://a/"]),
+        ),
         ("an identity without a token", vec![], oidc("https://a/", &[])),
         ("a GitHub that is not there", b"t".to_vec(), oidc("https://127.0.0.1:9/", &[])),
     ];

@@ -82,7 +82,8 @@ fn with_audience(url: &str, audience: &str) -> Result<Uri> {
     let join = if parsed.query().is_some() { '&' } else { '?' };
     let encoded: String = audience.bytes().map(encoded).collect();
     let path = parsed.path();
-    let path = if path == "/" && parsed.query().is_none() && !url.ends_with('/') { "/" } else { "" };
+    let path =
+        if path == "/" && parsed.query().is_none() && !url.ends_with('/') { "/" } else { "" };
     Ok(format!("{url}{path}{join}audience={encoded}").parse()?)
 }
 

@@ -51,12 +51,13 @@ impl Authority {
 
     /// A certificate for this machine's loopback address, with a name to tell it by.
     pub(crate) fn sign(&self, name: &str) -> Pair {
-        self.sign_for("127.0.0.1", name)
+        self.sign_for(&["127.0.0.1"], name)
     }
 
-    /// The same for another host.
-    pub(crate) fn sign_for(&self, host: &str, name: &str) -> Pair {
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    /// The same for other hosts.
+    pub(crate) fn sign_for(&self, hosts: &[&str], name: &str) -> Pair {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

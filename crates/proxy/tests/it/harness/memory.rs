@@ -33,10 +33,10 @@ pub(crate) fn find(pid: u32, bytes: &[u8]) -> Vec<Place> {
         }
         looked_at += length;
         let places = memchr::memmem::find_iter(&content, bytes);
-        found.extend(places.map(|at| Place {
-            address: region.begin + at as u64,
-            flags: region.flags.clone(),
-        }));
+        found.extend(
+            places
+                .map(|at| Place { address: region.begin + at as u64, flags: region.flags.clone() }),
+        );
     }
     assert!(looked_at > 1 << 20, "nothing of the process's memory was seen");
     found
@@ -53,7 +53,8 @@ fn regions(pid: u32) -> Vec<Region> {
         });
         if let Some((begin, end)) = bounds {
             regions.push(Region { begin, end, flags: Vec::new() });
-        } else if let (Some(flags), Some(region)) = (line.strip_prefix("VmFlags:"), regions.last_mut())
+        } else if let (Some(flags), Some(region)) =
+            (line.strip_prefix("VmFlags:"), regions.last_mut())
         {
             region.flags = flags.split_whitespace().map(str::to_owned).collect();
         }
