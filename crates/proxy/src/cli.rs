@@ -91,7 +91,7 @@ pub fn run() -> ExitCode {
         .with_target(false)
         .init();
     let result = match cli.command {
-        Command::Strict(args) => return strict::main(&cli.common, args, missing),
+        Command::Strict(args) => return strict::main(&cli.common, &args, missing),
         command => start(&cli.common, command),
     };
     match result {

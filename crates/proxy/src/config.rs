@@ -15,6 +15,7 @@ pub mod setting;
 pub mod target;
 pub mod value;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -367,6 +368,12 @@ fn tls(layers: &Layers) -> Option<Tls> {
 fn variables() -> Vec<(String, String)> {
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
     std::env::vars().collect()
+}
+
+/// All of them, also those that are no text.
+fn all_variables() -> Vec<(OsString, OsString)> {
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+    std::env::vars_os().collect()
 }
 
 /// The names of sockets that were passed to this process, in their order (`sd_listen_fds(3)`).

@@ -63,7 +63,7 @@ pub struct Args {
 }
 
 /// Serves until it is told to stop; an error is told as the program does that this stands in for.
-pub fn main(common: &Common, args: Args, missing: Vec<String>) -> ExitCode {
+pub fn main(common: &Common, args: &Args, missing: Vec<String>) -> ExitCode {
     match run(common, args, missing) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Wrong>() => super::report_error(&error),
@@ -74,26 +74,26 @@ pub fn main(common: &Common, args: Args, missing: Vec<String>) -> ExitCode {
     }
 }
 
-fn run(common: &Common, args: Args, mut missing: Vec<String>) -> Result<()> {
+fn run(common: &Common, args: &Args, mut missing: Vec<String>) -> Result<()> {
     if common.data.is_some() {
         bail!(Wrong("--data means nothing here: --record DIR keeps records".into()));
     }
     let upstream = upstream(&args.upstream_url)?;
-    let credential = credential(&args, &mut missing)?;
+    let credential = credential(args, &mut missing)?;
     let port = args.port.unwrap_or(0);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .with_context(|| format!("failed to bind 127.0.0.1:{port}"))?;
     let listen = listener.local_addr().context("failed to read local_addr")?;
-    let config = config(common, &args, upstream, listen)?;
+    let config = config(common, args, upstream, listen)?;
     let (read, splice) = Read::spliced(&config, credential.key)?;
     if let Some(file) = &args.server_info {
         write_info(file, listen.port())?;
     }
     keep_private();
     let renewal = credential.identity.map(|identity| Renewal::new(identity, splice));
-    let needs = needs(&config, renewal.as_ref())?;
+    let needs = needs(&config, renewal.as_ref());
     missing.extend(harden::seal(&needs));
-    tell_missing(&args, &missing)?;
+    tell_missing(args, &missing)?;
     let meant = Meant { at: listen.to_string(), whom: Whom::Clients, given: GivenBy::Configured };
     let sockets = vec![Inherited { meant, socket: listener.into() }];
     block_on(serve(&config, Given { sockets, lock: None, read: Some(read) }, renewal))
@@ -195,7 +195,7 @@ fn config(common: &Common, args: &Args, upstream: Uri, listen: SocketAddr) -> Re
 
 /// What is needed from here on. Names are asked once, so that what the system loads for that is
 /// loaded now.
-fn needs(config: &Config, renewal: Option<&Renewal>) -> Result<Needs> {
+fn needs(config: &Config, renewal: Option<&Renewal>) -> Needs {
     let mut needs = Needs::default();
     let upstream = &config.upstream.main.url;
     let others = renewal.into_iter().flat_map(Renewal::addresses);
@@ -211,7 +211,7 @@ fn needs(config: &Config, renewal: Option<&Renewal>) -> Result<Needs> {
         needs.archive = true;
         needs.folders.push(config.data.clone());
     }
-    Ok(needs)
+    needs
 }
 
 fn tell_missing(args: &Args, missing: &[String]) -> Result<()> {

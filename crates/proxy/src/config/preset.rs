@@ -10,7 +10,7 @@ use http::Uri;
 
 use super::layer::{Layers, Problem};
 use super::target::Covers;
-use super::{Config, variables};
+use super::{Config, all_variables, variables};
 
 /// Who may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +159,7 @@ fn defaults() -> Vec<(&'static str, String)> {
 
 fn is_locked(path: &str) -> bool {
     let is_one = |open: &&str| path == *open || (open.ends_with('.') && path.starts_with(*open));
-    !OPEN.iter().chain(UNUSED).any(|open| is_one(open))
+    !OPEN.iter().chain(UNUSED).any(is_one)
 }
 
 fn loosens(path: &str, place: &str) -> Problem {
@@ -169,13 +169,12 @@ fn loosens(path: &str, place: &str) -> Problem {
 
 /// The environment as it may be kept; none where it is already so.
 pub fn kept_environment() -> Option<Vec<(OsString, OsString)>> {
-    #[expect(clippy::disallowed_methods, reason = "configuration reads the environment")]
-    let all: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let is_kept = |name: &OsString| {
         let name = name.to_string_lossy();
         KEPT.contains(&name.as_ref()) || name.starts_with("CODEX_PROXY_")
     };
-    let (kept, dropped): (Vec<_>, Vec<_>) = all.into_iter().partition(|(name, _)| is_kept(name));
+    let all = all_variables().into_iter();
+    let (kept, dropped): (Vec<_>, Vec<_>) = all.partition(|(name, _)| is_kept(name));
     (!dropped.is_empty()).then_some(kept)
 }
 

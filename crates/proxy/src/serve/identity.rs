@@ -1,7 +1,7 @@
 //! A workload identity: a short-lived credential is fetched for it, and again before it ends.
 //!
-//! GitHub gives out a token that says which workflow runs (its documentation, "OpenID Connect");
-//! `OpenAI` takes it for one of its own (its documentation, "Workload identity token exchange").
+//! GitHub gives out a token that says which workflow runs, `OpenAI` takes it for one of its own: see
+//! <https://developers.openai.com/api/reference/workload-identity-federation>.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

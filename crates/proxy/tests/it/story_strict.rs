@@ -60,7 +60,7 @@ async fn one_kind_of_request_is_forwarded_with_the_key_and_nothing_else() {
 async fn it_tells_where_it_listens_and_ends_when_it_is_asked() {
     let upstream = Recording::start(vec![whole("application/json", "{}")]).await;
     for twin in OURS {
-        let proxy = Strict::start(twin, &upstream.url(), &["--require-hardening"]);
+        let mut proxy = Strict::start(twin, &upstream.url(), &["--require-hardening"]);
         let info = json!({"port": proxy.address.port(), "pid": proxy.pid()});
         assert_eq!(proxy.info(), info);
         let file = std::fs::metadata(proxy.folder.path().join("info.json")).unwrap();
@@ -77,7 +77,7 @@ async fn a_stream_passes_as_it_comes_and_ends_before_the_proxy_does() {
     let steps =
         vec![stream_head(), chunk("data: 1\n\n"), Step::Wait, chunk("data: 2\n\n"), chunk("")];
     let upstream = Recording::start(steps).await;
-    let proxy = Strict::start(Twin::Ours, &upstream.url(), &[]);
+    let mut proxy = Strict::start(Twin::Ours, &upstream.url(), &[]);
     let mut client = Raw::connect(proxy.address).await;
     client.send(request("POST", "/v1/responses", &[], "{\"stream\":true}").as_bytes()).await;
     client.read_until("data: 1\n\n").await;
@@ -139,7 +139,7 @@ async fn exchanges_are_written_down_for_their_owner_without_credentials() {
 #[tokio::test]
 async fn records_are_kept_where_they_are_asked_for() {
     let upstream = Recording::start(vec![whole("application/json", "{\"id\":\"r\"}")]).await;
-    let proxy =
+    let mut proxy =
         Strict::start(Twin::Ours, &upstream.url(), &["--record", "kept", "--require-hardening"]);
     let data = proxy.folder.path().join("kept");
     ask(proxy.address, "POST", "/v1/responses", &[], "{\"model\":\"gpt-5.5\"}").await;
@@ -152,11 +152,23 @@ async fn records_are_kept_where_they_are_asked_for() {
     let told = json!([record["user"], record["endpoint"], record["outcome"], record["model"]]);
     assert_eq!(told, json!(["local", "POST /v1/responses", "complete", "gpt-5.5"]));
     ask(proxy.address, "GET", "/shutdown", &[], "").await;
-    let code = {
-        let Strict { .. } = &proxy;
-        proxy.pid()
+    assert_eq!(proxy.ended().0, Some(0));
+    let verify = ["audit", "verify", "--data", data.to_str().unwrap()];
+    assert!(crate::harness::gateway::run(&data, &verify).status.success());
+}
+
+#[tokio::test]
+async fn secrets_are_screened_where_that_is_asked_for() {
+    let upstream = Recording::start(vec![whole("application/json", "{}")]).await;
+    let secret = redact::own_key::build([7; redact::own_key::RANDOM_CHARACTERS]);
+    let body = format!("{{\"input\":\"{secret}\"}}");
+    let asked = |more: &'static [&'static str]| {
+        let proxy = Strict::start(Twin::Ours, &upstream.url(), more);
+        let body = body.clone();
+        async move { ask(proxy.address, "POST", "/v1/responses", &[], &body).await.status }
     };
-    assert!(code > 0);
+    assert_eq!((asked(&[]).await, asked(&["--screen", "block"]).await), (200, 400));
+    assert_eq!(upstream.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -178,7 +190,7 @@ fn what_would_open_it_is_a_wrong_configuration() {
         "error: {file}:2:1: upstream.auth cannot be set in strict mode: it would open what is closed there"
     );
     assert_eq!((code, said), (Some(2), expected));
-    // A file that lies about is nobody's configuration.
+    // What keeps nothing has no data folder.
     let (code, _) = Twin::Ours.fails(b"key", &["--data", "a"]);
     assert_eq!(code, Some(2));
 }

@@ -32,7 +32,7 @@ async fn somebody_runs_codex_with_a_key_that_only_root_holds() {
     };
     let simulator = simulate::Simulator::start(options).await.unwrap();
     let upstream = format!("http://{}/v1/responses", simulator.address());
-    let proxy = Strict::start(Twin::Named, &upstream, &["--require-hardening"]);
+    let mut proxy = Strict::start(Twin::Named, &upstream, &["--require-hardening"]);
     let home = tempfile::tempdir().unwrap();
     open_to_all(home.path());
 

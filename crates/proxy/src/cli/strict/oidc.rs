@@ -28,7 +28,7 @@ pub struct Workload {
     /// The service account at OpenAI
     #[arg(long, value_name = "ID", requires = "github_oidc")]
     service_account_id: Option<String>,
-    /// Where GitHub gives out tokens: ACTIONS_ID_TOKEN_REQUEST_URL of the runner, and nothing else
+    /// Where GitHub gives out tokens: `ACTIONS_ID_TOKEN_REQUEST_URL` of the runner, and nothing else
     #[arg(long, value_name = "URL", requires = "github_oidc")]
     github_oidc_request_url: Option<String>,
 }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
 
+use hyper::rt::{Read, ReadBufCursor, Write};
 use redact::secret::Secret;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::harden::key::Key;
 
@@ -87,7 +87,7 @@ enum Stage {
     Within { key: Arc<Key>, written: usize, stand_in: usize },
 }
 
-impl<L: AsyncWrite + Unpin> Spliced<L> {
+impl<L: Write + Unpin> Spliced<L> {
     /// A connection; with nothing to splice it passes everything.
     pub fn new(line: L, splice: Option<Arc<Splice>>) -> (Self, HeadComes) {
         let head_comes = HeadComes::default();
@@ -141,17 +141,17 @@ impl<L: AsyncWrite + Unpin> Spliced<L> {
     }
 }
 
-impl<L: AsyncRead + Unpin> AsyncRead for Spliced<L> {
+impl<L: Read + Unpin> Read for Spliced<L> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
+        buffer: ReadBufCursor<'_>,
     ) -> Poll<Result<()>> {
         Pin::new(&mut self.line).poll_read(cx, buffer)
     }
 }
 
-impl<L: AsyncWrite + Unpin> AsyncWrite for Spliced<L> {
+impl<L: Write + Unpin> Write for Spliced<L> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -16,7 +16,6 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 
 use super::BoxError;
 use super::body::UpstreamBody;
@@ -137,8 +136,8 @@ impl Transport {
 
     async fn connect(&self, origin: &Arc<Origin>) -> Result<Box<Link>, Unanswered> {
         let line = self.dialer.dial(&origin.address).await.map_err(Unanswered::Unreachable)?;
-        let (line, head_comes) = Spliced::new(line, self.splice.clone());
-        let shaken = self.http1.handshake(TokioIo::new(line)).await;
+        let (line, head_comes) = Spliced::new(line.into_inner(), self.splice.clone());
+        let shaken = self.http1.handshake(line).await;
         let (sender, connection) = shaken.map_err(Unanswered::Broken)?;
         Ok(Box::new(Link {
             sender,

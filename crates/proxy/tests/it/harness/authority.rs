@@ -102,6 +102,13 @@ impl Authority {
     }
 }
 
+/// Takes TLS off a connection, and joins it to one towards this address.
+async fn join(stream: TcpStream, acceptor: tokio_rustls::TlsAcceptor, to: SocketAddr) {
+    let Ok(mut near) = acceptor.accept(stream).await else { return };
+    let mut far = TcpStream::connect(to).await.unwrap();
+    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+}
+
 impl Pair {
     /// Speaks TLS as this host, at a free port or this one, and passes everything on to an address
     /// where nobody does.
@@ -117,12 +124,7 @@ impl Pair {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                connections.spawn(async move {
-                    let Ok(mut near) = acceptor.accept(stream).await else { return };
-                    let mut far = TcpStream::connect(to).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                });
+                connections.spawn(join(stream, acceptor.clone(), to));
             }
         });
         Front { address, _tasks: tasks }

@@ -120,7 +120,7 @@ impl Strict {
     }
 
     /// Waits until it has ended by itself: its exit code, and what it said.
-    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+    pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
         let code = self.process.wait().unwrap().code();
         (code, self.stderr.take().unwrap().join().unwrap())
     }

@@ -3,8 +3,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use hyper::rt::Write;
 use proptest::prelude::*;
-use tokio::io::AsyncWrite;
 
 use super::{Splice, Spliced};
 use crate::harden::key::Key;
@@ -18,7 +18,7 @@ struct Narrow {
     got: Vec<u8>,
 }
 
-impl AsyncWrite for Narrow {
+impl Write for Narrow {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
