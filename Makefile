@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools instructions bench bench-archive matrix soak
+.PHONY: demo test lint install-test-tools instructions bench bench-strict bench-archive matrix soak
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -39,6 +39,11 @@ bench-archive:
 bench:
 	cargo build --release --package codex-proxy
 	python3 bench/bench.py --write docs/benchmarks.md
+
+# Measures strict mode beside OpenAI's own proxy; see docs/benchmarks.md.
+bench-strict:
+	cargo build --release --package codex-proxy
+	python3 bench/strict.py
 
 # An hour of faults of all kinds; writes docs/soak.md.
 soak:

@@ -2,7 +2,9 @@
 //! refusals that leave no record.
 
 pub mod account;
+pub mod dump;
 mod head;
+mod keeping;
 pub mod recorder;
 pub mod room;
 
@@ -13,8 +15,7 @@ use std::time::Instant;
 
 use archive::record::Finding;
 use archive::segment::Clock;
-use archive::spool::desk::Desk;
-use archive::spool::{Spool, State};
+use archive::spool::Spool;
 use http::Request;
 use redact::rule::Rules;
 use store::{Refusals, Store};
@@ -29,6 +30,8 @@ use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::Fresh;
 use crate::metrics::Metrics;
 use account::{Account, Arrival};
+use dump::Dumps;
+use keeping::Keeping;
 use recorder::Recorder;
 use room::Room;
 
@@ -36,7 +39,6 @@ use room::Room;
 pub struct Ledger {
     books: Arc<Books>,
     places: Arc<Semaphore>,
-    spool: State,
 }
 
 /// How the books are kept.
@@ -57,6 +59,8 @@ pub struct Options {
     pub rules: Arc<Rules>,
     /// Where the clock is asked.
     pub clock: Clock,
+    /// Where exchanges are written down for people.
+    pub dumps: Option<Arc<Dumps>>,
 }
 
 /// What of them a configuration may change under way.
@@ -73,7 +77,7 @@ pub struct Ways {
 
 /// What every recorder needs.
 pub(crate) struct Books {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) keeping: Keeping,
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) room: Arc<Room>,
@@ -97,14 +101,14 @@ pub(crate) struct FoundIn<'f> {
 type Refused = HashMap<(String, Word), (u64, i64)>;
 
 impl Ledger {
-    /// Keeps books on this spool.
-    pub fn new(spool: &Spool, options: Options, metrics: Arc<Metrics>) -> Self {
+    /// Keeps books on this spool; with none, nothing is left of an exchange.
+    pub fn new(spool: Option<&Spool>, options: Options, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(options.exchanges));
-        let desk = spool.desk().clone();
+        let keeping = Keeping::new(spool);
         let (stopping, cutting, refused) = (Arc::default(), Arc::default(), Arc::default());
         let room = Arc::new(Room::new(options.spool_quota));
-        let books = Arc::new(Books { desk, options, metrics, room, stopping, cutting, refused });
-        Self { books, places, spool: spool.state().clone() }
+        let books = Arc::new(Books { keeping, options, metrics, room, stopping, cutting, refused });
+        Self { books, places }
     }
 
     /// The same books, kept in another way from now on.
@@ -118,10 +122,11 @@ impl Ledger {
             when_full,
             rules,
             node: before.options.node.clone(),
+            dumps: before.options.dumps.clone(),
             ..before.options
         };
         let books = Arc::new(Books {
-            desk: before.desk.clone(),
+            keeping: before.keeping.clone(),
             options,
             metrics: before.metrics.clone(),
             room: before.room.clone(),
@@ -129,7 +134,7 @@ impl Ledger {
             cutting: before.cutting.clone(),
             refused: before.refused.clone(),
         });
-        Self { books, places: self.places.clone(), spool: self.spool.clone() }
+        Self { books, places: self.places.clone() }
     }
 
     /// Opens the record of an exchange, which takes its place among all. From here on a record is
@@ -151,7 +156,9 @@ impl Ledger {
         let full = || refuse("Too many exchanges are under way on this proxy.");
         let place = self.places.clone().try_acquire_owned().map_err(|_| full())?;
         let account = Account::new(principal, endpoint, request, arrival, &self.books.options.node);
-        Ok(Recorder::new(self.books.clone(), place, account))
+        let dumps = self.books.options.dumps.as_ref();
+        let dump = dumps.map(|dumps| dumps.open(request, arrival.time));
+        Ok(Recorder::new(self.books.clone(), place, account, dump))
     }
 
     /// The name and time of an exchange that begins now.
@@ -196,18 +203,19 @@ impl Ledger {
 
     /// Whether records can be written.
     pub fn is_writable(&self) -> bool {
-        self.spool.is_writable() && self.books.room.is_left()
+        self.books.keeping.is_writable() && self.books.room.is_left()
     }
 
     /// Measures what waits in the spool: for operators, and for its quota. What is appended between
     /// two measurements may go beyond that.
     pub async fn measure(&self) {
-        let spool = self.spool.clone();
+        let Some(spool) = self.books.keeping.spool().cloned() else { return };
+        let failures = spool.publish_failures();
         // It asks the disk about each journal.
         let measured = tokio::task::spawn_blocking(move || spool.backlog()).await;
         match measured {
             Ok(Ok(backlog)) => {
-                self.books.metrics.spooled(backlog, self.spool.publish_failures());
+                self.books.metrics.spooled(backlog, failures);
                 self.books.room.note(backlog.bytes);
             }
             Ok(Err(error)) => tracing::warn!(%error, "the spool cannot be measured"),

@@ -30,6 +30,11 @@ impl Derived {
         Ok(Self::derive(&reference.resolve().context("the setting `secret`")?))
     }
 
+    /// Derives from a secret that nobody knows, and that ends with this process.
+    pub fn fleeting() -> Result<Self> {
+        Ok(Self::derive(&Secret::new(hex(&random::<32>()?))))
+    }
+
     /// Derives from a secret.
     pub fn derive(secret: &Secret<String>) -> Self {
         let key_hash = expand(secret, b"codex-proxy/1/key-hash");

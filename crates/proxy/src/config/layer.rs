@@ -1,5 +1,6 @@
 //! Lays file, environment and flags over the defaults, and keeps where each value came from.
 
+mod over;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ use super::value::{Value, parse};
 /// Names that configure where configuration is, and so are no settings.
 pub(super) const CONFIG_VARIABLE: &str = "CODEX_PROXY_CONFIG";
 /// The file that is read where none is named.
+/// Where a value comes from that nobody has set.
+const DEFAULT: &str = "default";
+const PRESET: &str = "preset";
 pub(super) const DEFAULT_FILE: &str = "codex-proxy.toml";
 
 /// Something that is wrong, and where.
@@ -80,7 +84,7 @@ impl Layers {
         let mut layers = Self::default();
         for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
             let texts = vec![setting.default.to_owned()];
-            layers.set(setting.path, texts, "default", Path::new(""));
+            layers.set(setting.path, texts, DEFAULT, Path::new(""));
         }
         layers
     }

@@ -20,6 +20,8 @@ pub struct Target {
     pub name: String,
     /// Base address: `/v1` of ours is its path.
     pub url: Uri,
+    /// What of a request's address is found there.
+    pub covers: Covers,
     /// The organisation's credentials for it.
     pub keys: Vec<SecretRef>,
     /// In which header they go.
@@ -30,6 +32,15 @@ pub struct Target {
     pub models: Vec<String>,
     /// The lowest is asked first.
     pub priority: usize,
+}
+
+/// What of a request's address is found at an upstream's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covers {
+    /// All paths, each below it.
+    Below,
+    /// Nothing: it is the one that is asked.
+    Whole,
 }
 
 impl Target {
@@ -103,6 +114,7 @@ impl Target {
                 Some(Value::Url(url)) => url.clone(),
                 _ => Uri::default(),
             },
+            covers: Covers::Below,
             keys: match members.value("key") {
                 Some(Value::References(keys)) => keys.clone(),
                 _ => Vec::new(),

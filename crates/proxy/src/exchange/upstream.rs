@@ -6,6 +6,7 @@ pub mod dial;
 pub mod headers;
 pub mod health;
 pub mod route;
+pub mod splice;
 pub mod transport;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use credential::Way;
 use dial::Dialer;
 use headers::incoming;
 use route::{Routes, Tried, Wanted};
+use splice::Splice;
 use transport::{Transport, Unanswered};
 
 /// What any body error is turned into.
@@ -88,12 +90,16 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Prepares the ways and the pool; nothing is connected yet.
-    pub fn new(config: &Config, secrets: &Secrets) -> Result<Self> {
+    /// Prepares the ways and the pool; nothing is connected yet. A key that is spliced in stands in
+    /// none of the secrets.
+    pub fn new(config: &Config, secrets: &Secrets, splice: Option<Arc<Splice>>) -> Result<Self> {
         let is_https = |target: &Target| target.url.scheme() == Some(&Scheme::HTTPS);
         let scheme = if config.targets().any(is_https) { Scheme::HTTPS } else { Scheme::HTTP };
         Ok(Self {
-            transport: Transport::new(Dialer::new(config.upstream.connect_timeout, &scheme)?),
+            transport: Transport::new(
+                Dialer::new(config.upstream.connect_timeout, &scheme)?,
+                splice,
+            ),
             routes: Routes::new(config, secrets)?,
             first_byte_timeout: config.upstream.first_byte_timeout,
         })

@@ -16,13 +16,14 @@ use uuid::Uuid;
 use wire::meter::Shape;
 
 use super::account::{Account, Doubt, End, Expected};
+use super::dump::Dump;
 use super::head::stored_headers;
 use super::{Books, FoundIn};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};
 use crate::exchange::screen::message::Carried;
-use crate::exchange::screen::{Inspected, ScreenedBody, Verdict};
+use crate::exchange::screen::{Inspected, Looked, ScreenedBody, Verdict};
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -46,6 +47,8 @@ pub struct Recorder {
     answer: Vec<u8>,
     /// What the client is told where the upstream has not answered.
     told: Option<Box<(ResponseHead, Bytes)>>,
+    /// Where it is written down for people too.
+    dump: Option<Box<Dump>>,
     flushed: Instant,
 }
 
@@ -53,7 +56,12 @@ pub struct Recorder {
 pub type Closed = Receipt;
 
 impl Recorder {
-    pub(crate) fn new(books: Arc<Books>, place: OwnedSemaphorePermit, account: Account) -> Self {
+    pub(crate) fn new(
+        books: Arc<Books>,
+        place: OwnedSemaphorePermit,
+        account: Account,
+        dump: Option<Dump>,
+    ) -> Self {
         books.metrics.opened();
         Self {
             books,
@@ -64,6 +72,7 @@ impl Recorder {
             question: Buffered::default(),
             answer: Vec::new(),
             told: None,
+            dump: dump.map(Box::new),
             flushed: Instant::now(),
         }
     }
@@ -90,7 +99,7 @@ impl Recorder {
                         body.clone()
                     }
                 };
-                if verdict.unfit {
+                if verdict.body == Looked::Unfit {
                     self.question = Buffered::default();
                 }
             }
@@ -111,7 +120,7 @@ impl Recorder {
         self.account.inspected(&message.verdict, None);
         self.tell_findings(&message.verdict);
         self.account.asked(message.ask.as_ref(), message.text.bytes.len() as u64);
-        if !message.verdict.unfit {
+        if message.verdict.body != Looked::Unfit {
             self.question = message.text.clone();
         }
     }
@@ -128,6 +137,9 @@ impl Recorder {
 
     /// Brings the opening to the spool: before the first byte goes upstream.
     pub async fn request(&mut self) -> Result<(), Refusal> {
+        if let Some(dump) = &mut self.dump {
+            dump.asked(&self.question.bytes);
+        }
         if self.books.room.is_left() && self.open().await.is_ok() {
             self.opened = true;
             self.question = Buffered::default();
@@ -144,18 +156,19 @@ impl Recorder {
 
     async fn open(&mut self) -> Result<(), Unwritable> {
         self.account.scrub(&self.books.options.rules);
-        let mut draft = Draft::default();
-        self.push_opening(&mut draft);
-        let written = self.books.desk.append(&draft).await;
+        let written = self.books.keeping.append(|draft| self.push_opening(draft)).await;
         if written == Err(Unwritable::Unsynced) {
             // In the file, but not on the disk: nobody will close it, so that it ends here.
-            self.books.desk.append_later(Draft::failed(self.account.record.clone()));
+            self.books.keeping.append_failed(&self.account.record);
         }
         written
     }
 
     /// Notes the head of the answer and how its body is to be read.
     pub fn answered(&mut self, head: &response::Parts, shape: Shape, transport: Transport) {
+        if let Some(dump) = &mut self.dump {
+            dump.answered(head);
+        }
         self.account.answered(head, shape, transport);
     }
 
@@ -202,8 +215,11 @@ impl Recorder {
 
     /// Sees a piece of the answer; tells where in it the terminal event begins that ends in it.
     pub fn see(&mut self, piece: &[u8]) -> Option<usize> {
-        let Self { account, answer, books, .. } = self;
+        let Self { account, answer, books, dump, .. } = self;
         account.piece(piece, |decoded| {
+            if let Some(dump) = dump {
+                dump.piece(decoded);
+            }
             if books.options.bodies == Bodies::Full {
                 answer.extend_from_slice(decoded);
             }
@@ -279,15 +295,14 @@ impl Recorder {
 
     fn close(&mut self, end: End) -> Option<Receipt> {
         let _place = self.place.take()?;
+        if let Some(dump) = self.dump.take() {
+            dump.close();
+        }
         self.account.scrub(&self.books.options.rules);
         self.account.close(end, &self.books.options.prices);
         self.books.metrics.closed(&self.account.record);
         if let End::Refused(word) = end {
             self.books.count_refused(Some(self.account.record.key_id.clone()), word);
-        }
-        let mut draft = Draft::default();
-        if !self.opened {
-            self.push_opening(&mut draft);
         }
         let torn = self.torn.load(Ordering::Relaxed);
         if torn {
@@ -300,8 +315,12 @@ impl Recorder {
         };
         let record = &self.account.record;
         let closing = Entry::Close { record, response: response.as_ref() };
-        draft.push(&closing, rest);
-        let receipt = self.books.desk.append(&draft);
+        let receipt = self.books.keeping.append(|draft| {
+            if !self.opened {
+                self.push_opening(draft);
+            }
+            draft.push(&closing, rest);
+        });
         (!torn).then_some(receipt)
     }
 
@@ -365,10 +384,8 @@ fn append(books: &Books, (id, side): (&str, Side), piece: Bytes, torn: &AtomicBo
     if piece.is_empty() {
         return;
     }
-    let mut draft = Draft::default();
-    draft.push(&Entry::Body { id, side }, piece);
     // When it is on the disk is asked at the end, which comes after it.
-    if books.desk.append_now(&draft).is_err() {
+    if books.keeping.append_now(&Entry::Body { id, side }, piece).is_err() {
         torn.store(true, Ordering::Relaxed);
     }
 }
