@@ -253,8 +253,17 @@ impl Scan<'_> {
     /// After the word that says how somebody proves who they are: `Authorization: token …`.
     fn after_scheme(&self, at: usize) -> usize {
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let schemes =
-            [&b"Bearer "[..], b"bearer ", b"Token ", b"token ", b"ApiKey ", b"Key ", b"Bot "];
+        let schemes = [
+            &b"Bearer "[..],
+            b"bearer ",
+            b"Token ",
+            b"token ",
+            b"ApiKey ",
+            b"Key ",
+            b"Bot ",
+            // As OpenSSL takes it.
+            b"pass:",
+        ];
         at + schemes.iter().find(|scheme| rest.starts_with(scheme)).map_or(0, |scheme| scheme.len())
     }
 

@@ -1,11 +1,12 @@
 //! Values without a prefix: a rule knows them by a word in the name to their left.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::strength;
 use super::{Scan, before, is_token};
 
+/// What words surprise by at most.
+const WORDS: usize = 14;
 /// How far to the left a name is looked for.
 const LEFT: usize = 96;
 
@@ -35,8 +36,12 @@ impl Scan<'_> {
         if !matches!(last, b'"' | b'\'' | b'`' | b' ' | b'=' | b':' | b'>' | b'\t' | b'(' | b',') {
             return;
         }
+        // Words, whatever digits stand beside them.
+        if text.len() > 600 || strength::surprise(text) < WORDS {
+            return;
+        }
         let digit = text.iter().any(u8::is_ascii_digit);
-        if text.len() > 600 || !digit && (text.len() < 32 || strength::surprise(text) < 30) {
+        if !digit && (text.len() < 32 || strength::surprise(text) < 30) {
             return;
         }
         if let Some(name_end) = self.name_before(run.start) {
@@ -88,7 +93,7 @@ impl Scan<'_> {
         if HASHES.iter().any(|ending| name.ends_with(ending)) {
             return;
         }
-        let words = Arc::clone(&self.rules.words);
+        let words = &self.rules.words;
         for id in words.of(name) {
             let Some(length) = self.shaped(id, start) else { continue };
             self.push(id, start..start + length);

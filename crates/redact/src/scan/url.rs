@@ -1,7 +1,6 @@
 //! Passwords and tokens in URLs.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::{Scan, byte, is_token, strength, value};
 use crate::rule::Anchor;
@@ -106,7 +105,7 @@ impl Scan<'_> {
 
     /// Tokens whose prefix is an address: `https://hooks.slack.com/services/`.
     fn url_prefixed(&mut self, start: usize) {
-        let prefixes = Arc::clone(&self.rules.prefixes);
+        let prefixes = &self.rules.prefixes;
         for (entry, rest) in prefixes.urls(self.bytes.get(start..).unwrap_or_default()) {
             self.token(entry, start + rest, start - entry.scheme(self.bytes, start));
         }

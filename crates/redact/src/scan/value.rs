@@ -2,10 +2,8 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-
 use super::name::Kind;
-use super::strength;
+use super::strength::{self, Phrases};
 use crate::rule::Anchor;
 
 /// How a value stands there.
@@ -23,7 +21,7 @@ const LONGEST: usize = 512;
 /// What a value would hold, as text anywhere in it, that only stands for a secret; last, the
 /// tokens that RFC 5849 and RFC 6749 show, the key that Microsoft's storage emulator has everywhere,
 /// and what a string of bytes looks like.
-const STANDING: [&str; 46] = [
+const STANDING: &[&str] = &[
     "example",
     "changeme",
     "change_me",
@@ -72,57 +70,58 @@ const STANDING: [&str; 46] = [
     "\\u",
 ];
 
-static STANDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let builder = AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(STANDING);
-    builder.ok()
-});
+static STANDS: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(STANDING));
 
 /// What a value would be, whole.
-const WORDS: [&[u8]; 40] = [
-    b"null",
-    b"none",
-    b"true",
-    b"false",
-    b"undefined",
-    b"nil",
-    b"string",
-    b"str",
-    b"text",
-    b"required",
-    b"optional",
-    b"hidden",
-    b"default",
-    b"empty",
-    b"password",
-    b"passwd",
-    b"pass",
-    b"pwd",
-    b"passphrase",
-    b"secret",
-    b"token",
-    b"credential",
-    b"credentials",
-    b"bearer",
-    b"basic",
-    b"user",
-    b"username",
-    b"admin",
-    b"root",
-    b"guest",
-    b"test",
-    b"tests",
-    b"testing",
-    b"foo",
-    b"bar",
-    b"foobar",
-    b"unknown",
-    b"number",
-    b"object",
-    b"function",
-];
+fn is_word(value: &[u8]) -> bool {
+    let mut small = [0; 12];
+    let Some(small) = small.get_mut(..value.len()) else { return false };
+    small.copy_from_slice(value);
+    small.make_ascii_lowercase();
+    matches!(
+        &*small,
+        b"null"
+            | b"none"
+            | b"true"
+            | b"false"
+            | b"undefined"
+            | b"nil"
+            | b"string"
+            | b"str"
+            | b"text"
+            | b"required"
+            | b"optional"
+            | b"hidden"
+            | b"default"
+            | b"empty"
+            | b"password"
+            | b"passwd"
+            | b"pass"
+            | b"pwd"
+            | b"passphrase"
+            | b"secret"
+            | b"token"
+            | b"credential"
+            | b"credentials"
+            | b"bearer"
+            | b"basic"
+            | b"user"
+            | b"username"
+            | b"admin"
+            | b"root"
+            | b"guest"
+            | b"test"
+            | b"tests"
+            | b"testing"
+            | b"foo"
+            | b"bar"
+            | b"foobar"
+            | b"unknown"
+            | b"number"
+            | b"object"
+            | b"function"
+    )
+}
 
 /// How many of each kind of character.
 #[derive(Debug, Default, Clone, Copy)]
@@ -199,10 +198,7 @@ pub(super) fn stands_for(value: &[u8]) -> bool {
         [b'!', rest @ ..] => rest.iter().all(u8::is_ascii_alphabetic),
         _ => false,
     };
-    variable
-        || WORDS.iter().any(|word| value.eq_ignore_ascii_case(word))
-        || STANDS.as_ref().is_some_and(|words| words.is_match(value))
-        || strength::repeats(value)
+    variable || is_word(value) || strength::repeats(value) || STANDS.any_in(value)
 }
 
 /// Whether this is an expression, a path, an address: nothing that is typed as a secret.
