@@ -11,6 +11,7 @@ pub(crate) mod anchors;
 mod assignment;
 mod base64;
 pub(crate) mod checksum;
+mod command;
 mod context;
 mod custom;
 mod escape;
@@ -177,6 +178,14 @@ impl<'a> Scan<'a> {
             Mark::User => self.user_flag(place.end),
             Mark::Flag => self.password_flag(place.end),
             Mark::PasswordFile => self.password_file(place.end),
+            Mark::Letter => self.letter_flag(place.end.saturating_sub(2), place.end),
+            Mark::ShareUser => self.share_user(place.end),
+            Mark::Curl => self.curl(place.end - 1),
+            Mark::Net => self.net(place.end),
+            Mark::Piped => self.piped(place.start),
+            Mark::SecureString => self.secure_string(place.end),
+            Mark::Oracle => self.oracle(place.end),
+            Mark::Cookies => self.cookies(place.end),
             Mark::Inner(rule) => self.within(rule, place),
             Mark::Escape => {}
         }

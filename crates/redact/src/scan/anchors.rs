@@ -30,13 +30,29 @@ pub(super) enum Mark {
     Flag,
     /// After the port in a line of a password file of PostgreSQL.
     PasswordFile,
+    /// After a flag of one letter that takes a password, with some commands.
+    Letter,
+    /// After a flag that takes `user%password`.
+    ShareUser,
+    /// After `curl`.
+    Curl,
+    /// After `net use`.
+    Net,
+    /// After `--password-stdin`.
+    Piped,
+    /// After `ConvertTo-SecureString`.
+    SecureString,
+    /// After `jdbc:oracle:thin:`.
+    Oracle,
+    /// After `Cookie:`.
+    Cookies,
     /// Within a token of this rule.
     Inner(RuleId),
     /// An escape that may be needless.
     Escape,
 }
 
-const MARKS: [(&str, Mark); 35] = [
+const MARKS: [(&str, Mark); 45] = [
     ("\\u00", Mark::Escape),
     ("\\/", Mark::Escape),
     ("key", Mark::Name),
@@ -68,9 +84,19 @@ const MARKS: [(&str, Mark); 35] = [
     ("ified by ", Mark::Identified),
     ("IFIED BY ", Mark::Identified),
     ("sig=", Mark::Signature),
-    (" -u ", Mark::User),
+    (" -u", Mark::User),
     ("--user", Mark::User),
     (" -p", Mark::Flag),
+    (" -a ", Mark::Letter),
+    (" -w ", Mark::Letter),
+    (" -P ", Mark::Letter),
+    (" -U ", Mark::ShareUser),
+    ("curl ", Mark::Curl),
+    ("net use", Mark::Net),
+    ("word-stdin", Mark::Piped),
+    ("ConvertTo-SecureString", Mark::SecureString),
+    (":oracle:thin:", Mark::Oracle),
+    ("ookie: ", Mark::Cookies),
     (":5432:", Mark::PasswordFile),
 ];
 

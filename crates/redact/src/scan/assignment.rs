@@ -111,13 +111,18 @@ impl Scan<'_> {
             (b'=', b'=') if self.at(at + 2) == b'=' => sign(3, Between::Quoted),
             (b'=' | b'!' | b'?', b'=') | (b'|', b'|') | (b'?', b'?') => sign(2, Between::Quoted),
             (b'=', _) => sign(1, Between::Sign),
-            (b':', _) => Some(self.after_type(self.after_blanks(at + 1))),
+            (b':', _) => {
+                let value = self.after_blanks(at + 1);
+                if self.at(value) == b'{' { self.pair_value(value) } else { None }
+                    .or_else(|| Some(self.after_type(value)))
+            }
             (b'(', _) => sign(1, Between::Quoted),
             (b',', _) if quoted => self.pair_value(at).or_else(|| sign(1, Between::Quoted)),
             (b'>', _) if quoted || before(self.bytes, name.start) == b'<' => {
                 self.is_closed(at + 1).then_some((at + 1, Between::Plain))
             }
             _ if quoted => self.pair_value(unquoted),
+            _ if at > name.end && before(self.bytes, name.start) == b'<' => self.pair_value(at),
             _ if at > name.end => self.after_space(name, at),
             _ => self.pair_value(name.end),
         }
@@ -167,7 +172,12 @@ impl Scan<'_> {
         if text.eq_ignore_ascii_case(b"pass") || text.eq_ignore_ascii_case(b"auth") {
             return None;
         }
-        let words: [&[u8]; 5] = [b"is ", b"BY ", b"by ", b"to ", b"is: "];
+        if rest.starts_with(b"FOR ") {
+            // `SET PASSWORD FOR user = '…'`.
+            let sign = rest.iter().take(80).position(|byte| *byte == b'=')?;
+            return Some((self.after_blanks(at + sign + 1), Between::Quoted));
+        }
+        let words: [&[u8]; 6] = [b"is ", b"BY ", b"by ", b"to ", b"is: ", b"--body "];
         if let Some(word) = words.iter().find(|word| rest.starts_with(word)) {
             let between = if word.starts_with(b"is") { Between::Sign } else { Between::Quoted };
             return Some((self.after_blanks(at + word.len()), between));
@@ -181,7 +191,8 @@ impl Scan<'_> {
             return Some((self.after_blanks(assigned + 1), Between::Quoted));
         }
         let left = self.bytes.get(name.start.saturating_sub(160)..name.start)?;
-        let file = [&b"login "[..], b"machine "].iter().any(|word| super::has(left, word));
+        let has = |words: &[&[u8]]| words.iter().any(|word| super::has(left, word));
+        let file = has(&[b"login ", b"machine ", b"config set ", b"configure set "]);
         let set = [&b"ENV "[..], b"setx ", b"ARG "].iter().any(|word| left.ends_with(word));
         (file || set || text == b"requirepass").then_some((at, Between::Plain))
     }
@@ -331,9 +342,13 @@ impl Scan<'_> {
             |byte: &&u8| !matches!(byte, 0..=b' ' | b'"' | b'\'' | b'`' | b'\\' | b'(' | b';');
         let end = start + rest.iter().take(VALUE).take_while(is_value).count();
         let code = matches!(before(self.bytes, end), b',' | b'{' | b'[');
-        let ends = matches!(self.at(end), 0 | b'\n' | b'\r')
-            || self.at(end) == b'\\' && matches!(self.at(end + 1), b'n' | b'r' | b'"')
-            || self.at(end) == b'"';
+        let after = self.bytes.get(end..).unwrap_or_default();
+        let slashes = after.iter().take(16).take_while(|byte| **byte == b'\\').count();
+        let ends = match after.get(slashes) {
+            None | Some(b'"') => true,
+            Some(b'n' | b'r') => slashes > 0,
+            Some(other) => slashes == 0 && matches!(other, 0 | b'\n' | b'\r'),
+        };
         begins && ends && !code
     }
 
@@ -367,10 +382,14 @@ impl Scan<'_> {
         byte(self.bytes, at)
     }
 
+    /// What stands here as an argument, in quotes or bare.
+    pub(super) fn argument(&mut self, start: usize) -> Option<Range<usize>> {
+        self.value(&(start..start), start, Between::Plain).map(|(span, _)| span)
+    }
+
     /// A password that stands here, in quotes or bare; for what a structure has marked.
     pub(super) fn password_at(&mut self, start: usize) {
-        let empty = start..start;
-        let Some((span, _)) = self.value(&empty, start, Between::Plain) else { return };
+        let Some(span) = self.argument(start) else { return };
         let Some(value) = self.bytes.get(span.clone()) else { return };
         if let Some(anchor) = value::judge(Kind::Password, value, Form::Literal) {
             self.push_anchor(anchor, span);

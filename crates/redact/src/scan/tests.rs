@@ -263,6 +263,24 @@ fn what_names_and_structures_give_away_is_found_at_any_depth() {
     assert!(missed.is_empty(), "{} missed:\n{}", missed.len(), missed.join("\n"));
 }
 
+/// Lines in which a value only stands for a secret, or is none.
+const CLEAN: &str = include_str!("../../testdata/clean.txt");
+
+#[test]
+fn what_only_stands_for_a_secret_is_left_alone_at_any_depth() {
+    let rules = Rules::builtin();
+    let mut found = Vec::new();
+    for line in CLEAN.lines() {
+        let sample = Sample::new(&line.replace("\\n", "\n"));
+        for sample in [sample.clone(), sample.in_json(), sample.in_json().in_json()] {
+            let text = sample.text();
+            let likely = rules.scan(text.as_bytes()).into_iter().filter(|f| f.tier >= Tier::Likely);
+            found.extend(likely.map(|one| format!("{line}: {}", rules.name(one.rule))));
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
 /// What is found, by name.
 fn names(text: &str) -> Vec<(String, String)> {
     let rules = Rules::builtin();

@@ -112,10 +112,11 @@ impl Scan<'_> {
     }
 }
 
-/// Short, and of words.
+/// Short, or of words.
 fn is_simple(password: &[u8]) -> bool {
     let plain = password.iter().all(|byte| is_token(*byte) || *byte == b'%');
-    plain && password.len() < 14 && strength::surprise(password) < 30
+    let short = password.len() < 8 || !password.is_ascii();
+    password.len() < 14 && (short || plain && strength::surprise(password) < 30)
 }
 
 fn is_password(user: &[u8], password: &[u8]) -> bool {
@@ -125,4 +126,6 @@ fn is_password(user: &[u8], password: &[u8]) -> bool {
         && !WORDS.iter().any(|word| password.eq_ignore_ascii_case(word))
         && !value::stands_for(password)
         && !password.iter().any(|byte| b"{}|,".contains(byte))
+        && !value::is_covered(password)
+        && !(user == b"Aladdin" && password == b"opensesame")
 }

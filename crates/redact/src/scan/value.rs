@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::base64;
 use super::name::Kind;
 use super::strength::{self, Phrases};
 use crate::rule::Anchor;
@@ -65,6 +66,7 @@ const STANDING: &[&str] = &[
     "kd94hf93k423kf44",
     "pfkkdhi9sl3r4s00",
     "not a real",
+    "not my real",
     "eby8vdm02xnocqflqu",
     "\\x",
     "\\u",
@@ -170,6 +172,9 @@ pub(super) fn judge(kind: Kind, value: &[u8], form: Form) -> Option<Anchor> {
     if stands_for(value) || is_code(value, form) {
         return None;
     }
+    if is_mashed(value, counts) || is_encoded(value) || is_covered(value) {
+        return None;
+    }
     let strong = is_random(value, counts)
         || kind == Kind::Password && is_password(value, counts, form)
         || kind == Kind::Secret && value.len() >= 12 && is_mixed(value, counts)
@@ -199,6 +204,30 @@ pub(super) fn stands_for(value: &[u8]) -> bool {
         _ => false,
     };
     variable || is_word(value) || strength::repeats(value) || STANDS.any_in(value)
+}
+
+/// Typed with the fingers where they rest: somebody made up a value to show.
+fn is_mashed(value: &[u8], counts: Counts) -> bool {
+    let rest = value.iter().filter(|byte| b"asdfghjkl".contains(byte)).count();
+    value.len() < 20
+        && counts.capital + counts.special == 0
+        && counts.small >= 7
+        && rest * 10 >= counts.small * 7
+        && value.iter().any(|byte| b"ghjkls".contains(byte))
+}
+
+/// What only stands for a secret, in base64.
+fn is_encoded(value: &[u8]) -> bool {
+    value.len().is_multiple_of(4)
+        && value.len() < 100
+        && base64::decoded(value).is_some_and(|text| {
+            text.iter().all(|byte| (0x20..0x7f).contains(byte)) && stands_for(&text)
+        })
+}
+
+/// Hardly more than escapes of addresses: `%3A%40`.
+pub(super) fn is_covered(value: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', value).count() * 5 > value.len()
 }
 
 /// Whether this is an expression, a path, an address: nothing that is typed as a secret.

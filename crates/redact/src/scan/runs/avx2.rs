@@ -6,8 +6,8 @@
 
 use std::arch::x86_64::{
     __m256i, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8,
-    _mm256_or_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_srli_epi16,
+    _mm256_or_si256, _mm256_set_epi64x, _mm256_set1_epi8, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_srli_epi16,
 };
 
 use super::{BLOCK, Bits, Classify, Nibbles, WINDOW};
@@ -143,6 +143,8 @@ fn load<const AT: usize>(window: &[u8; WINDOW]) -> __m256i {
 #[target_feature(enable = "avx2")]
 #[inline]
 fn table(entries: [u8; 16]) -> __m256i {
-    let twice = std::array::from_fn(|at| entries.get(at % 16).copied().unwrap_or(0));
-    load::<0>(&twice)
+    let (halves, _) = entries.as_chunks::<8>();
+    let [low, high] = [halves.first(), halves.last()];
+    let [low, high] = [low, high].map(|half| half.map_or(0, |half| i64::from_le_bytes(*half)));
+    _mm256_set_epi64x(high, low, high, low)
 }
