@@ -16,6 +16,7 @@ mod context;
 mod custom;
 mod escape;
 mod inner;
+mod line;
 mod name;
 mod pem;
 pub(crate) mod prefix;

@@ -107,6 +107,9 @@ struct Text {
     mark: Mark,
     /// Where the three begin.
     offset: usize,
+    /// The three as a number, and the bits of it that matter: a byte may be left open.
+    three: u32,
+    care: u32,
     /// How often they stand somewhere, roughly.
     weight: u32,
 }
@@ -147,10 +150,12 @@ impl Texts {
     pub(super) fn at(&self, bytes: &[u8], at: usize, mut tell: impl FnMut(Mark, Range<usize>)) {
         let three = [0, 1, 2].map(|next| super::byte(bytes, at + next));
         let mut groups = self.nibbles.groups(three);
+        let three = number(three);
         while groups != 0 {
             let texts = self.groups.get(groups.trailing_zeros() as usize);
             groups &= groups - 1;
-            for text in texts.into_iter().flatten().filter(|text| text.has(three)) {
+            let is_one = |text: &&Text| three & text.care == text.three;
+            for text in texts.into_iter().flatten().filter(is_one) {
                 let Some(start) = at.checked_sub(text.offset) else { continue };
                 if bytes.get(start..).is_some_and(|rest| rest.starts_with(&text.bytes)) {
                     tell(text.mark, start..start + text.bytes.len());
@@ -163,22 +168,25 @@ impl Texts {
 impl Text {
     fn new(text: &str, mark: Mark) -> Self {
         let bytes: Box<[u8]> = text.as_bytes().into();
-        let weigh = |offset: &usize| -> u32 {
+        let place = |offset: &usize| -> u32 {
             let three = [0, 1, 2].map(|next| bytes.get(offset + next).copied());
-            three.iter().map(|byte| byte.map_or(ANY, weight)).product()
+            three.iter().map(|byte| byte.map_or(ANY, weigh_byte)).product()
         };
-        let offset = (0..bytes.len().saturating_sub(2).max(1)).min_by_key(weigh).unwrap_or(0);
-        Self { weight: weigh(&offset), bytes, mark, offset }
+        let offset = (0..bytes.len().saturating_sub(2).max(1)).min_by_key(place).unwrap_or(0);
+        let own = [0, 1, 2].map(|next| bytes.get(offset + next).copied());
+        let care = number(own.map(|byte| byte.map_or(0, |_| u8::MAX)));
+        let three = number(own.map(Option::unwrap_or_default));
+        Self { weight: place(&offset), bytes, mark, offset, three, care }
     }
 
     /// The bytes by which it is looked for; a text of two leaves the third open.
     fn three(&self) -> [Option<u8>; 3] {
         [0, 1, 2].map(|next| self.bytes.get(self.offset + next).copied())
     }
+}
 
-    fn has(&self, bytes: [u8; 3]) -> bool {
-        self.three().iter().zip(bytes).all(|(own, byte)| own.is_none_or(|own| own == byte))
-    }
+fn number([a, b, c]: [u8; 3]) -> u32 {
+    u32::from_le_bytes([a, b, c, 0])
 }
 
 /// Texts that are looked for together.
@@ -217,7 +225,7 @@ impl Group {
 fn weigh(nibbles: [[u16; 2]; 3]) -> u32 {
     let of_byte = |[low, high]: [u16; 2]| -> u32 {
         let is_one = |byte: &u8| low >> (byte & 15) & 1 == 1 && high >> (byte >> 4) & 1 == 1;
-        (0..128).filter(is_one).map(weight).sum()
+        (0..128).filter(is_one).map(weigh_byte).sum()
     };
     nibbles.map(of_byte).iter().product()
 }
@@ -226,9 +234,9 @@ fn weigh(nibbles: [[u16; 2]; 3]) -> u32 {
 const ANY: u32 = 200;
 
 /// How often a byte stands in code and prose, roughly: of 200.
-fn weight(byte: u8) -> u32 {
+fn weigh_byte(byte: u8) -> u32 {
     match byte {
-        b' ' => 20,
+        b' ' => 40,
         b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 9,
         b'a'..=b'z' | b'\\' | b'"' => 3,
         b'.' | b',' | b'_' | b'-' | b'(' | b')' | b'=' | b':' | b'/' | b'0'..=b'9' => 2,

@@ -288,7 +288,8 @@ impl Scan<'_> {
         Some((Quote { mark, depth }, at + if triple { 3 * step } else { step }))
     }
 
-    /// Where the quote closes: before the same mark with no more backslashes.
+    /// Where the quote closes: before the same mark with no more backslashes, or where the text
+    /// is cut.
     fn quoted_end(&self, quote: Quote, start: usize) -> Option<usize> {
         let rest = self.bytes.get(start..)?;
         let mut slashes = 0;
@@ -303,7 +304,7 @@ impl Scan<'_> {
                 _ => slashes = 0,
             }
         }
-        None
+        (rest.len() < VALUE).then_some(self.bytes.len())
     }
 
     /// Where a bare value ends.
@@ -323,40 +324,6 @@ impl Scan<'_> {
         let length = rest.iter().take(VALUE).position(|byte| ends(*byte));
         self.bare = start..start + length.unwrap_or(rest.len().min(VALUE));
         self.bare.end
-    }
-
-    /// A line of its own in a file of settings: `name=value`, `name: value`.
-    fn is_line(&self, name: &Range<usize>, start: usize) -> bool {
-        let tight = start == name.end + 1 && self.at(name.end) == b'=';
-        let listed = start > name.end + 1 && self.at(name.end) == b':';
-        if !tight && !listed {
-            return false;
-        }
-        let left = self.bytes.get(..name.start).unwrap_or_default();
-        let blank = left.iter().rev().take(40).take_while(|b| b" \t+-".contains(b)).count();
-        let first = left.len() - blank;
-        let begins = matches!(before(self.bytes, first), 0 | b'\n')
-            || before(self.bytes, first) == b'n' && before(self.bytes, first - 1) == b'\\';
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        let is_value =
-            |byte: &&u8| !matches!(byte, 0..=b' ' | b'"' | b'\'' | b'`' | b'\\' | b'(' | b';');
-        let end = start + rest.iter().take(VALUE).take_while(is_value).count();
-        let code = matches!(before(self.bytes, end), b',' | b'{' | b'[');
-        let after = self.bytes.get(end..).unwrap_or_default();
-        let slashes = after.iter().take(16).take_while(|byte| **byte == b'\\').count();
-        let ends = match after.get(slashes) {
-            None | Some(b'"') => true,
-            Some(b'n' | b'r') => slashes > 0,
-            Some(other) => slashes == 0 && matches!(other, 0 | b'\n' | b'\r'),
-        };
-        begins && ends && !code
-    }
-
-    /// `NAME=value` without spaces, the name in capitals: an environment, where no code stands.
-    fn is_environment(&self, name: &Range<usize>, start: usize) -> bool {
-        let tight = start == name.end + 1 && self.at(name.end) == b'=';
-        let name = self.bytes.get(name.clone()).unwrap_or_default();
-        tight && !name.iter().any(u8::is_ascii_lowercase)
     }
 
     /// After a closing quote, if there is one.

@@ -178,20 +178,4 @@ impl Scan<'_> {
             self.push_anchor(Anchor::Password, span);
         }
     }
-
-    /// Whether one of these stands to the left on the same logical line.
-    pub(super) fn line_has(&self, start: usize, words: &[&[u8]]) -> bool {
-        let line = self.bytes.get(self.line_before(start)).unwrap_or_default();
-        words.iter().any(|word| super::has(line, word))
-    }
-
-    /// What stands to the left on the same logical line.
-    fn line_before(&self, start: usize) -> Range<usize> {
-        let from = start.saturating_sub(LINE);
-        let left = self.bytes.get(from..start).unwrap_or_default();
-        let real = memchr::memrchr(b'\n', left).map_or(0, |at| at + 1);
-        let line = left.get(real..).unwrap_or_default();
-        let escaped = line.windows(2).rposition(|pair| pair == b"\\n").map_or(0, |at| at + 2);
-        from + real + escaped..start
-    }
 }

@@ -5,8 +5,6 @@ use std::ops::Range;
 use super::strength;
 use super::{Scan, before, is_token};
 
-/// What words surprise by at most.
-const WORDS: usize = 14;
 /// How far to the left a name is looked for.
 const LEFT: usize = 96;
 
@@ -36,12 +34,8 @@ impl Scan<'_> {
         if !matches!(last, b'"' | b'\'' | b'`' | b' ' | b'=' | b':' | b'>' | b'\t' | b'(' | b',') {
             return;
         }
-        // Words, whatever digits stand beside them.
-        if text.len() > 600 || strength::surprise(text) < WORDS {
-            return;
-        }
         let digit = text.iter().any(u8::is_ascii_digit);
-        if !digit && (text.len() < 32 || strength::surprise(text) < 30) {
+        if text.len() > 600 || !digit && (text.len() < 32 || strength::surprise(text) < 30) {
             return;
         }
         if let Some(name_end) = self.name_before(run.start) {

@@ -37,9 +37,22 @@ pub(crate) struct Prefixes {
 
 /// A set of short texts that may say yes without having one.
 #[derive(Debug)]
-struct Bits(Box<[u64; 1024]>);
+pub(crate) struct Bits(Box<[u64; 1024]>);
+
+impl Default for Bits {
+    fn default() -> Self {
+        Self(Box::new([0; 1024]))
+    }
+}
 
 impl Bits {
+    /// Adds the first three bytes of a text; all that begin with it where it has but two.
+    pub(crate) fn add_all(&mut self, text: &[u8]) {
+        let [first, second, rest @ ..] = text else { return };
+        let thirds = rest.first().map_or(0..=u8::MAX, |third| *third..=*third);
+        thirds.for_each(|third| self.add([*first, *second, third]));
+    }
+
     fn add(&mut self, three: [u8; 3]) {
         let at = Self::place(three);
         if let Some(word) = self.0.get_mut(at / 64) {
@@ -47,7 +60,7 @@ impl Bits {
         }
     }
 
-    fn may_have(&self, three: [u8; 3]) -> bool {
+    pub(crate) fn may_have(&self, three: [u8; 3]) -> bool {
         let at = Self::place(three);
         self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
@@ -70,9 +83,9 @@ pub(super) struct Entry {
 impl Prefixes {
     pub(crate) fn new(list: &[Arc<Rule>]) -> Self {
         let mut prefixes = Self {
-            firsts: Bits(Box::new([0; 1024])),
+            firsts: Bits::default(),
             by_first: HashMap::default(),
-            lasts: Bits(Box::new([0; 1024])),
+            lasts: Bits::default(),
             joined: HashMap::default(),
             urls: Vec::new(),
         };

@@ -35,7 +35,7 @@ struct Bits {
 /// Says of as many blocks as are asked for what their bytes are; two bytes stand after the last.
 type Classify = fn(&Nibbles, &[u8], &mut [Bits]);
 
-/// Which groups three bytes may be of. By low and by high four bits, for each set of eight groups
+/// Which groups three ASCII bytes may be of. By low and by high four bits, for each set of eight groups
 /// and each of the three; and the same by whole bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Nibbles {
@@ -61,7 +61,8 @@ impl Nibbles {
             half(low, byte & 15) & half(high, byte >> 4)
         };
         let both = |at: usize, byte: usize| u16::from_le_bytes(halves.map(|set| of(set, at, byte)));
-        let whole = std::array::from_fn(|byte| [0, 1, 2].map(|at| both(at, byte)));
+        let ascii = |at, byte| if byte < 128 { both(at, byte) } else { 0 };
+        let whole = std::array::from_fn(|byte| [0, 1, 2].map(|at| ascii(at, byte)));
         Self { halves, whole: Box::new(whole) }
     }
 

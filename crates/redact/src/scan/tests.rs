@@ -460,3 +460,62 @@ fn hostile_texts_take_time_in_proportion() {
         assert!(nanoseconds < 4_000_000_000, "`{piece}`: {nanoseconds} ns");
     }
 }
+
+/// Secrets that rules know by their shape, in what may stand around them.
+fn planted() -> impl Strategy<Value = Sample> {
+    let before = prop_oneof![
+        Just("password = \"".to_owned()),
+        Just("export API_KEY=".to_owned()),
+        Just("Authorization: Bearer ".to_owned()),
+        Just("line\n\t- token: ".to_owned()),
+        Just("+key = '".to_owned()),
+        "[a-z ]{0,20}\n?[ \t]{0,3}",
+        "[a-z]{1,9}[:=,(] ?",
+    ];
+    let after = prop_oneof![
+        Just("\"\n".to_owned()),
+        Just("'; next()".to_owned()),
+        Just(" # why".to_owned()),
+        Just(String::new()),
+        "[\n\t ,;)][a-z \n]{0,20}",
+    ];
+    let secret = prop_oneof![
+        "[0-9A-Za-z]{37}".prop_map(|random| own_key_of(&random)),
+        "[0-9A-Z]{16}"
+            .prop_map(|random| format!("AKIA{}", random.replace(['0', '1', '8', '9'], "Q"))),
+        "[0-9a-zA-Z]{24}".prop_map(|random| format!("xq{random}Z9")),
+        "[A-Z][a-z]{3}[0-9]{2}[!#%][a-z]{3}[0-9]",
+        "[0-9a-f]{40}",
+    ];
+    (before, secret, after).prop_map(|(before, secret, after)| Sample { before, secret, after })
+}
+
+fn own_key_of(random: &str) -> String {
+    let places = std::array::from_fn(|at| random.as_bytes()[at % random.len()] % 62);
+    own_key::build(places)
+}
+
+/// What is found in a sample, by rule and by what of the sample's text it is.
+fn found_in(sample: &Sample) -> Vec<(RuleId, String)> {
+    let text = sample.text();
+    let found = Rules::builtin().scan(text.as_bytes());
+    found.into_iter().map(|one| (one.rule, text[one.span].to_owned())).collect()
+}
+
+proptest! {
+    #[test]
+    fn the_same_is_found_at_any_depth(sample in planted()) {
+        let plain = found_in(&sample);
+        let once = sample.in_json();
+        prop_assert_eq!(found_in(&once), plain.clone());
+        prop_assert_eq!(found_in(&once.in_json()), plain.clone());
+        prop_assert_eq!(found_in(&once.in_json().in_json()), plain);
+    }
+}
+
+#[test]
+fn rules_and_findings_pass_between_threads() {
+    fn pass<T: Send + Sync + 'static>() {}
+    pass::<Rules>();
+    pass::<Finding>();
+}

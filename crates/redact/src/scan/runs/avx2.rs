@@ -71,7 +71,8 @@ fn both([low, high]: &[__m256i; 2], split: Split) -> __m256i {
     _mm256_and_si256(_mm256_shuffle_epi8(*low, split.low), _mm256_shuffle_epi8(*high, split.high))
 }
 
-/// The low and the high four bits of each byte.
+/// The low and the high four bits of each byte. The instruction that looks up takes the low four
+/// itself, and finds nothing for a byte that is not ASCII.
 #[derive(Clone, Copy)]
 struct Split {
     low: __m256i,
@@ -82,10 +83,7 @@ struct Split {
 #[inline]
 fn split(bytes: __m256i) -> Split {
     let nibble = _mm256_set1_epi8(15);
-    Split {
-        low: _mm256_and_si256(bytes, nibble),
-        high: _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble),
-    }
+    Split { low: bytes, high: _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble) }
 }
 
 /// Groups of token bytes by high bits: `-`, digits, `A`–`O` and `a`–`o`, `P`–`Z` and `p`–`z`, `_`.
