@@ -21,6 +21,8 @@ const FILES: u64 = 8192;
 /// What a process still needs once it serves.
 #[derive(Debug, Default)]
 pub struct Needs {
+    /// Files that it reads.
+    pub files: Vec<PathBuf>,
     /// Folders in which it makes files.
     pub folders: Vec<PathBuf>,
     /// Ports it connects to.

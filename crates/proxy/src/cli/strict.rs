@@ -13,6 +13,7 @@ use http::Uri;
 
 use super::{Common, block_on, keep_private, stop_asked};
 use crate::config::preset::{Keeps, Shutdown, Strict};
+use crate::config::reference::SecretRef;
 use crate::config::{Config, Wrong};
 use crate::harden::key::{Key, Unusable};
 use crate::harden::{self, Needs};
@@ -210,6 +211,11 @@ fn needs(config: &Config, renewal: Option<&Renewal>) -> Needs {
     if config.keeps == Keeps::Records {
         needs.archive = true;
         needs.folders.push(config.data.clone());
+        let secrets = config.archive.references();
+        needs.files.extend(secrets.filter_map(|(_, secret)| match secret {
+            SecretRef::File(path) => Some(path.clone()),
+            SecretRef::Env(_) | SecretRef::Stdin | SecretRef::Kms(_) => None,
+        }));
     }
     needs
 }

@@ -36,7 +36,8 @@ pub(super) fn enter(needs: &Needs) -> Result<()> {
         .handle_access(AccessNet::from_all(KNOWN))?
         .scope(Scope::from_all(KNOWN))?;
     let mut rules = rules.create()?;
-    for file in RESOLVER.map(Path::new).into_iter().filter(|file| file.exists()) {
+    let files = RESOLVER.map(Path::new).into_iter().filter(|file| file.exists());
+    for file in files.chain(needs.files.iter().map(PathBuf::as_path)) {
         rules = allow(rules, file, AccessFs::ReadFile.into())?;
     }
     for folder in &needs.folders {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -105,10 +105,11 @@ impl Identity {
         })
     }
 
-    /// Fetches a credential.
+    /// Fetches a credential. It is needed seldom: no connection is kept.
     pub async fn token(&self) -> Result<Key> {
         let ask = Request::get(self.github.path())
             .header(AUTHORIZATION, format!("Bearer {}", self.stand_in.expose()))
+            .header(CONNECTION, "close")
             .header(ACCEPT, "application/json");
         let given: Given = answer(&self.to_github, &self.github, ask.body(body(Bytes::new()))?)
             .await
@@ -126,6 +127,7 @@ impl Identity {
         let question = question.to_string();
         let ask = Request::post(self.exchange.path())
             .header(CONTENT_TYPE, "application/json")
+            .header(CONNECTION, "close")
             .header(ACCEPT, "application/json")
             .header(CONTENT_LENGTH, question.len());
         let exchanged: Exchanged =

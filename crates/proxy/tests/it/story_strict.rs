@@ -139,13 +139,22 @@ async fn exchanges_are_written_down_for_their_owner_without_credentials() {
 #[tokio::test]
 async fn records_are_kept_where_they_are_asked_for() {
     let upstream = Recording::start(vec![whole("application/json", "{\"id\":\"r\"}")]).await;
-    let mut proxy =
-        Strict::start(Twin::Ours, &upstream.url(), &["--record", "kept", "--require-hardening"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("archive.key"), "ab".repeat(32)).unwrap();
+    let sealed = format!("[archive]\nencryption_key = \"file:{}\"\n", path("archive.key"));
+    std::fs::write(path("strict.toml"), sealed).unwrap();
+    let more = ["--record", "kept", "--require-hardening", "--config", &path("strict.toml")];
+    let mut proxy = Strict::start(Twin::Ours, &upstream.url(), &more);
     let data = proxy.folder.path().join("kept");
     ask(proxy.address, "POST", "/v1/responses", &[], "{\"model\":\"gpt-5.5\"}").await;
+    let config = path("strict.toml");
+    let kept = ["--data", data.to_str().unwrap(), "--config", &config];
+    let beside = |arguments: &[&str]| {
+        crate::harness::gateway::run(folder.path(), &[arguments, &kept].concat())
+    };
     let list = || {
-        let arguments = ["audit", "list", "--format", "json", "--data", data.to_str().unwrap()];
-        let output = crate::harness::gateway::run(&data, &arguments);
+        let output = beside(&["audit", "list", "--format", "json"]);
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     };
     let record = &list()[0];
@@ -153,8 +162,7 @@ async fn records_are_kept_where_they_are_asked_for() {
     assert_eq!(told, json!(["local", "POST /v1/responses", "complete", "gpt-5.5"]));
     ask(proxy.address, "GET", "/shutdown", &[], "").await;
     assert_eq!(proxy.ended().0, Some(0));
-    let verify = ["audit", "verify", "--data", data.to_str().unwrap()];
-    assert!(crate::harness::gateway::run(&data, &verify).status.success());
+    assert!(beside(&["audit", "verify"]).status.success());
 }
 
 #[tokio::test]
