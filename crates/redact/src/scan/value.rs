@@ -20,7 +20,7 @@ pub(super) enum Form {
 const LONGEST: usize = 512;
 
 /// What a value would hold, as text anywhere in it, that only stands for a secret; last, the
-/// tokens that RFC 5849 and RFC 6749 show, the key that Microsoft's storage emulator has everywhere,
+/// tokens that RFC 5849, RFC 6749 and Flask's documents show, the key that Microsoft's storage emulator has everywhere,
 /// and what a string of bytes looks like.
 const STANDING: &[&str] = &[
     "example",
@@ -67,6 +67,9 @@ const STANDING: &[&str] = &[
     "pfkkdhi9sl3r4s00",
     "not a real",
     "not my real",
+    "mysekret",
+    "192b9bdd22ab9ed4d12e236c78afcb9a",
+    "5f352379324c22463451387a0aec5d2f",
     "eby8vdm02xnocqflqu",
     "\\x",
     "\\u",
@@ -201,6 +204,8 @@ pub(super) fn stands_for(value: &[u8]) -> bool {
         | [b'*', b'*', ..]
         | [b'.', b'.', ..] => true,
         [b'!', rest @ ..] => rest.iter().all(u8::is_ascii_alphabetic),
+        // `@PASSWORD@`: what a build puts something in for.
+        [b'@', rest @ ..] => rest.iter().all(|b| b.is_ascii_uppercase() || b"_@".contains(b)),
         _ => false,
     };
     variable || is_word(value) || strength::repeats(value) || STANDS.any_in(value)
