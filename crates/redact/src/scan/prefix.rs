@@ -143,20 +143,18 @@ impl Prefixes {
     }
 
     /// What may begin at this place, the longest prefix first.
-    fn at<'a>(&'a self, bytes: &'a [u8], start: usize) -> impl Iterator<Item = &'a Entry> {
-        let inside = match bytes.get(start..) {
-            Some([a, b, c, ..]) if self.firsts.may_have([*a, *b, *c]) => {
-                [[*a, *b, *c], [*a, *b, 0]].map(|first| self.by_first.get(&key(first)))
-            }
-            _ => [None; 2],
-        };
-        let last = before(bytes, start);
-        let second = before(bytes, start.saturating_sub(1));
+    fn at(&self, bytes: &[u8], start: usize) -> [Option<&Vec<Entry>>; 4] {
+        let first = bytes.get(start..).and_then(<[u8]>::first_chunk).copied();
+        let first = first.filter(|three| self.firsts.may_have(*three));
+        let inside = first.map(|[a, b, c]| [[a, b, c], [a, b, 0]]);
+        let last = [before(bytes, start.saturating_sub(1)), before(bytes, start)];
+        let [second, last] = last;
         let joint = self.lasts.may_have([second, last, 0]);
-        let keys = joint.then_some([[0, second, last], [0, 0, last]]);
-        let joined = keys.into_iter().flatten().map(|last| self.joined.get(&key(last)));
-        let all = inside.into_iter().chain(joined).flatten().flatten();
-        all.filter(move |entry| entry.stands(bytes, start))
+        let joined = joint.then_some([[0, second, last], [0, 0, last]]);
+        let [long, short] =
+            inside.map_or([None; 2], |two| two.map(|one| self.by_first.get(&key(one))));
+        let [wide, one] = joined.map_or([None; 2], |two| two.map(|one| self.joined.get(&key(one))));
+        [long, short, wide, one]
     }
 }
 
@@ -171,9 +169,8 @@ impl Entry {
     }
 
     fn stands(&self, bytes: &[u8], start: usize) -> bool {
-        let (before, after) = bytes.split_at_checked(start).unwrap_or_default();
-        after.starts_with(&self.inside)
-            && before.ends_with(&self.outside)
+        bytes.get(start..).is_some_and(|after| after.starts_with(&self.inside))
+            && bytes.get(..start).is_some_and(|before| before.ends_with(&self.outside))
             && (self.outside.is_empty() || escape::begins(bytes, start - self.outside.len()))
     }
 }
@@ -186,7 +183,10 @@ impl Scan<'_> {
             return false;
         }
         let mut any = false;
-        for entry in prefixes.at(self.bytes, start) {
+        for entry in prefixes.at(self.bytes, start).into_iter().flatten().flatten() {
+            if !entry.stands(self.bytes, start) {
+                continue;
+            }
             let from = start - entry.outside.len();
             any |= self.token(entry, start + entry.inside.len(), from);
         }

@@ -164,6 +164,9 @@ impl<F: FnMut(Place) -> bool> Finder<F> {
             on = self.close(base + low as usize);
             word = word >> low << low;
         }
+        if word == 0 {
+            return on;
+        }
         let high = word.leading_ones();
         if high > 0 {
             self.open = Some(base + BLOCK - high as usize);

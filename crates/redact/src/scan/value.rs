@@ -20,8 +20,8 @@ pub(super) enum Form {
 const LONGEST: usize = 512;
 
 /// What a value would hold, as text anywhere in it, that only stands for a secret; last, the
-/// tokens that RFC 5849 and RFC 6749 show, the key that Microsoft's storage emulator has everywhere,
-/// and what a string of bytes looks like.
+/// tokens that RFC 5849, RFC 6749 and Flask's documents show, the key that Microsoft's storage
+/// emulator has everywhere, and what a string of bytes looks like.
 const STANDING: &[&str] = &[
     "example",
     "changeme",
@@ -67,6 +67,9 @@ const STANDING: &[&str] = &[
     "pfkkdhi9sl3r4s00",
     "not a real",
     "not my real",
+    "mysekret",
+    "192b9bdd22ab9ed4d12e236c78afcb9a",
+    "5f352379324c22463451387a0aec5d2f",
     "eby8vdm02xnocqflqu",
     "\\x",
     "\\u",
@@ -201,6 +204,8 @@ pub(super) fn stands_for(value: &[u8]) -> bool {
         | [b'*', b'*', ..]
         | [b'.', b'.', ..] => true,
         [b'!', rest @ ..] => rest.iter().all(u8::is_ascii_alphabetic),
+        // `@PASSWORD@`: what a build puts something in for.
+        [b'@', rest @ ..] => rest.iter().all(|b| b.is_ascii_uppercase() || b"_@".contains(b)),
         _ => false,
     };
     variable || is_word(value) || strength::repeats(value) || STANDS.any_in(value)
@@ -208,21 +213,22 @@ pub(super) fn stands_for(value: &[u8]) -> bool {
 
 /// Typed with the fingers where they rest: somebody made up a value to show.
 fn is_mashed(value: &[u8], counts: Counts) -> bool {
-    let rest = value.iter().filter(|byte| b"asdfghjkl".contains(byte)).count();
-    value.len() < 20
-        && counts.capital + counts.special == 0
-        && counts.small >= 7
-        && rest * 10 >= counts.small * 7
-        && value.iter().any(|byte| b"ghjkls".contains(byte))
+    if value.len() >= 20 || counts.capital + counts.special > 0 || counts.small < 7 {
+        return false;
+    }
+    let rests = |b: &&u8| matches!(b, b'a' | b's' | b'd' | b'f' | b'g' | b'h' | b'j' | b'k' | b'l');
+    let beyond_hex = value.iter().any(|b| matches!(b, b's' | b'g' | b'h' | b'j' | b'k' | b'l'));
+    beyond_hex && value.iter().filter(rests).count() * 10 >= counts.small * 7
 }
 
 /// What only stands for a secret, in base64.
 fn is_encoded(value: &[u8]) -> bool {
+    let is_text = |text: &Vec<u8>| text.iter().all(|byte| (0x20..0x7f).contains(byte));
+    let decoded = |part: Option<&[u8]>| part.and_then(base64::decoded).filter(is_text);
     value.len().is_multiple_of(4)
         && value.len() < 100
-        && base64::decoded(value).is_some_and(|text| {
-            text.iter().all(|byte| (0x20..0x7f).contains(byte)) && stands_for(&text)
-        })
+        && decoded(value.get(..4)).is_some()
+        && decoded(Some(value)).is_some_and(|text| stands_for(&text))
 }
 
 /// Hardly more than escapes of addresses: `%3A%40`.
@@ -292,9 +298,12 @@ fn is_mixed(value: &[u8], counts: Counts) -> bool {
 
 /// Digits and marks of several kinds among letters: nothing that is written but a secret.
 fn is_dense(value: &[u8], counts: Counts) -> bool {
+    if value.len() < 12 || counts.special < 2 || counts.digit < 2 || counts.letters() < 4 {
+        return false;
+    }
     let marks = [b'!', b'@', b'#', b'$', b'%', b'^', b'&', b'*'];
     let kinds = marks.iter().filter(|mark| value.contains(mark)).count();
-    value.len() >= 12 && kinds >= 2 && counts.digit >= 2 && counts.letters() >= 4
+    kinds >= 2
 }
 
 /// Typed by a person who was asked for more than letters.
@@ -305,7 +314,11 @@ fn is_password(value: &[u8], counts: Counts, form: Form) -> bool {
     }
     if special > 0 && digit > 0 && counts.letters() >= 2 {
         return value.len() >= 6
-            && value.iter().filter(|byte| b"<>(){}".contains(byte)).count() < 2;
+            && value
+                .iter()
+                .filter(|b| matches!(b, b'<' | b'>' | b'(' | b')' | b'{' | b'}'))
+                .count()
+                < 2;
     }
     if value.len() < 8 {
         return form == Form::Literal && digit > 0 && small > 0 && capital > 0;
