@@ -10,9 +10,9 @@ use wire::ask::Item;
 use super::known::{Known, Name};
 
 /// A body up to this length is looked through whole: hashing its items would cost as much.
-const SHORT: usize = 16 << 10;
-/// So are items that are no longer.
-const SHORT_ITEM: usize = 256;
+const SHORT: usize = 128 << 10;
+/// So are items that are no longer: of a few kilobytes a hash costs more than a look.
+const SHORT_ITEM: usize = 4 << 10;
 
 /// More findings of one item are not remembered.
 const MOST: usize = 64;
