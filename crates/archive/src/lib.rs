@@ -30,6 +30,7 @@ pub mod segment;
 pub mod sign;
 pub mod spool;
 mod spooled;
+pub mod survey;
 pub mod verify;
 
 use std::fs::{File, OpenOptions};

@@ -12,3 +12,4 @@ pub mod ledger;
 pub mod metrics;
 pub mod secret;
 pub mod serve;
+pub mod stored;

@@ -32,6 +32,7 @@ pub struct Metrics {
     bad_connections: Counter,
     unread: Counter,
     findings: Family<FindingLabel, Counter>,
+    stored_findings: Family<RuleLabel, Counter>,
     served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
     spool: Spool,
@@ -79,6 +80,12 @@ struct FindingLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabel {
+    rule: String,
+    tier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -100,6 +107,7 @@ impl Default for Metrics {
             bad_connections: Counter::default(),
             unread: Counter::default(),
             findings: Family::default(),
+            stored_findings: Family::default(),
             served: Family::default(),
             reloads: Family::default(),
             spool: Spool::default(),
@@ -138,6 +146,8 @@ impl Metrics {
         to.register("requests_unread", "Request bodies that could not be decoded", unread);
         let findings = self.findings.clone();
         to.register("findings", "Secrets found in requests, by rule, tier and action", findings);
+        let stored = self.stored_findings.clone();
+        to.register("stored_findings", "Secrets found in what is stored, by rule and tier", stored);
         let reloads = self.reloads.clone();
         to.register("reloads", "What was read again under way, and whether it was taken", reloads);
         let Spool { bytes, oldest, failures } = &self.spool;
@@ -240,6 +250,12 @@ impl Metrics {
     pub(crate) fn found(&self, found: &Finding) {
         let Finding { rule, tier, action, count } = found.clone();
         self.findings.get_or_create(&FindingLabel { rule, tier, action }).inc_by(count);
+    }
+
+    /// So many places with a secret were found in what is stored.
+    pub(crate) fn found_stored(&self, rule: &str, tier: &str, count: u64) {
+        let label = RuleLabel { rule: rule.to_owned(), tier: tier.to_owned() };
+        self.stored_findings.get_or_create(&label).inc_by(count);
     }
 
     pub(crate) fn unread(&self) {

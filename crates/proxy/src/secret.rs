@@ -1,5 +1,7 @@
 //! The installation's one secret, and the keys derived from it.
 
+pub mod screen;
+
 use std::io::Write;
 use std::path::Path;
 

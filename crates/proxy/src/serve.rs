@@ -9,6 +9,7 @@ pub mod peer;
 pub mod reload;
 pub mod retain;
 pub mod route;
+pub mod scan;
 pub mod socket;
 pub mod stream;
 pub mod takeover;
@@ -32,6 +33,7 @@ use wire::price::PriceTable;
 use crate::clock;
 use crate::config::listen::Listen;
 use crate::config::preset::Keeps;
+use crate::config::screen;
 use crate::config::{Config, Wrong};
 use crate::exchange::screen::Screen;
 use crate::exchange::screen::guard::Guard;
@@ -44,6 +46,7 @@ use kept::Writing;
 use reload::{Reader, Watch};
 use retain::Retain;
 use route::Site;
+use scan::Scan;
 use takeover::{Local, Predecessor, Successor};
 use terms::{Lasting, Read, Terms};
 
@@ -103,7 +106,8 @@ impl Gateway {
         let lock = kept::folder(config, given.lock)?;
         let derived = kept::derived(config)?;
         let retain = Retain::new(config.archive.clone(), derived.signer().public_key());
-        let guard = Guard::new(&config.screen, &derived.screen_key());
+        let screen_key = derived.screen_key();
+        let guard = Guard::new(&config.screen, &screen_key);
         let (auth, store) = kept::auth(config, derived).await?;
         let auth = Arc::new(auth);
         let doors = Doors::bind(config, given.sockets).await?;
@@ -120,8 +124,12 @@ impl Gateway {
         let background = Background { tasks, stop, writing };
         let lasting = Arc::new(lasting);
         background.start(&lasting, &site, store.as_ref());
-        if config.keeps == Keeps::Records {
+        let keeps = config.keeps == Keeps::Records;
+        if keeps {
             background.retain(retain);
+        }
+        if keeps && config.screen.scan == screen::Scan::Daily {
+            background.scan(Scan::new(config, &screen_key, site.clone()));
         }
         let listening = doors.open(&site, config)?;
         let local = None;
@@ -300,6 +308,13 @@ impl Background {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             stop.run_until_cancelled(retain.run()).await;
+        });
+    }
+
+    fn scan(&self, scan: Scan) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(scan.run()).await;
         });
     }
 }

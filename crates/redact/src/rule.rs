@@ -201,6 +201,11 @@ impl Rules {
         self.rule(id).map_or("", |rule| &rule.about)
     }
 
+    /// The page that documents what a rule finds; empty for a rule of the installation's own.
+    pub fn source(&self, id: RuleId) -> &str {
+        self.rule(id).map_or("", |rule| &rule.source)
+    }
+
     /// How sure a rule is.
     pub fn tier(&self, id: RuleId) -> Tier {
         self.rule(id).map_or(Tier::Possible, |rule| rule.tier)

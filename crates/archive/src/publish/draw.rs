@@ -119,7 +119,7 @@ impl<'a> Draw<'a> {
         self.rest(&mut drawing)?;
         self.needs.extend(drawing.others);
         let blake3 = hasher.finalize().to_hex().to_string();
-        Ok(Body { bytes: bytes.len() as u64, blake3, parts: drawing.parts })
+        Ok(Body { bytes: bytes.len() as u64, blake3, masked: false, parts: drawing.parts })
     }
 
     /// How this request begins, if as the last one of its conversation did; that is hashed then.
@@ -261,7 +261,8 @@ impl<'a> Draw<'a> {
         let number = *self.items;
         *self.items += 1;
         let name = name(segment, number);
-        write_line(self.lines, &ItemLine { id: &name, session, user, content })?;
+        let (id, masked) = (&*name, false);
+        write_line(self.lines, &ItemLine { id, session, user, masked, content })?;
         self.own.insert(*hash.as_bytes(), New { number, others: others.clone() });
         Ok(Drawn { part: Part::Item(name), others })
     }

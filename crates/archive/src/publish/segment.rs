@@ -86,6 +86,7 @@ impl<'a> Segment<'a> {
         let (own, needs) = draw.end();
         let line = ExchangeLine {
             link: self.link.as_deref(),
+            was: None,
             record: &record,
             session: &session,
             request,

@@ -59,6 +59,15 @@ pub enum Unreadable {
     Pass,
 }
 
+/// Whether what is stored is looked through by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scan {
+    /// Once a day.
+    Daily,
+    /// It is not.
+    Off,
+}
+
 /// What is done about which secrets. What is not said here is as it is for everybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
@@ -92,6 +101,8 @@ pub struct Screen {
     pub exceptions: Vec<Exception>,
     /// What becomes of a body that cannot be read.
     pub unreadable: Unreadable,
+    /// Whether what is stored is looked through by itself.
+    pub scan: Scan,
     /// What finds secrets: the rules of this program and of this installation.
     pub rules: Arc<Rules>,
     /// Whether there are files whose contents are no findings.
@@ -148,6 +159,10 @@ impl Screen {
             unreadable: match layers.text("screen.unreadable").as_str() {
                 "pass" => Unreadable::Pass,
                 _ => Unreadable::Refuse,
+            },
+            scan: match layers.text("screen.scan").as_str() {
+                "off" => Scan::Off,
+                _ => Scan::Daily,
             },
             // What is wrong with them is told by `contradictions`.
             rules: Arc::new(rules(layers).unwrap_or_else(|_| Rules::builtin())),

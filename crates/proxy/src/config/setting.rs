@@ -186,6 +186,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("archive.spool_quota", Bytes, "10GiB", "the most that may wait in the spool for the archive"),
     setting("screen.action", Choice(Action::WORDS), "mask", "what is done about secrets in requests"),
     setting("screen.unreadable", Choice(&["refuse", "pass"]), "refuse", "what becomes of a request's body that cannot be read"),
+    setting("screen.scan", Choice(&["daily", "off"]), "daily", "whether what is stored is looked through with today's rules once a day"),
     setting("screen.tiers.certain", Choice(Action::WORDS), "", "what is done about what surely is a secret; unset: as screen.action says"),
     setting("screen.tiers.likely", Choice(Action::WORDS), "", "about what most likely is one; unset: as screen.action says"),
     setting("screen.tiers.possible", Choice(Action::WORDS), "", "about what may be one; unset: alert, unless screen.action is off"),
@@ -222,6 +223,7 @@ pub const FIXED: &[&str] = &[
     "archive.sync",
     "archive.seal_after",
     "archive.spool_quota",
+    "screen.scan",
 ];
 
 /// The setting of this name.

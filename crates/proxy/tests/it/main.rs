@@ -15,6 +15,7 @@ mod story_any_bytes;
 mod story_archive;
 mod story_audit;
 mod story_audit_import;
+mod story_audit_scan;
 mod story_audit_session;
 mod story_audit_tail;
 mod story_autobahn;

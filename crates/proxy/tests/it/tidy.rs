@@ -14,14 +14,15 @@ const CRATES: [(&str, &[&str]); 6] = [
 ];
 
 /// Which modules of the program a module may name, besides itself and what is below it.
-const MODULES: [(&str, &[&str]); 11] = [
+const MODULES: [(&str, &[&str]); 12] = [
     ("main", &[]),
-    ("cli", &["admin", "clock", "config", "harden", "secret", "serve"]),
-    ("serve", &["clock", "config", "exchange", "harden", "ledger", "metrics", "secret"]),
+    ("cli", &["admin", "clock", "config", "harden", "secret", "serve", "stored"]),
+    ("serve", &["clock", "config", "exchange", "harden", "ledger", "metrics", "secret", "stored"]),
     // The journey writes to the ledger; the ledger knows who asked what, and why it was refused.
     ("exchange", &["config", "harden", "ledger", "secret"]),
     ("ledger", &["config", "exchange", "metrics"]),
     ("admin", &["config", "secret"]),
+    ("stored", &["config", "secret"]),
     ("metrics", &[]),
     ("secret", &["config"]),
     ("config", &[]),

@@ -20,6 +20,8 @@ const WORK: usize = 16;
 const SPARE_WORK: usize = 1 << 20;
 /// How many shorter values are tried where a longer one nearly stood.
 const TRIES: usize = 32;
+/// A `\uXXXX` but for its last digit.
+const ESCAPE: usize = 5;
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Values to look for, in all their forms, sorted.
@@ -62,6 +64,12 @@ impl Finder {
             while let Some(at) = beginnings.next(gap, from) {
                 let text = gap.get(at..).unwrap_or_default();
                 let length = self.longest(text, &mut work);
+                // A value with backslashes may seem to stand across escapes that are none of its own.
+                let is_whole = |length: &usize| {
+                    let form = text.get(..*length).unwrap_or_default();
+                    !cuts_escape(bytes, at, form) && !cuts_escape(bytes, at + length, form)
+                };
+                let length = length.filter(is_whole);
                 found.extend(length.map(|length| at..at + length));
                 from = at + length.unwrap_or(1);
             }
@@ -92,6 +100,19 @@ impl Finder {
         }
         None
     }
+}
+
+/// Whether a form that begins or ends here cuts an escape in two (RFC 8259 §7): the digits of a
+/// `\uXXXX`, or what follows a backslash, which in a plain text escapes nothing, so that this counts
+/// only for forms that have backslashes themselves.
+fn cuts_escape(bytes: &[u8], at: usize, form: &[u8]) -> bool {
+    let before = bytes.get(at.saturating_sub(ESCAPE)..at).unwrap_or_default();
+    let Some(back) = before.iter().rev().position(|byte| *byte == b'\\') else { return false };
+    let backslash = at - 1 - back;
+    let all = bytes.get(..=backslash).unwrap_or_default();
+    let run = all.iter().rev().take_while(|byte| **byte == b'\\').count();
+    let follows = back == 0 && form.contains(&b'\\');
+    run % 2 == 1 && (follows || bytes.get(backslash + 1) == Some(&b'u'))
 }
 
 /// Whether a value that stands elsewhere is the same for sure: not a short one, and no word, such

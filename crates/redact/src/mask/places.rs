@@ -12,8 +12,8 @@ pub(super) struct Place {
     pub(super) mask: Arc<[u8]>,
 }
 
-/// Names what stands at each span, decoded. Left out is a number outside of strings, since the body
-/// would not be JSON any more.
+/// Names what stands at each span, decoded. Left out is what stands outside of strings, as numbers do,
+/// since the body would not be JSON any more.
 pub(super) fn name(
     body: &[u8],
     spans: &[Range<usize>],
@@ -28,8 +28,11 @@ pub(super) fn name(
     for span in spans {
         depth.feed(raw(&(at..span.start)));
         at = span.end;
-        if depth.in_structure() {
-            depth.feed(raw(span));
+        let mut behind = depth.clone();
+        behind.feed(raw(span));
+        // What reaches out of the string that it begins in is no value, though it reads like one.
+        if depth.in_structure() || behind.depth() < depth.depth() {
+            depth = behind;
             continue;
         }
         let mask = name(&unescape(raw(span), depth.depth()));

@@ -82,6 +82,7 @@ impl Anchor {
 pub(crate) struct Rule {
     pub(crate) id: String,
     pub(crate) about: String,
+    pub(crate) source: String,
     pub(crate) tier: Tier,
     pub(crate) prefixes: Vec<String>,
     pub(crate) words: Vec<String>,
@@ -103,6 +104,7 @@ impl Rule {
         Self {
             id: id.to_owned(),
             about: id.to_owned(),
+            source: String::new(),
             tier,
             prefixes: Vec::new(),
             words: Vec::new(),
@@ -134,6 +136,7 @@ impl Rule {
         });
         Ok(Self {
             about: text(table, "about").ok_or_else(|| problem("has no `about`"))?,
+            source: text(table, "source").unwrap_or_default(),
             tier: tier.ok_or_else(|| problem("has no tier"))?,
             prefixes: texts(table, "prefixes"),
             words: texts(table, "words"),

@@ -12,11 +12,12 @@ use super::known::{Memory, Remembered};
 use super::policy::Policy;
 use super::screening::{Screening, Verdict};
 use super::search::Search;
-use crate::config::screen::{FINGERPRINT, Screen, Unreadable};
+use crate::config::screen::{Screen, Unreadable};
 use crate::exchange::auth::Principal;
 use crate::exchange::conversation;
 use crate::exchange::headers::without;
 use crate::exchange::refusal::{Refusal, Word};
+use crate::secret::screen::ScreenKeys;
 
 /// Finds secrets, and decides.
 pub struct Guard {
@@ -26,24 +27,13 @@ pub struct Guard {
     allows_paths: bool,
     allowed: Vec<String>,
     remembered: Arc<Remembered>,
-    keys: Arc<Keys>,
-}
-
-/// Keys that are derived from the screen's.
-struct Keys {
-    masks: [u8; 32],
-    fingerprints: [u8; 32],
+    keys: Arc<ScreenKeys>,
 }
 
 impl Guard {
     /// As configured; every key comes from this one.
     pub fn new(screen: &Screen, key: &[u8; 32]) -> Self {
-        let derive = |context| blake3::derive_key(context, key);
-        let keys = Keys {
-            masks: derive("codex-proxy 1 masks"),
-            fingerprints: derive("codex-proxy 1 fingerprints"),
-        };
-        let items = derive("codex-proxy 1 items");
+        let items = blake3::derive_key("codex-proxy 1 items", key);
         Self {
             search: Search::new(screen.rules.clone(), items),
             policy: Policy::new(screen),
@@ -51,7 +41,7 @@ impl Guard {
             allows_paths: screen.allows_paths,
             allowed: screen.allowed_fingerprints.clone(),
             remembered: Arc::default(),
-            keys: Arc::new(keys),
+            keys: Arc::new(ScreenKeys::new(key)),
         }
     }
 
@@ -89,6 +79,11 @@ impl Guard {
         &self.search.rules
     }
 
+    /// Fingerprints of values that are no secrets.
+    pub fn allowed(&self) -> &[String] {
+        &self.allowed
+    }
+
     /// What masks of one conversation of a person are made with: the same on every node, and after
     /// every restart. And what that conversation remembers.
     pub(super) fn conversation(
@@ -96,16 +91,7 @@ impl Guard {
         principal: &Principal,
         conversation: &str,
     ) -> (MaskKey, Memory<'_>) {
-        let mut key = blake3::Hasher::new_keyed(&self.keys.masks);
-        for text in [&principal.key.user, conversation] {
-            key.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
-        }
-        // Of one output, so that it costs one: a key, and a name that does not tell it.
-        let (mut bytes, mut name) = ([0; 32], [0; 16]);
-        let mut output = key.finalize_xof();
-        output.fill(&mut bytes);
-        output.fill(&mut name);
-        let key = MaskKey::new(bytes);
+        let (key, name) = self.keys.of(&principal.key.user, conversation);
         let memory = self.remembered.of(&key, name);
         (key, memory)
     }
@@ -139,18 +125,14 @@ impl Guard {
 
     /// Whether a value is no secret here; `file` tells where it stands.
     pub(super) fn allows(&self, value: &[u8], file: &dyn Fn() -> Option<String>) -> bool {
-        let by_fingerprint =
-            || !self.allowed.is_empty() && self.allowed.contains(&self.fingerprint(value));
         let by_path =
             || self.allows_paths && file().is_some_and(|file| self.search.rules.allows_path(&file));
-        by_fingerprint() || by_path()
+        self.keys.is_among(value, &self.allowed) || by_path()
     }
 
     /// What a value is known by without being told.
     pub fn fingerprint(&self, value: &[u8]) -> String {
-        let mut hex = blake3::keyed_hash(&self.keys.fingerprints, value).to_hex().to_string();
-        hex.truncate(FINGERPRINT);
-        hex
+        self.keys.fingerprint(value)
     }
 
     /// A finding in words.

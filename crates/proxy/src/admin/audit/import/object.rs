@@ -117,10 +117,10 @@ fn time(value: &Value, place: &Place) -> Result<Timestamp> {
 
 /// Seconds, milliseconds, microseconds or nanoseconds: which they are shows in how many there are.
 fn since_1970(number: i64) -> Result<Timestamp> {
-    Ok(match number {
-        ..100_000_000_000 => Timestamp::from_second(number)?,
-        ..100_000_000_000_000 => Timestamp::from_millisecond(number)?,
-        ..100_000_000_000_000_000 => Timestamp::from_microsecond(number)?,
+    Ok(match number.checked_ilog10().unwrap_or_default() {
+        ..11 => Timestamp::from_second(number)?,
+        11..14 => Timestamp::from_millisecond(number)?,
+        14..17 => Timestamp::from_microsecond(number)?,
         _ => Timestamp::from_nanosecond(i128::from(number))?,
     })
 }
