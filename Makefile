@@ -35,6 +35,10 @@ bench-archive:
 	python3 scripts/sessions.py target/sessions 12 38 "$$(ls -d $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*/ | head -n 1)"
 	cargo bench --package archive --bench sessions -- "$$PWD/target/sessions"
 
+# How fast secrets are looked for, beside a peer made of the same rules; see docs/benchmarks.md.
+bench-scan:
+	cargo bench --package redact --bench scan
+
 # Measures against nginx and HAProxy on this machine; see docs/benchmarks.md.
 bench:
 	cargo build --release --package codex-proxy

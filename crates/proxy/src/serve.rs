@@ -127,9 +127,9 @@ impl Gateway {
         let keeps = config.keeps == Keeps::Records;
         if keeps {
             background.retain(retain);
-        }
-        if keeps && config.screen.scan == screen::Scan::Daily {
-            background.scan(Scan::new(config, &screen_key, site.clone()));
+            if config.screen.scan == screen::Scan::Daily {
+                background.scan(Scan::new(config, &screen_key, site.clone()));
+            }
         }
         let listening = doors.open(&site, config)?;
         let local = None;

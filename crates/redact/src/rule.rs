@@ -13,7 +13,7 @@ use regex::bytes::Regex;
 use self::allowed::Allowance;
 pub(crate) use self::file::{Anchor, Rule};
 pub(crate) use self::words::Words;
-use crate::scan::inner::Inner;
+use crate::scan::anchors::Texts;
 use crate::scan::prefix::Prefixes;
 
 /// How sure a rule is.
@@ -84,7 +84,7 @@ pub struct Rules {
     list: Vec<Arc<Rule>>,
     pub(crate) prefixes: Arc<Prefixes>,
     pub(crate) words: Arc<Words>,
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) texts: Arc<Texts>,
     pub(crate) custom: Vec<Custom>,
     anchors: Vec<(Anchor, RuleId)>,
     allowance: Allowance,
@@ -96,7 +96,7 @@ struct Builtin {
     list: Vec<Arc<Rule>>,
     prefixes: Arc<Prefixes>,
     words: Arc<Words>,
-    inner: Arc<Inner>,
+    texts: Arc<Texts>,
     anchors: Vec<(Anchor, RuleId)>,
     version: u64,
 }
@@ -105,10 +105,10 @@ static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
     let list: Vec<Arc<Rule>> = file::builtin().into_iter().map(Arc::new).collect();
     let prefixes = Arc::new(Prefixes::new(&list));
     let words = Arc::new(Words::new(&list));
-    let inner = Arc::new(Inner::new(&list));
+    let texts = Arc::new(Texts::new(&list));
     let ids = (0..u16::MAX).map(RuleId);
     let anchors = list.iter().zip(ids).filter_map(|(rule, id)| Some((rule.anchor?, id))).collect();
-    Builtin { prefixes, words, inner, anchors, version: file::version(), list }
+    Builtin { prefixes, words, texts, anchors, version: file::version(), list }
 });
 
 impl Rules {
@@ -119,7 +119,7 @@ impl Rules {
             list: base.list.clone(),
             prefixes: Arc::clone(&base.prefixes),
             words: Arc::clone(&base.words),
-            inner: Arc::clone(&base.inner),
+            texts: Arc::clone(&base.texts),
             custom: Vec::new(),
             anchors: base.anchors.clone(),
             allowance: Allowance::default(),
@@ -245,6 +245,7 @@ pub(crate) mod fnv {
     use std::hash::Hasher;
 
     /// FNV-1a with 64 bits.
+    #[derive(Default)]
     pub(crate) struct Fnv(pub(crate) u64);
 
     impl Hasher for Fnv {

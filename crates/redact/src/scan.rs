@@ -1,20 +1,22 @@
 //! Finds secrets in bytes: a JSON body, a part of one, or plain text.
 //!
-//! Tokens first: one fast pass finds runs of token bytes, and nearly all of them are put aside
-//! by their first bytes; another finds the few places that a name or a structure marks. Only
-//! there is anything looked at closely, and what is looked at is bounded.
+//! Tokens first: one fast pass finds runs of token bytes, nearly all of which are put aside by
+//! their first bytes, and the few places that a name or a structure marks. Only there is anything
+//! looked at closely, and what is looked at is bounded.
 //!
 //! In JSON, and in JSON inside JSON, an escape like `\n` stands where the text has a line break:
 //! it parts tokens as the line break does, at any depth.
 
-mod anchors;
+pub(crate) mod anchors;
 mod assignment;
 mod base64;
 pub(crate) mod checksum;
+mod command;
 mod context;
 mod custom;
 mod escape;
-pub(crate) mod inner;
+mod inner;
+mod line;
 mod name;
 mod pem;
 pub(crate) mod prefix;
@@ -28,9 +30,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use memchr::memmem;
-
 use self::anchors::Mark;
+use self::runs::Place;
 use crate::rule::{Anchor, RuleId, Rules, Tier};
 
 /// Something found: which rule and where, never what.
@@ -49,28 +50,41 @@ impl Rules {
     /// depth. What is found is sorted and disjoint (of what overlaps, the surest and longest
     /// stays), and lies on character boundaries.
     pub fn scan(&self, bytes: &[u8]) -> Vec<Finding> {
-        let found = match escape::decoded(bytes) {
-            None => Scan::over(self, bytes),
-            Some(copy) => {
-                let mut found = Scan::over(self, &copy.bytes);
-                for one in &mut found {
-                    one.span = copy.span(&one.span);
-                }
-                found
-            }
-        };
+        let (found, end) = Scan::over(self, bytes, Escapes::Stop);
+        let copy = if end == End::Escape { escape::decoded(bytes) } else { None };
+        let Some(copy) = copy else { return disjoint(found) };
+        let mut found = Scan::over(self, &copy.bytes, Escapes::Pass).0;
+        for one in &mut found {
+            one.span = copy.span(&one.span);
+        }
         disjoint(found)
     }
 
     /// The name of the best rule for this value alone, for the label of a mask; `value` where
     /// none knows it.
     pub fn label(&self, value: &[u8]) -> &str {
-        let found = Scan::over(self, value);
+        let (found, _) = Scan::over(self, value, Escapes::Pass);
         let whole = found.iter().filter(|one| one.span == (0..value.len()));
         whole
             .max_by_key(|one| (one.tier, Reverse(one.rule)))
             .map_or("value", |one| self.name(one.rule))
     }
+}
+
+/// What to do about an escape without need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    /// Stop there: it must be undone first.
+    Stop,
+    /// Take it as it stands.
+    Pass,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Text,
+    Escape,
 }
 
 /// One pass over one text.
@@ -87,13 +101,26 @@ pub(crate) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn over(rules: &'a Rules, bytes: &'a [u8]) -> Vec<Finding> {
+    fn over(rules: &'a Rules, bytes: &'a [u8], escapes: Escapes) -> (Vec<Finding>, End) {
         let mut scan = Self { rules, bytes, found: Vec::new(), name_end: 0, bare: 0..0, nested: 0 };
-        runs::each(bytes, |run| scan.run(&run));
-        anchors::each(bytes, |mark, place| scan.marked(mark, &place));
-        scan.inner();
-        scan.custom();
-        scan.found
+        let mut end = End::Text;
+        runs::each(&rules.texts.nibbles, bytes, |place| {
+            match place {
+                Place::Run(run) => scan.run(&run),
+                Place::Text(at) => rules.texts.at(bytes, at, |mark, place| {
+                    if mark != Mark::Escape {
+                        scan.marked(mark, &place);
+                    } else if escapes == Escapes::Stop && escape::is_needless(bytes, place.start) {
+                        end = End::Escape;
+                    }
+                }),
+            }
+            end == End::Text
+        });
+        if end == End::Text {
+            scan.custom();
+        }
+        (scan.found, end)
     }
 
     fn run(&mut self, run: &Range<usize>) {
@@ -101,10 +128,13 @@ impl<'a> Scan<'a> {
         if self.prefixed(start) {
             return;
         }
-        let run = start..run.end;
+        let (whole, run) = (run.start == start, start..run.end);
         let web = self.bytes.get(run.clone()).is_some_and(|text| text.starts_with(b"eyJ"));
         if web && self.jwt(&run) {
             return;
+        }
+        if whole && !is_joint(before(self.bytes, start)) {
+            return self.unprefixed(&run);
         }
         let Some(begin) = self.joined_start(start) else { return };
         if begin < start && self.prefixed_between(begin, start) {
@@ -149,6 +179,16 @@ impl<'a> Scan<'a> {
             Mark::User => self.user_flag(place.end),
             Mark::Flag => self.password_flag(place.end),
             Mark::PasswordFile => self.password_file(place.end),
+            Mark::Letter => self.letter_flag(place.end.saturating_sub(2), place.end),
+            Mark::ShareUser => self.share_user(place.end),
+            Mark::Curl => self.curl(place.end - 1),
+            Mark::Net => self.net(place.end),
+            Mark::Piped => self.piped(place.start),
+            Mark::SecureString => self.secure_string(place.end),
+            Mark::Oracle => self.oracle(place.end),
+            Mark::Cookies => self.cookies(place.end),
+            Mark::Inner(rule) => self.within(rule, place),
+            Mark::Escape => {}
         }
     }
 
@@ -179,7 +219,7 @@ impl<'a> Scan<'a> {
     /// Whether this is in a mask of ours, or has one in it.
     fn is_masked(&self, span: &Range<usize>) -> bool {
         let within = self.bytes.get(span.clone()).unwrap_or_default();
-        if memmem::find(within, MASK).is_some() {
+        if has(within, MASK) {
             return true;
         }
         let left = self.bytes.get(..span.start).unwrap_or_default();
@@ -219,7 +259,7 @@ fn disjoint(mut found: Vec<Finding>) -> Vec<Finding> {
     if found.len() < 2 {
         return found;
     }
-    found.sort_by_key(|one| (one.span.start, Reverse(one.tier), Reverse(one.span.len()), one.rule));
+    found.sort_by_key(|one| one.span.start);
     let mut kept = Vec::with_capacity(found.len());
     let mut cluster: Vec<Finding> = Vec::new();
     let mut end = 0;

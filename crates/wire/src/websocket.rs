@@ -145,11 +145,11 @@ fn head(first: u8, flags: u8, length: usize) -> Vec<u8> {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ ..126), _) => head.push(flags | short),
         (_, Ok(middle)) => {
-            head.push(flags | 126);
+            head.push(flags | 0x7E);
             head.extend(middle.to_be_bytes());
         }
         _ => {
-            head.push(flags | 127);
+            head.push(flags | 0x7F);
             head.extend((length as u64).to_be_bytes());
         }
     }

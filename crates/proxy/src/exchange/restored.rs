@@ -61,7 +61,7 @@ pub fn over(
     let (mut head, tapped) = response.into_parts();
     // Values are not as long as their masks.
     head.headers = without(&head.headers, &[&DIGESTS[..], &[header::CONTENT_LENGTH]].concat());
-    let restored = Restored {
+    let over = Restored {
         tapped,
         restorer,
         coding,
@@ -72,7 +72,7 @@ pub fn over(
         patience: None,
         has_ended: false,
     };
-    Response::from_parts(head, Body::Restored(Box::new(restored)))
+    Response::from_parts(head, Body::Restored(Box::new(over)))
 }
 
 /// What restores an answer of this type; nothing where it is no text.
@@ -121,9 +121,9 @@ impl Restored {
                 },
                 Some(Err(error)) => {
                     self.broken = Some(error);
-                    self.broken_off(cx)
+                    Ok(self.broken_off(cx))
                 }
-                None => self.end(),
+                None => Ok(self.end()),
             };
             match piece {
                 Ok(piece) if piece.is_empty() => {}
@@ -184,21 +184,21 @@ impl Restored {
     }
 
     /// What is held leaves before the error does: hyper would throw it away with that.
-    fn broken_off(&mut self, cx: &mut Context<'_>) -> Result<Vec<u8>, BoxError> {
+    fn broken_off(&mut self, cx: &mut Context<'_>) -> Vec<u8> {
         cx.waker().wake_by_ref();
         self.has_ended = true;
         let mut out = Vec::new();
         self.restorer.release(&mut out);
-        Ok(self.coded(out))
+        self.coded(out)
     }
 
-    fn end(&mut self) -> Result<Vec<u8>, BoxError> {
+    fn end(&mut self) -> Vec<u8> {
         self.has_ended = true;
         let mut out = Vec::new();
         self.restorer.finish(&mut out);
-        let Some((_, mut encoder)) = self.coding.take() else { return Ok(out) };
+        let Some((_, mut encoder)) = self.coding.take() else { return out };
         let mut coded = encoder.feed(&out);
         coded.extend(encoder.finish());
-        Ok(coded)
+        coded
     }
 }

@@ -34,7 +34,7 @@ use crate::ledger::recorder::Copier;
 use guard::Guard;
 use intake::{Buffered, Intake, Reading, codings};
 use screening::Screening;
-pub use screening::{Fresh, Verdict};
+pub use screening::{Fresh, Looked, Verdict};
 use search::Scope;
 use texts::{is_text, texts};
 
@@ -224,7 +224,9 @@ impl Screen {
         let (surface, path) = (endpoint.surface, endpoint.path.clone());
         let is_empty = body.is_end_stream();
         let mut verdict = self.guard.head(principal, &mut head);
-        verdict.unscanned = !is_empty && !self.guard.is_off(principal);
+        if !is_empty && !self.guard.is_off(principal) {
+            verdict.body = Looked::Partly;
+        }
         let body = if is_empty {
             ScreenedBody::Whole(Buffered::default())
         } else {
@@ -259,7 +261,7 @@ impl Screen {
             Err(why) => {
                 self.guard.unreadable(why)?;
                 let mut verdict = self.guard.head(principal, &mut screened.head);
-                verdict.unscanned = true;
+                verdict.body = Looked::Partly;
                 return Ok(Inspected { screened, verdict });
             }
         };
@@ -270,13 +272,13 @@ impl Screen {
         let mut screening = Screening::new(&self.guard, orders, Masks::new(key), Some(memory));
         let Parts { headers, uri, .. } = &mut screened.head;
         screening.head(headers, uri);
-        let (texts, unscanned) = texts(&kind, &text.bytes, screened.ask.as_ref());
+        let (texts, looked) = texts(&kind, &text.bytes, screened.ask.as_ref());
         let scope =
             Scope { key_id: &principal.key.id, orders: orders.number, conversation: &conversation };
         let masked = screening.body(&text.bytes, &texts, scope);
         screening.again(headers, uri);
         let (mut verdict, _) = screening.verdict();
-        verdict.unscanned = unscanned;
+        verdict.body = verdict.body.max(looked);
         screened.masks.clone_from(&verdict.masks);
         if let Some(masked) = masked {
             self.replace(&mut screened, came, &text, masked)?;

@@ -364,7 +364,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Tapped(tap) => tap.length.clone(),
+            Self::Tapped(tap) => tap.length,
             Self::Restored(_) => SizeHint::default(),
         }
     }

@@ -21,6 +21,7 @@ use super::head::{stored_headers, target};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
+use crate::exchange::screen::Looked;
 
 /// When a request came, and the name its exchange got.
 #[derive(Debug, Clone, Copy)]
@@ -85,10 +86,8 @@ pub(crate) struct Account {
     arrived: Instant,
     /// Whether the record has what the client says about itself.
     attributed: bool,
-    /// Whether somebody has looked through the request's head for secrets.
-    pub(super) inspected: bool,
-    /// Something of the request was not looked through.
-    pub(super) unscanned: bool,
+    /// How the request was looked through for secrets; nothing while it was not.
+    pub(super) inspected: Option<Looked>,
 }
 
 impl Account {
@@ -127,8 +126,7 @@ impl Account {
             operation: endpoint.operation,
             arrived: arrival.at,
             attributed: false,
-            inspected: false,
-            unscanned: false,
+            inspected: None,
         }
     }
 
@@ -374,7 +372,7 @@ impl Account {
         record.tags.extend(said.tags);
         // That is ours to say.
         record.tags.remove("screen");
-        if self.unscanned {
+        if self.inspected == Some(Looked::Partly) {
             record.tags.insert("screen".to_owned(), "unscanned".to_owned());
         }
     }

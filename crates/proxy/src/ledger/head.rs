@@ -7,17 +7,16 @@ use redact::own_key;
 use redact::rule::Rules;
 
 use super::account::Account;
-use crate::exchange::screen::Verdict;
+use crate::exchange::screen::{Looked, Verdict};
 
 impl Account {
     /// Notes what was found in the request; and its head, where that was changed.
     pub(crate) fn inspected(&mut self, verdict: &Verdict, head: Option<&http::request::Parts>) {
-        self.inspected = true;
+        self.inspected = Some(verdict.body);
         self.record.findings.clone_from(&verdict.findings);
         if verdict.is_masked {
             self.record.altered = Altered::Masked;
         }
-        self.unscanned = verdict.unscanned;
         if let Some(head) = head.filter(|_| verdict.head_changed) {
             self.request.target = target(&head.uri);
             self.request.headers = stored_headers(&head.headers);
@@ -26,9 +25,10 @@ impl Account {
 
     /// Sees to it that nothing secret is kept of a head that nobody came to inspect.
     pub(crate) fn scrub(&mut self, rules: &Rules) {
-        if std::mem::replace(&mut self.inspected, true) {
+        if self.inspected.is_some() {
             return;
         }
+        self.inspected = Some(Looked::Through);
         let values = self.request.headers.iter_mut().map(|(_, value)| value);
         for text in values.chain([&mut self.request.target]) {
             let mut bytes = std::mem::take(text).into_bytes();

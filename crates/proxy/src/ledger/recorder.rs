@@ -23,7 +23,7 @@ use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};
 use crate::exchange::screen::message::Carried;
-use crate::exchange::screen::{Inspected, ScreenedBody, Verdict};
+use crate::exchange::screen::{Inspected, Looked, ScreenedBody, Verdict};
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ impl Recorder {
                         body.clone()
                     }
                 };
-                if verdict.unfit {
+                if verdict.body == Looked::Unfit {
                     self.question = Buffered::default();
                 }
             }
@@ -120,7 +120,7 @@ impl Recorder {
         self.account.inspected(&message.verdict, None);
         self.tell_findings(&message.verdict);
         self.account.asked(message.ask.as_ref(), message.text.bytes.len() as u64);
-        if !message.verdict.unfit {
+        if message.verdict.body != Looked::Unfit {
             self.question = message.text.clone();
         }
     }

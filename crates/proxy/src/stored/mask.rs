@@ -176,13 +176,12 @@ fn spans(look: &Look, piece: &[u8]) -> Vec<Range<usize>> {
 fn finding(look: &Look, piece: &[u8], (span, found): (&Range<usize>, &[Found])) -> Finding {
     let rules = &look.rules;
     let is_there = |one: &&Found| span.start <= one.span.start && one.span.end <= span.end;
-    let (rule, tier) = match found.iter().find(is_there) {
-        Some(one) => (rules.name(one.rule), one.tier),
-        None => {
-            let rule = rules.label(piece.get(span.clone()).unwrap_or_default());
-            (rule, rules.find_name(rule).map_or(Tier::Likely, |id| rules.tier(id)))
-        }
+    let by_itself = || {
+        let rule = rules.label(piece.get(span.clone()).unwrap_or_default());
+        (rule, rules.find_name(rule).map_or(Tier::Likely, |id| rules.tier(id)))
     };
+    let there = found.iter().find(is_there).map(|one| (rules.name(one.rule), one.tier));
+    let (rule, tier) = there.unwrap_or_else(by_itself);
     let (rule, tier) = (rule.to_owned(), tier.as_str().to_owned());
     Finding { rule, tier, action: STORED.to_owned(), count: 1 }
 }

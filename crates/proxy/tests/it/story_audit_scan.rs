@@ -95,8 +95,12 @@ impl Office {
 fn lines(folder: &Path) -> usize {
     let mut count = 0;
     for (name, bytes) in files(folder) {
-        let text = if name.ends_with(".zst") { bytes } else { Vec::new() };
-        count += text.iter().filter(|byte| **byte == b'\n').count();
+        let text = if Path::new(&name).extension().is_some_and(|extension| extension == "zst") {
+            bytes
+        } else {
+            Vec::new()
+        };
+        count += text.split(|byte| *byte == b'\n').count() - 1;
     }
     count
 }

@@ -48,7 +48,7 @@ fn all_files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
         let name = path.display().to_string();
         // A socket has no contents.
         let Ok(bytes) = std::fs::read(&path) else { continue };
-        if name.ends_with(".zst") {
+        if path.extension().is_some_and(|extension| extension == "zst") {
             found.push((format!("{name}, unpacked"), zstd::decode_all(&bytes[..]).unwrap()));
         }
         found.push((name, bytes));
@@ -369,7 +369,8 @@ async fn masks_are_the_same_in_every_turn_so_that_the_cache_stays_warm() {
     let asked = |items: &[Value]| {
         json!({"model": "gpt-5.5", "prompt_cache_key": "thread-1", "input": items}).to_string()
     };
-    let (before, after) = (asked(&[first.clone()]), asked(&[first.clone(), second.clone()]));
+    let (before, after) =
+        (asked(std::slice::from_ref(&first)), asked(&[first.clone(), second.clone()]));
     for text in [&before, &after] {
         post(gateway.address, "/v1/responses", &key.value, text).await;
     }

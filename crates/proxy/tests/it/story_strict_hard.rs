@@ -211,8 +211,8 @@ async fn a_workload_identity_has_a_credential_that_is_renewed() {
     let credential = async || {
         ask(proxy.address, "POST", "/v1/responses", &[], "{}").await;
         let all = upstream.requests();
-        let texts = all.iter().map(|one| std::str::from_utf8(one).unwrap());
-        let last = texts.filter(|text| text.starts_with("POST /v1/responses ")).last().unwrap();
+        let mut texts = all.iter().map(|one| std::str::from_utf8(one).unwrap());
+        let last = texts.rfind(|text| text.starts_with("POST /v1/responses ")).unwrap();
         let shown = last.lines().find_map(|line| line.strip_prefix("authorization: Bearer "));
         shown.unwrap().to_owned()
     };

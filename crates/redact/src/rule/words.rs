@@ -6,11 +6,14 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::RuleId;
 use super::file::Rule;
+use crate::scan::prefix::Bits;
 
 /// The words of all rules that want one nearby.
 #[derive(Debug)]
 pub(crate) struct Words {
     automaton: Option<AhoCorasick>,
+    /// Which three bytes the words begin with: most names have none of them.
+    firsts: Bits,
     rules: Vec<RuleId>,
 }
 
@@ -25,14 +28,22 @@ impl Words {
                 rules.push(id);
             }
         }
+        let mut firsts = Bits::default();
+        for word in &patterns {
+            firsts.add_all(word);
+        }
         let automaton =
             AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&patterns).ok();
-        Self { automaton: automaton.filter(|_| !patterns.is_empty()), rules }
+        Self { automaton: automaton.filter(|_| !patterns.is_empty()), firsts, rules }
     }
 
     /// The rules of which a word stands in this name, folded already.
     pub(crate) fn of<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = RuleId> + 'a {
-        let found = self.automaton.iter().flat_map(move |a| a.find_overlapping_iter(name));
+        let may_have = name
+            .windows(3)
+            .any(|three| three.first_chunk().is_some_and(|three| self.firsts.may_have(*three)));
+        let automaton = self.automaton.as_ref().filter(|_| may_have);
+        let found = automaton.into_iter().flat_map(move |a| a.find_overlapping_iter(name));
         found.filter_map(|one| self.rules.get(one.pattern().as_usize()).copied())
     }
 }

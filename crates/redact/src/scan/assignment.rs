@@ -111,13 +111,18 @@ impl Scan<'_> {
             (b'=', b'=') if self.at(at + 2) == b'=' => sign(3, Between::Quoted),
             (b'=' | b'!' | b'?', b'=') | (b'|', b'|') | (b'?', b'?') => sign(2, Between::Quoted),
             (b'=', _) => sign(1, Between::Sign),
-            (b':', _) => Some(self.after_type(self.after_blanks(at + 1))),
+            (b':', _) => {
+                let value = self.after_blanks(at + 1);
+                if self.at(value) == b'{' { self.pair_value(value) } else { None }
+                    .or_else(|| Some(self.after_type(value)))
+            }
             (b'(', _) => sign(1, Between::Quoted),
             (b',', _) if quoted => self.pair_value(at).or_else(|| sign(1, Between::Quoted)),
             (b'>', _) if quoted || before(self.bytes, name.start) == b'<' => {
                 self.is_closed(at + 1).then_some((at + 1, Between::Plain))
             }
             _ if quoted => self.pair_value(unquoted),
+            _ if at > name.end && before(self.bytes, name.start) == b'<' => self.pair_value(at),
             _ if at > name.end => self.after_space(name, at),
             _ => self.pair_value(name.end),
         }
@@ -167,7 +172,12 @@ impl Scan<'_> {
         if text.eq_ignore_ascii_case(b"pass") || text.eq_ignore_ascii_case(b"auth") {
             return None;
         }
-        let words: [&[u8]; 5] = [b"is ", b"BY ", b"by ", b"to ", b"is: "];
+        if rest.starts_with(b"FOR ") {
+            // `SET PASSWORD FOR user = '…'`.
+            let sign = rest.iter().take(80).position(|byte| *byte == b'=')?;
+            return Some((self.after_blanks(at + sign + 1), Between::Quoted));
+        }
+        let words: [&[u8]; 6] = [b"is ", b"BY ", b"by ", b"to ", b"is: ", b"--body "];
         if let Some(word) = words.iter().find(|word| rest.starts_with(word)) {
             let between = if word.starts_with(b"is") { Between::Sign } else { Between::Quoted };
             return Some((self.after_blanks(at + word.len()), between));
@@ -181,7 +191,8 @@ impl Scan<'_> {
             return Some((self.after_blanks(assigned + 1), Between::Quoted));
         }
         let left = self.bytes.get(name.start.saturating_sub(160)..name.start)?;
-        let file = [&b"login "[..], b"machine "].iter().any(|word| super::has(left, word));
+        let has = |words: &[&[u8]]| words.iter().any(|word| super::has(left, word));
+        let file = has(&[b"login ", b"machine ", b"config set ", b"configure set "]);
         let set = [&b"ENV "[..], b"setx ", b"ARG "].iter().any(|word| left.ends_with(word));
         (file || set || text == b"requirepass").then_some((at, Between::Plain))
     }
@@ -253,8 +264,17 @@ impl Scan<'_> {
     /// After the word that says how somebody proves who they are: `Authorization: token …`.
     fn after_scheme(&self, at: usize) -> usize {
         let rest = self.bytes.get(at..).unwrap_or_default();
-        let schemes =
-            [&b"Bearer "[..], b"bearer ", b"Token ", b"token ", b"ApiKey ", b"Key ", b"Bot "];
+        let schemes = [
+            &b"Bearer "[..],
+            b"bearer ",
+            b"Token ",
+            b"token ",
+            b"ApiKey ",
+            b"Key ",
+            b"Bot ",
+            // As OpenSSL takes it.
+            b"pass:",
+        ];
         at + schemes.iter().find(|scheme| rest.starts_with(scheme)).map_or(0, |scheme| scheme.len())
     }
 
@@ -268,7 +288,8 @@ impl Scan<'_> {
         Some((Quote { mark, depth }, at + if triple { 3 * step } else { step }))
     }
 
-    /// Where the quote closes: before the same mark with no more backslashes.
+    /// Where the quote closes: before the same mark with no more backslashes, or where the text
+    /// is cut.
     fn quoted_end(&self, quote: Quote, start: usize) -> Option<usize> {
         let rest = self.bytes.get(start..)?;
         let mut slashes = 0;
@@ -283,7 +304,7 @@ impl Scan<'_> {
                 _ => slashes = 0,
             }
         }
-        None
+        (rest.len() < VALUE).then_some(self.bytes.len())
     }
 
     /// Where a bare value ends.
@@ -303,36 +324,6 @@ impl Scan<'_> {
         let length = rest.iter().take(VALUE).position(|byte| ends(*byte));
         self.bare = start..start + length.unwrap_or(rest.len().min(VALUE));
         self.bare.end
-    }
-
-    /// A line of its own in a file of settings: `name=value`, `name: value`.
-    fn is_line(&self, name: &Range<usize>, start: usize) -> bool {
-        let tight = start == name.end + 1 && self.at(name.end) == b'=';
-        let listed = start > name.end + 1 && self.at(name.end) == b':';
-        if !tight && !listed {
-            return false;
-        }
-        let left = self.bytes.get(..name.start).unwrap_or_default();
-        let blank = left.iter().rev().take(40).take_while(|b| b" \t+-".contains(b)).count();
-        let first = left.len() - blank;
-        let begins = matches!(before(self.bytes, first), 0 | b'\n')
-            || before(self.bytes, first) == b'n' && before(self.bytes, first - 1) == b'\\';
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        let is_value =
-            |byte: &&u8| !matches!(byte, 0..=b' ' | b'"' | b'\'' | b'`' | b'\\' | b'(' | b';');
-        let end = start + rest.iter().take(VALUE).take_while(is_value).count();
-        let code = matches!(before(self.bytes, end), b',' | b'{' | b'[');
-        let ends = matches!(self.at(end), 0 | b'\n' | b'\r')
-            || self.at(end) == b'\\' && matches!(self.at(end + 1), b'n' | b'r' | b'"')
-            || self.at(end) == b'"';
-        begins && ends && !code
-    }
-
-    /// `NAME=value` without spaces, the name in capitals: an environment, where no code stands.
-    fn is_environment(&self, name: &Range<usize>, start: usize) -> bool {
-        let tight = start == name.end + 1 && self.at(name.end) == b'=';
-        let name = self.bytes.get(name.clone()).unwrap_or_default();
-        tight && !name.iter().any(u8::is_ascii_lowercase)
     }
 
     /// After a closing quote, if there is one.
@@ -358,10 +349,14 @@ impl Scan<'_> {
         byte(self.bytes, at)
     }
 
+    /// What stands here as an argument, in quotes or bare.
+    pub(super) fn argument(&mut self, start: usize) -> Option<Range<usize>> {
+        self.value(&(start..start), start, Between::Plain).map(|(span, _)| span)
+    }
+
     /// A password that stands here, in quotes or bare; for what a structure has marked.
     pub(super) fn password_at(&mut self, start: usize) {
-        let empty = start..start;
-        let Some((span, _)) = self.value(&empty, start, Between::Plain) else { return };
+        let Some(span) = self.argument(start) else { return };
         let Some(value) = self.bytes.get(span.clone()) else { return };
         if let Some(anchor) = value::judge(Kind::Password, value, Form::Literal) {
             self.push_anchor(anchor, span);

@@ -1,7 +1,6 @@
 //! Values without a prefix: a rule knows them by a word in the name to their left.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::strength;
 use super::{Scan, before, is_token};
@@ -88,7 +87,7 @@ impl Scan<'_> {
         if HASHES.iter().any(|ending| name.ends_with(ending)) {
             return;
         }
-        let words = Arc::clone(&self.rules.words);
+        let words = &self.rules.words;
         for id in words.of(name) {
             let Some(length) = self.shaped(id, start) else { continue };
             self.push(id, start..start + length);

@@ -59,6 +59,11 @@ pub(crate) struct Decoded {
 static UNICODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u00"));
 static SLASH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\/"));
 
+/// Whether an escape begins here that stands for a character without need.
+pub(super) fn is_needless(bytes: &[u8], at: usize) -> bool {
+    byte(bytes, at + 1) == b'/' || printable(bytes, at).is_some()
+}
+
 /// The text without needless escapes (`\u002d`, `\/`), if it has any.
 pub(crate) fn decoded(bytes: &[u8]) -> Option<Decoded> {
     let mut unicode = UNICODE.find_iter(bytes).filter(|at| printable(bytes, *at).is_some());

@@ -10,97 +10,117 @@ pub(super) enum Kind {
 }
 
 /// Words that may follow the one that counts: `DB_PASSWORD_PROD`, `api_key_2`.
-const AFTER: [&str; 34] = [
-    "old",
-    "new",
-    "prod",
-    "production",
-    "dev",
-    "development",
-    "staging",
-    "stage",
-    "test",
-    "testing",
-    "live",
-    "sandbox",
-    "default",
-    "env",
-    "str",
-    "string",
-    "text",
-    "txt",
-    "plain",
-    "plaintext",
-    "value",
-    "val",
-    "raw",
-    "base64",
-    "b64",
-    "master",
-    "admin",
-    "root",
-    "local",
-    "confirm",
-    "confirmation",
-    "backup",
-    "base",
-    "current",
-];
+fn is_after(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"old"
+            | b"new"
+            | b"prod"
+            | b"production"
+            | b"dev"
+            | b"development"
+            | b"staging"
+            | b"stage"
+            | b"test"
+            | b"testing"
+            | b"live"
+            | b"sandbox"
+            | b"default"
+            | b"env"
+            | b"str"
+            | b"string"
+            | b"text"
+            | b"txt"
+            | b"plain"
+            | b"plaintext"
+            | b"value"
+            | b"val"
+            | b"raw"
+            | b"base64"
+            | b"b64"
+            | b"master"
+            | b"admin"
+            | b"root"
+            | b"local"
+            | b"confirm"
+            | b"confirmation"
+            | b"backup"
+            | b"base"
+            | b"current"
+    )
+}
 
-const PASSWORDS: [&str; 10] = [
-    "password",
-    "passwd",
-    "pwd",
-    "pass",
-    "passphrase",
-    "passcode",
-    "pw",
-    "psw",
-    "passwort",
-    "pswd",
-];
+fn is_password(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"password"
+            | b"passwd"
+            | b"pwd"
+            | b"pass"
+            | b"passphrase"
+            | b"passcode"
+            | b"pw"
+            | b"psw"
+            | b"passwort"
+            | b"pswd"
+    )
+}
 
-const SECRETS: [&str; 8] =
-    ["secret", "secrets", "token", "credential", "credentials", "authorization", "auth", "bearer"];
+fn is_secret(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"secret"
+            | b"secrets"
+            | b"token"
+            | b"credential"
+            | b"credentials"
+            | b"authorization"
+            | b"auth"
+            | b"bearer"
+    )
+}
 
 /// What makes a key one that must not be seen.
-const KEYS: [&str; 35] = [
-    "api",
-    "access",
-    "secret",
-    "private",
-    "auth",
-    "encryption",
-    "encrypt",
-    "signing",
-    "account",
-    "master",
-    "app",
-    "application",
-    "admin",
-    "consumer",
-    "client",
-    "service",
-    "storage",
-    "shared",
-    "subscription",
-    "session",
-    "crypt",
-    "cipher",
-    "aes",
-    "hmac",
-    "jwt",
-    "deploy",
-    "server",
-    "write",
-    "ingest",
-    "license",
-    "webhook",
-    "integration",
-    "rest",
-    "security",
-    "platform",
-];
+fn makes_key_secret(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"api"
+            | b"access"
+            | b"secret"
+            | b"private"
+            | b"auth"
+            | b"encryption"
+            | b"encrypt"
+            | b"signing"
+            | b"account"
+            | b"master"
+            | b"app"
+            | b"application"
+            | b"admin"
+            | b"consumer"
+            | b"client"
+            | b"service"
+            | b"storage"
+            | b"shared"
+            | b"subscription"
+            | b"session"
+            | b"crypt"
+            | b"cipher"
+            | b"aes"
+            | b"hmac"
+            | b"jwt"
+            | b"deploy"
+            | b"server"
+            | b"write"
+            | b"ingest"
+            | b"license"
+            | b"webhook"
+            | b"integration"
+            | b"rest"
+            | b"security"
+            | b"platform"
+    )
+}
 
 /// Endings of names that are written in one: `dbpassword`, `apikey`.
 const ENDINGS: [(&str, Kind); 20] = [
@@ -127,42 +147,45 @@ const ENDINGS: [(&str, Kind); 20] = [
 ];
 
 /// What makes a token one of a parser, of a page of results, or of a model.
-const HARMLESS: [&str; 34] = [
-    "next",
-    "page",
-    "continuation",
-    "sync",
-    "cancellation",
-    "cancel",
-    "pad",
-    "eos",
-    "bos",
-    "unk",
-    "start",
-    "end",
-    "stop",
-    "mask",
-    "sep",
-    "cls",
-    "prev",
-    "previous",
-    "last",
-    "first",
-    "public",
-    "cursor",
-    "resume",
-    "pagination",
-    "peek",
-    "idempotency",
-    "special",
-    "syntax",
-    "lex",
-    "input",
-    "output",
-    "cached",
-    "image",
-    "publishable",
-];
+fn is_harmless(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"next"
+            | b"page"
+            | b"continuation"
+            | b"sync"
+            | b"cancellation"
+            | b"cancel"
+            | b"pad"
+            | b"eos"
+            | b"bos"
+            | b"unk"
+            | b"start"
+            | b"end"
+            | b"stop"
+            | b"mask"
+            | b"sep"
+            | b"cls"
+            | b"prev"
+            | b"previous"
+            | b"last"
+            | b"first"
+            | b"public"
+            | b"cursor"
+            | b"resume"
+            | b"pagination"
+            | b"peek"
+            | b"idempotency"
+            | b"special"
+            | b"syntax"
+            | b"lex"
+            | b"input"
+            | b"output"
+            | b"cached"
+            | b"image"
+            | b"publishable"
+    )
+}
 
 /// Most words of a name that are looked at, from its end.
 const WORDS: usize = 8;
@@ -223,32 +246,28 @@ fn begins_word(before: Option<&u8>, rest: &[u8]) -> bool {
     one.is_ascii_uppercase() && (small_before || big_before && small_after)
 }
 
-fn is_one(word: &[u8], list: &[&str]) -> bool {
-    list.iter().any(|one| one.as_bytes() == word)
-}
-
 /// What this name promises, if it is one for secrets.
 pub(super) fn kind(name: &[u8]) -> Option<Kind> {
     let split = Split::of(name);
-    let is_after = |at: usize| {
-        let word = split.word(at);
-        is_one(word, &AFTER) || word.iter().all(u8::is_ascii_digit)
+    let says_more = |at: &usize| {
+        let word = split.word(*at);
+        is_after(word) || word.iter().all(u8::is_ascii_digit)
     };
-    let at = (0..split.count).find(|at| !is_after(*at))?;
+    let at = (0..split.count).find(|at| !says_more(at))?;
     let word = split.word(at);
     let trimmed = word.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |at| at + 1);
     let word = word.get(..trimmed)?;
     let earlier = split.word(at + 1);
-    if is_one(word, &PASSWORDS) {
+    if is_password(word) {
         return Some(Kind::Password);
     }
-    if is_one(word, &SECRETS) {
-        return (!is_one(earlier, &HARMLESS)).then_some(Kind::Secret);
+    if is_secret(word) {
+        return (!is_harmless(earlier)).then_some(Kind::Secret);
     }
     if matches!(word, b"key" | b"keys") {
-        let known = (at + 1..split.count).any(|at| is_one(split.word(at), &KEYS));
+        let known = (at + 1..split.count).any(|at| makes_key_secret(split.word(at)));
         let public = (at + 1..split.count)
-            .any(|at| is_one(split.word(at), &["public", "publishable", "cache"]));
+            .any(|at| matches!(split.word(at), b"public" | b"publishable" | b"cache"));
         return (known && !public).then_some(Kind::Secret);
     }
     let ending = ENDINGS.iter().find(|(ending, _)| word.ends_with(ending.as_bytes()));

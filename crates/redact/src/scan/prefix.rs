@@ -1,13 +1,23 @@
 //! Tokens that are known by what they begin with.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use memchr::memmem;
 
 use super::{Scan, before, is_token};
 use super::{escape, strength};
+use crate::rule::fnv::Fnv;
 use crate::rule::{Rule, RuleId};
+
+/// Hashes what is short.
+type Quick = BuildHasherDefault<Fnv>;
+
+fn key(bytes: [u8; 3]) -> u32 {
+    let [a, b, c] = bytes;
+    u32::from_be_bytes([0, a, b, c])
+}
 
 /// The prefixes of all rules, found by the first bytes of a run.
 #[derive(Debug)]
@@ -15,21 +25,34 @@ pub(crate) struct Prefixes {
     /// Which first three bytes some prefix has: what has others is put aside at once.
     firsts: Bits,
     /// By the first three bytes, the longest prefix first; a shorter prefix has 0 for the third.
-    by_first: HashMap<[u8; 3], Vec<Entry>>,
+    by_first: HashMap<u32, Vec<Entry>, Quick>,
     /// Which two bytes stand before the run in those of `joined`.
     lasts: Bits,
     /// Prefixes of which less than two bytes are in the run (`SG.`, `1//0`), by the two bytes before
     /// it; where there is but one, the other is 0.
-    joined: HashMap<[u8; 2], Vec<Entry>>,
+    joined: HashMap<u32, Vec<Entry>, Quick>,
     /// Prefixes that are addresses, each after its scheme.
     urls: Vec<(Box<[u8]>, Entry)>,
 }
 
 /// A set of short texts that may say yes without having one.
 #[derive(Debug)]
-struct Bits(Box<[u64; 1024]>);
+pub(crate) struct Bits(Box<[u64; 1024]>);
+
+impl Default for Bits {
+    fn default() -> Self {
+        Self(Box::new([0; 1024]))
+    }
+}
 
 impl Bits {
+    /// Adds the first three bytes of a text; all that begin with it where it has but two.
+    pub(crate) fn add_all(&mut self, text: &[u8]) {
+        let [first, second, rest @ ..] = text else { return };
+        let thirds = rest.first().map_or(0..=u8::MAX, |third| *third..=*third);
+        thirds.for_each(|third| self.add([*first, *second, third]));
+    }
+
     fn add(&mut self, three: [u8; 3]) {
         let at = Self::place(three);
         if let Some(word) = self.0.get_mut(at / 64) {
@@ -37,13 +60,13 @@ impl Bits {
         }
     }
 
-    fn may_have(&self, three: [u8; 3]) -> bool {
+    pub(crate) fn may_have(&self, three: [u8; 3]) -> bool {
         let at = Self::place(three);
         self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
-    fn place([a, b, c]: [u8; 3]) -> usize {
-        let number = u32::from_be_bytes([0, a, b, c]).wrapping_mul(0x9e37_79b1);
+    fn place(three: [u8; 3]) -> usize {
+        let number = key(three).wrapping_mul(0x9e37_79b1);
         usize::try_from(number >> 16).unwrap_or(0)
     }
 }
@@ -60,10 +83,10 @@ pub(super) struct Entry {
 impl Prefixes {
     pub(crate) fn new(list: &[Arc<Rule>]) -> Self {
         let mut prefixes = Self {
-            firsts: Bits(Box::new([0; 1024])),
-            by_first: HashMap::new(),
-            lasts: Bits(Box::new([0; 1024])),
-            joined: HashMap::new(),
+            firsts: Bits::default(),
+            by_first: HashMap::default(),
+            lasts: Bits::default(),
+            joined: HashMap::default(),
             urls: Vec::new(),
         };
         for (index, rule) in list.iter().enumerate() {
@@ -91,7 +114,7 @@ impl Prefixes {
             let thirds = rest.first().map_or(0..=u8::MAX, |third| *third..=*third);
             thirds.for_each(|third| self.firsts.add([first, second, third]));
             let third = rest.first().copied().unwrap_or(0);
-            self.by_first.entry([first, second, third]).or_default().push(entry);
+            self.by_first.entry(key([first, second, third])).or_default().push(entry);
         } else if let Some(last) = outside.last() {
             let seconds = match outside {
                 [.., second, _] => *second..=*second,
@@ -99,7 +122,7 @@ impl Prefixes {
             };
             seconds.for_each(|second| self.lasts.add([second, *last, 0]));
             let second = outside.iter().rev().nth(1).copied().unwrap_or(0);
-            self.joined.entry([second, *last]).or_default().push(entry);
+            self.joined.entry(key([0, second, *last])).or_default().push(entry);
         }
     }
 
@@ -110,21 +133,28 @@ impl Prefixes {
         known.map(|(prefix, entry)| (entry, prefix.len()))
     }
 
+    /// Whether anything may begin at this place: what most runs are put aside by.
+    fn may_begin(&self, bytes: &[u8], start: usize) -> bool {
+        let first = |three: &[u8; 3]| self.firsts.may_have(*three);
+        bytes.get(start..).and_then(<[u8]>::first_chunk).is_some_and(first) || {
+            let second = before(bytes, start.saturating_sub(1));
+            self.lasts.may_have([second, before(bytes, start), 0])
+        }
+    }
+
     /// What may begin at this place, the longest prefix first.
-    fn at<'a>(&'a self, bytes: &'a [u8], start: usize) -> impl Iterator<Item = &'a Entry> {
-        let inside = match bytes.get(start..) {
-            Some([a, b, c, ..]) if self.firsts.may_have([*a, *b, *c]) => {
-                [[*a, *b, *c], [*a, *b, 0]].map(|key| self.by_first.get(&key))
-            }
-            _ => [None; 2],
-        };
-        let last = before(bytes, start);
-        let second = before(bytes, start.saturating_sub(1));
+    fn at(&self, bytes: &[u8], start: usize) -> [Option<&Vec<Entry>>; 4] {
+        let first = bytes.get(start..).and_then(<[u8]>::first_chunk).copied();
+        let first = first.filter(|three| self.firsts.may_have(*three));
+        let inside = first.map(|[a, b, c]| [[a, b, c], [a, b, 0]]);
+        let last = [before(bytes, start.saturating_sub(1)), before(bytes, start)];
+        let [second, last] = last;
         let joint = self.lasts.may_have([second, last, 0]);
-        let keys = joint.then_some([[second, last], [0, last]]);
-        let joined = keys.into_iter().flatten().map(|key| self.joined.get(&key));
-        let all = inside.into_iter().chain(joined).flatten().flatten();
-        all.filter(move |entry| entry.stands(bytes, start))
+        let joined = joint.then_some([[0, second, last], [0, 0, last]]);
+        let [long, short] =
+            inside.map_or([None; 2], |two| two.map(|one| self.by_first.get(&key(one))));
+        let [wide, one] = joined.map_or([None; 2], |two| two.map(|one| self.joined.get(&key(one))));
+        [long, short, wide, one]
     }
 }
 
@@ -139,9 +169,8 @@ impl Entry {
     }
 
     fn stands(&self, bytes: &[u8], start: usize) -> bool {
-        let (before, after) = bytes.split_at_checked(start).unwrap_or_default();
-        after.starts_with(&self.inside)
-            && before.ends_with(&self.outside)
+        bytes.get(start..).is_some_and(|after| after.starts_with(&self.inside))
+            && bytes.get(..start).is_some_and(|before| before.ends_with(&self.outside))
             && (self.outside.is_empty() || escape::begins(bytes, start - self.outside.len()))
     }
 }
@@ -149,9 +178,15 @@ impl Entry {
 impl Scan<'_> {
     /// Looks for a token of a known prefix whose run begins here.
     pub(crate) fn prefixed(&mut self, start: usize) -> bool {
-        let prefixes = Arc::clone(&self.rules.prefixes);
+        let prefixes = &self.rules.prefixes;
+        if !prefixes.may_begin(self.bytes, start) {
+            return false;
+        }
         let mut any = false;
-        for entry in prefixes.at(self.bytes, start) {
+        for entry in prefixes.at(self.bytes, start).into_iter().flatten().flatten() {
+            if !entry.stands(self.bytes, start) {
+                continue;
+            }
             let from = start - entry.outside.len();
             any |= self.token(entry, start + entry.inside.len(), from);
         }

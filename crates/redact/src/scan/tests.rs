@@ -5,7 +5,7 @@ use std::ops::Range;
 use proptest::prelude::*;
 use toml_edit::{Document, Item};
 
-use super::{Finding, Scan};
+use super::{Escapes, Finding, Scan};
 use crate::own_key;
 use crate::rule::file::FILES;
 use crate::rule::{Allowed, CustomRule, Rule, RuleId, Rules, Tier};
@@ -263,6 +263,24 @@ fn what_names_and_structures_give_away_is_found_at_any_depth() {
     assert!(missed.is_empty(), "{} missed:\n{}", missed.len(), missed.join("\n"));
 }
 
+/// Lines in which a value only stands for a secret, or is none.
+const CLEAN: &str = include_str!("../../testdata/clean.txt");
+
+#[test]
+fn what_only_stands_for_a_secret_is_left_alone_at_any_depth() {
+    let rules = Rules::builtin();
+    let mut found = Vec::new();
+    for line in CLEAN.lines() {
+        let sample = Sample::new(&line.replace("\\n", "\n"));
+        for sample in [sample.clone(), sample.in_json(), sample.in_json().in_json()] {
+            let text = sample.text();
+            let likely = rules.scan(text.as_bytes()).into_iter().filter(|f| f.tier >= Tier::Likely);
+            found.extend(likely.map(|one| format!("{line}: {}", rules.name(one.rule))));
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
 /// What is found, by name.
 fn names(text: &str) -> Vec<(String, String)> {
     let rules = Rules::builtin();
@@ -393,7 +411,7 @@ proptest! {
         let from = from.min(bytes.len());
         let rules = Rules::builtin();
         let part = &bytes[from..to.clamp(from, bytes.len())];
-        for one in Scan::over(&rules, part) {
+        for one in Scan::over(&rules, part, Escapes::Pass).0 {
             prop_assert!(one.span.end <= part.len());
         }
     }
@@ -441,4 +459,63 @@ fn hostile_texts_take_time_in_proportion() {
         let nanoseconds = took(&rules, text.as_bytes());
         assert!(nanoseconds < 4_000_000_000, "`{piece}`: {nanoseconds} ns");
     }
+}
+
+/// Secrets that rules know by their shape, in what may stand around them.
+fn planted() -> impl Strategy<Value = Sample> {
+    let before = prop_oneof![
+        Just("password = \"".to_owned()),
+        Just("export API_KEY=".to_owned()),
+        Just("Authorization: Bearer ".to_owned()),
+        Just("line\n\t- token: ".to_owned()),
+        Just("+key = '".to_owned()),
+        "[a-z ]{0,20}\n?[ \t]{0,3}",
+        "[a-z]{1,9}[:=,(] ?",
+    ];
+    let after = prop_oneof![
+        Just("\"\n".to_owned()),
+        Just("'; next()".to_owned()),
+        Just(" # why".to_owned()),
+        Just(String::new()),
+        "[\n\t ,;)][a-z \n]{0,20}",
+    ];
+    let secret = prop_oneof![
+        "[0-9A-Za-z]{37}".prop_map(|random| own_key_of(&random)),
+        "[0-9A-Z]{16}"
+            .prop_map(|random| format!("AKIA{}", random.replace(['0', '1', '8', '9'], "Q"))),
+        "[0-9a-zA-Z]{24}".prop_map(|random| format!("xq{random}Z9")),
+        "[A-Z][a-z]{3}[0-9]{2}[!#%][a-z]{3}[0-9]",
+        "[0-9a-f]{40}",
+    ];
+    (before, secret, after).prop_map(|(before, secret, after)| Sample { before, secret, after })
+}
+
+fn own_key_of(random: &str) -> String {
+    let places = std::array::from_fn(|at| random.as_bytes()[at % random.len()] % 62);
+    own_key::build(places)
+}
+
+/// What is found in a sample, by rule and by what of the sample's text it is.
+fn found_in(sample: &Sample) -> Vec<(RuleId, String)> {
+    let text = sample.text();
+    let found = Rules::builtin().scan(text.as_bytes());
+    found.into_iter().map(|one| (one.rule, text[one.span].to_owned())).collect()
+}
+
+proptest! {
+    #[test]
+    fn the_same_is_found_at_any_depth(sample in planted()) {
+        let plain = found_in(&sample);
+        let once = sample.in_json();
+        prop_assert_eq!(found_in(&once), plain.clone());
+        prop_assert_eq!(found_in(&once.in_json()), plain.clone());
+        prop_assert_eq!(found_in(&once.in_json().in_json()), plain);
+    }
+}
+
+#[test]
+fn rules_and_findings_pass_between_threads() {
+    fn pass<T: Send + Sync + 'static>() {}
+    pass::<Rules>();
+    pass::<Finding>();
 }

@@ -1,7 +1,6 @@
 //! Passwords and tokens in URLs.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::{Scan, byte, is_token, strength, value};
 use crate::rule::Anchor;
@@ -106,17 +105,18 @@ impl Scan<'_> {
 
     /// Tokens whose prefix is an address: `https://hooks.slack.com/services/`.
     fn url_prefixed(&mut self, start: usize) {
-        let prefixes = Arc::clone(&self.rules.prefixes);
+        let prefixes = &self.rules.prefixes;
         for (entry, rest) in prefixes.urls(self.bytes.get(start..).unwrap_or_default()) {
             self.token(entry, start + rest, start - entry.scheme(self.bytes, start));
         }
     }
 }
 
-/// Short, and of words.
+/// Short, or of words.
 fn is_simple(password: &[u8]) -> bool {
     let plain = password.iter().all(|byte| is_token(*byte) || *byte == b'%');
-    plain && password.len() < 14 && strength::surprise(password) < 30
+    let short = password.len() < 8 || !password.is_ascii();
+    password.len() < 14 && (short || plain && strength::surprise(password) < 30)
 }
 
 fn is_password(user: &[u8], password: &[u8]) -> bool {
@@ -126,4 +126,6 @@ fn is_password(user: &[u8], password: &[u8]) -> bool {
         && !WORDS.iter().any(|word| password.eq_ignore_ascii_case(word))
         && !value::stands_for(password)
         && !password.iter().any(|byte| b"{}|,".contains(byte))
+        && !value::is_covered(password)
+        && !(user == b"Aladdin" && password == b"opensesame")
 }

@@ -2,10 +2,9 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-
+use super::base64;
 use super::name::Kind;
-use super::strength;
+use super::strength::{self, Phrases};
 use crate::rule::Anchor;
 
 /// How a value stands there.
@@ -21,9 +20,9 @@ pub(super) enum Form {
 const LONGEST: usize = 512;
 
 /// What a value would hold, as text anywhere in it, that only stands for a secret; last, the
-/// tokens that RFC 5849 and RFC 6749 show, the key that Microsoft's storage emulator has everywhere,
-/// and what a string of bytes looks like.
-const STANDING: [&str; 46] = [
+/// tokens that RFC 5849, RFC 6749 and Flask's documents show, the key that Microsoft's storage
+/// emulator has everywhere, and what a string of bytes looks like.
+const STANDING: &[&str] = &[
     "example",
     "changeme",
     "change_me",
@@ -67,62 +66,67 @@ const STANDING: [&str; 46] = [
     "kd94hf93k423kf44",
     "pfkkdhi9sl3r4s00",
     "not a real",
+    "not my real",
+    "mysekret",
+    "192b9bdd22ab9ed4d12e236c78afcb9a",
+    "5f352379324c22463451387a0aec5d2f",
     "eby8vdm02xnocqflqu",
     "\\x",
     "\\u",
 ];
 
-static STANDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let builder = AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(STANDING);
-    builder.ok()
-});
+static STANDS: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(STANDING));
 
 /// What a value would be, whole.
-const WORDS: [&[u8]; 40] = [
-    b"null",
-    b"none",
-    b"true",
-    b"false",
-    b"undefined",
-    b"nil",
-    b"string",
-    b"str",
-    b"text",
-    b"required",
-    b"optional",
-    b"hidden",
-    b"default",
-    b"empty",
-    b"password",
-    b"passwd",
-    b"pass",
-    b"pwd",
-    b"passphrase",
-    b"secret",
-    b"token",
-    b"credential",
-    b"credentials",
-    b"bearer",
-    b"basic",
-    b"user",
-    b"username",
-    b"admin",
-    b"root",
-    b"guest",
-    b"test",
-    b"tests",
-    b"testing",
-    b"foo",
-    b"bar",
-    b"foobar",
-    b"unknown",
-    b"number",
-    b"object",
-    b"function",
-];
+fn is_word(value: &[u8]) -> bool {
+    let mut small = [0; 12];
+    let Some(small) = small.get_mut(..value.len()) else { return false };
+    small.copy_from_slice(value);
+    small.make_ascii_lowercase();
+    matches!(
+        &*small,
+        b"null"
+            | b"none"
+            | b"true"
+            | b"false"
+            | b"undefined"
+            | b"nil"
+            | b"string"
+            | b"str"
+            | b"text"
+            | b"required"
+            | b"optional"
+            | b"hidden"
+            | b"default"
+            | b"empty"
+            | b"password"
+            | b"passwd"
+            | b"pass"
+            | b"pwd"
+            | b"passphrase"
+            | b"secret"
+            | b"token"
+            | b"credential"
+            | b"credentials"
+            | b"bearer"
+            | b"basic"
+            | b"user"
+            | b"username"
+            | b"admin"
+            | b"root"
+            | b"guest"
+            | b"test"
+            | b"tests"
+            | b"testing"
+            | b"foo"
+            | b"bar"
+            | b"foobar"
+            | b"unknown"
+            | b"number"
+            | b"object"
+            | b"function"
+    )
+}
 
 /// How many of each kind of character.
 #[derive(Debug, Default, Clone, Copy)]
@@ -171,6 +175,9 @@ pub(super) fn judge(kind: Kind, value: &[u8], form: Form) -> Option<Anchor> {
     if stands_for(value) || is_code(value, form) {
         return None;
     }
+    if is_mashed(value, counts) || is_encoded(value) || is_covered(value) {
+        return None;
+    }
     let strong = is_random(value, counts)
         || kind == Kind::Password && is_password(value, counts, form)
         || kind == Kind::Secret && value.len() >= 12 && is_mixed(value, counts)
@@ -197,12 +204,36 @@ pub(super) fn stands_for(value: &[u8]) -> bool {
         | [b'*', b'*', ..]
         | [b'.', b'.', ..] => true,
         [b'!', rest @ ..] => rest.iter().all(u8::is_ascii_alphabetic),
+        // `@PASSWORD@`: what a build puts something in for.
+        [b'@', rest @ ..] => rest.iter().all(|b| b.is_ascii_uppercase() || b"_@".contains(b)),
         _ => false,
     };
-    variable
-        || WORDS.iter().any(|word| value.eq_ignore_ascii_case(word))
-        || STANDS.as_ref().is_some_and(|words| words.is_match(value))
-        || strength::repeats(value)
+    variable || is_word(value) || strength::repeats(value) || STANDS.any_in(value)
+}
+
+/// Typed with the fingers where they rest: somebody made up a value to show.
+fn is_mashed(value: &[u8], counts: Counts) -> bool {
+    if value.len() >= 20 || counts.capital + counts.special > 0 || counts.small < 7 {
+        return false;
+    }
+    let rests = |b: &&u8| matches!(b, b'a' | b's' | b'd' | b'f' | b'g' | b'h' | b'j' | b'k' | b'l');
+    let beyond_hex = value.iter().any(|b| matches!(b, b's' | b'g' | b'h' | b'j' | b'k' | b'l'));
+    beyond_hex && value.iter().filter(rests).count() * 10 >= counts.small * 7
+}
+
+/// What only stands for a secret, in base64.
+fn is_encoded(value: &[u8]) -> bool {
+    let is_text = |text: &Vec<u8>| text.iter().all(|byte| (0x20..0x7f).contains(byte));
+    let decoded = |part: Option<&[u8]>| part.and_then(base64::decoded).filter(is_text);
+    value.len().is_multiple_of(4)
+        && value.len() < 100
+        && decoded(value.get(..4)).is_some()
+        && decoded(Some(value)).is_some_and(|text| stands_for(&text))
+}
+
+/// Hardly more than escapes of addresses: `%3A%40`.
+pub(super) fn is_covered(value: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', value).count() * 5 > value.len()
 }
 
 /// Whether this is an expression, a path, an address: nothing that is typed as a secret.
@@ -267,9 +298,12 @@ fn is_mixed(value: &[u8], counts: Counts) -> bool {
 
 /// Digits and marks of several kinds among letters: nothing that is written but a secret.
 fn is_dense(value: &[u8], counts: Counts) -> bool {
+    if value.len() < 12 || counts.special < 2 || counts.digit < 2 || counts.letters() < 4 {
+        return false;
+    }
     let marks = [b'!', b'@', b'#', b'$', b'%', b'^', b'&', b'*'];
     let kinds = marks.iter().filter(|mark| value.contains(mark)).count();
-    value.len() >= 12 && kinds >= 2 && counts.digit >= 2 && counts.letters() >= 4
+    kinds >= 2
 }
 
 /// Typed by a person who was asked for more than letters.
@@ -280,7 +314,11 @@ fn is_password(value: &[u8], counts: Counts, form: Form) -> bool {
     }
     if special > 0 && digit > 0 && counts.letters() >= 2 {
         return value.len() >= 6
-            && value.iter().filter(|byte| b"<>(){}".contains(byte)).count() < 2;
+            && value
+                .iter()
+                .filter(|b| matches!(b, b'<' | b'>' | b'(' | b')' | b'{' | b'}'))
+                .count()
+                < 2;
     }
     if value.len() < 8 {
         return form == Form::Literal && digit > 0 && small > 0 && capital > 0;

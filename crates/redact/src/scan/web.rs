@@ -1,5 +1,5 @@
-//! What HTTP carries: JSON web tokens, `Authorization`, signed addresses; and command lines that
-//! ask for it.
+//! What HTTP carries: JSON web tokens, `Authorization`, signed addresses; and files and statements
+//! that hold a password by their structure.
 
 use std::ops::Range;
 
@@ -8,8 +8,9 @@ use memchr::memmem;
 use super::{Scan, base64, is_token, strength, value};
 use crate::rule::Anchor;
 
-/// The token that the format's own site shows everybody.
-const SHOWN: &[u8] = b"SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c";
+/// What the format's own site, and what a library's documents, show everybody.
+const SHOWN: [&[u8]; 2] =
+    [b"SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c", b".eyJzb21lIjoicGF5bG9hZCJ9."];
 /// The longest part of a web token that is looked at.
 const PART: usize = 16 * 1024;
 
@@ -35,7 +36,11 @@ impl Scan<'_> {
         }
         let Some(token) = self.bytes.get(run.start..end) else { return false };
         let payload = self.at(run.end + 1) == b'e' || encrypted;
-        if parts >= 3 && payload && !token.ends_with(SHOWN) && !token.ends_with(b".") {
+        if parts >= 3
+            && payload
+            && !SHOWN.iter().any(|shown| super::has(token, shown))
+            && !token.ends_with(b".")
+        {
             self.push_anchor(Anchor::Jwt, run.start..end);
         }
         true
@@ -66,11 +71,11 @@ impl Scan<'_> {
         let Some(colon) = text.iter().position(|byte| *byte == b':') else { return };
         let plain = text.iter().all(|byte| (0x20..0x7f).contains(byte));
         let password = text.get(colon + 1..).unwrap_or_default();
-        // What RFC 7617 shows.
+        // What RFC 7617 and RFC 6749 show.
         let shown = matches!(
             &text[..],
             b"Aladdin:open sesame" | b"username:password" | b"user:pass" | b"Aladdin:opensesame"
-        );
+        ) || text.starts_with(b"s6BhdRkqt3:");
         if plain && !shown && text.len() >= 6 && password.len() >= 4 && !value::stands_for(password)
         {
             self.push_anchor(Anchor::Basic, span.clone());
@@ -95,33 +100,6 @@ impl Scan<'_> {
         }
     }
 
-    /// Looks at `-u user:password`.
-    pub(super) fn user_flag(&mut self, start: usize) {
-        let start = self.after_blanks(start + usize::from(self.at(start) == b'='));
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'\\' | b'"' | b'\'');
-        let open = rest.iter().take(8).take_while(|byte| ends(byte)).count();
-        let text = rest.get(open..).unwrap_or_default();
-        let user = text.iter().take(80).take_while(|byte| !ends(byte) && **byte != b':').count();
-        let asks = self.line_has(start, &[b"curl", b"wget", b"http", b"login"]);
-        if user > 0 && text.get(user) == Some(&b':') && asks {
-            self.password_at(start + open + user + 1);
-        }
-    }
-
-    /// Looks at `-p…`, where a command takes a password so.
-    pub(super) fn password_flag(&mut self, start: usize) {
-        let apart = self.at(start) == b' ' || self.at(start) == b'=';
-        let commands: &[&[u8]] = if apart {
-            &[b"sshpass", b"docker login", b"mongo", b"az login"]
-        } else {
-            &[b"mysql", b"mariadb", b"sshpass"]
-        };
-        if self.line_has(start, commands) {
-            self.password_at(start + usize::from(apart));
-        }
-    }
-
     /// Looks at a line `host:5432:database:user:password`.
     pub(super) fn password_file(&mut self, start: usize) {
         let rest = self.bytes.get(start..).unwrap_or_default();
@@ -138,16 +116,6 @@ impl Scan<'_> {
         let rest = self.bytes.get(start..).unwrap_or_default();
         let is_part = |byte: &&u8| is_token(**byte) || others.contains(byte);
         start..start + rest.iter().take(600).take_while(is_part).count()
-    }
-
-    /// Whether one of these stands to the left on the same logical line.
-    fn line_has(&self, start: usize, words: &[&[u8]]) -> bool {
-        let left = self.bytes.get(start.saturating_sub(200)..start).unwrap_or_default();
-        let real = memchr::memrchr(b'\n', left).map_or(0, |at| at + 1);
-        let line = left.get(real..).unwrap_or_default();
-        let escaped = line.windows(2).rposition(|pair| pair == b"\\n").map_or(0, |at| at + 2);
-        let line = line.get(escaped..).unwrap_or_default();
-        words.iter().any(|word| super::has(line, word))
     }
 
     /// After `IDENTIFIED BY`.

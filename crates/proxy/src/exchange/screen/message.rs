@@ -13,7 +13,7 @@ use super::intake::Buffered;
 use super::screening::Screening;
 use super::search::Scope;
 use super::texts::Texts;
-use super::{LONG, Proof, Screen, Verdict};
+use super::{LONG, Looked, Proof, Screen, Verdict};
 use crate::exchange::auth::Principal;
 use crate::exchange::conversation;
 use crate::exchange::refusal::Refusal;
@@ -113,15 +113,15 @@ impl Screen {
         }
         if might_ask && std::str::from_utf8(&carried.text.bytes).is_err() {
             self.guard.unreadable(None)?;
-            carried.verdict.unscanned = true;
+            carried.verdict.body = Looked::Partly;
         }
         let is_long = carried.text.bytes.len() > LONG;
         let mut look = || self.look_through_message(sender, masks, &mut carried, opcode);
         // Others have their turn on this thread's other self.
         if is_long {
-            tokio::task::block_in_place(look)?
+            tokio::task::block_in_place(look)?;
         } else {
-            look()?
+            look()?;
         }
         Ok(carried)
     }
@@ -144,7 +144,8 @@ impl Screen {
         let scope = Scope { key_id, orders: orders.number, conversation: &conversation };
         let text = screening.body(&carried.text.bytes, &Texts::Items(items), scope);
         let (verdict, known) = screening.verdict();
-        carried.verdict = Verdict { unscanned: carried.verdict.unscanned, ..verdict };
+        let body = carried.verdict.body.max(verdict.body);
+        carried.verdict = Verdict { body, ..verdict };
         masks.put(conversation, known);
         let Some(text) = text else { return Ok(()) };
         carried.ask = Ask::read(&text);

@@ -160,8 +160,8 @@ fn name(value: &Value) -> String {
 fn command(arguments: &Value) -> String {
     let parsed = arguments.as_str().and_then(|text| serde_json::from_str(text).ok());
     let arguments = parsed.as_ref().unwrap_or(arguments);
-    let given = ["cmd", "command", "path", "file_path", "file"].iter();
-    match given.filter_map(|name| arguments.get(*name)).next().unwrap_or(arguments) {
+    let mut given = ["cmd", "command", "path", "file_path", "file"].iter();
+    match given.find_map(|name| arguments.get(*name)).unwrap_or(arguments) {
         Value::String(text) => text.clone(),
         // `["bash", "-lc", "cat .env"]`: the last is what is run.
         Value::Array(words) if words.len() == 3 && is_shell(words) => {

@@ -57,12 +57,22 @@ pub struct Verdict {
     pub is_masked: bool,
     /// Headers or the address were masked.
     pub head_changed: bool,
-    /// Something of the body was not looked through.
-    pub unscanned: bool,
-    /// The body has a secret that no mask can stand for: it is not kept.
-    pub unfit: bool,
+    /// How the body was looked through.
+    pub body: Looked,
     /// Why it must not go on.
     pub refusal: Option<Refusal>,
+}
+
+/// How a body was looked through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Looked {
+    /// Whole.
+    #[default]
+    Through,
+    /// In part, or not at all.
+    Partly,
+    /// It has a secret that no mask can stand for: it is not kept.
+    Unfit,
 }
 
 /// What operators are told.
@@ -98,7 +108,7 @@ struct Count {
 }
 
 /// A text that is looked at, what was found in it, and how to say where.
-struct Looked<'t> {
+struct Seen<'t> {
     text: &'t [u8],
     findings: Vec<Finding>,
     /// Where values stand that were masked before, in order.
@@ -187,7 +197,7 @@ impl<'s> Screening<'s> {
         let words = if name == "query" { "the address" } else { name };
         let place =
             |_: &Range<usize>| Place { words: format!("{words} of the request"), file: None };
-        self.judge(Looked { text: value, findings, again: Vec::new(), place: &place })
+        self.judge(Seen { text: value, findings, again: Vec::new(), place: &place })
     }
 
     /// Looks through a body; gives it with masks, where there is something to mask.
@@ -207,7 +217,7 @@ impl<'s> Screening<'s> {
         }
         let request = Request::new(body, items, &self.guard.search.rules);
         let place = |span: &Range<usize>| request.place(span);
-        self.judge(Looked { text: body, findings, again, place: &place })
+        self.judge(Seen { text: body, findings, again, place: &place })
     }
 
     /// Ends: what was found, and whether it may go on. The masks are for the next of a socket.
@@ -227,8 +237,7 @@ impl<'s> Screening<'s> {
             masks: (!self.masks.is_empty()).then(|| self.masks.known()),
             is_masked: self.is_masked,
             head_changed: self.head_changed,
-            unscanned: false,
-            unfit: self.unfit,
+            body: if self.unfit { Looked::Unfit } else { Looked::Through },
             refusal,
         };
         (verdict, self.masks)
@@ -255,9 +264,9 @@ impl<'s> Screening<'s> {
 
     /// Does what is ordered about findings, and masks what was masked before. Where a request is
     /// refused its record has masks in the place of what it is refused for.
-    fn judge(&mut self, looked: Looked<'_>) -> Option<Vec<u8>> {
-        let Looked { text, findings, again, place } = looked;
-        let mut seen = again.iter().peekable();
+    fn judge(&mut self, seen: Seen<'_>) -> Option<Vec<u8>> {
+        let Seen { text, findings, again, place } = seen;
+        let mut before = again.iter().peekable();
         let mut spans = Vec::new();
         for finding in findings {
             let action = self.orders.action(&finding);
@@ -265,8 +274,8 @@ impl<'s> Screening<'s> {
             if action == Action::Off || self.guard.allows(value, &|| place(&finding.span).file) {
                 continue;
             }
-            while seen.next_if(|span| span.end <= finding.span.start).is_some() {}
-            let is_fresh = seen.peek().is_none_or(|span| span.start >= finding.span.end);
+            while before.next_if(|span| span.end <= finding.span.start).is_some() {}
+            let is_fresh = before.peek().is_none_or(|span| span.start >= finding.span.end);
             let count = self.counts.entry((finding.rule, finding.tier, action)).or_default();
             count.all += 1;
             if is_fresh {

@@ -82,16 +82,13 @@ impl Search {
         for Piece { range, name } in pieces {
             let begin = range.start;
             let text = body.get(range).unwrap_or_default();
-            let found = match name.and_then(|_| known.next()?) {
-                Some(found) => found,
-                None => {
-                    let found: Arc<[Finding]> = self.rules.scan(text).into();
-                    // What is full of secrets is looked through again, rather than remembered.
-                    let name = name.filter(|_| found.len() <= MOST);
-                    fresh.extend(name.map(|name| (name, found.clone())));
-                    found
-                }
-            };
+            let found = name.and_then(|_| known.next()?).unwrap_or_else(|| {
+                let found: Arc<[Finding]> = self.rules.scan(text).into();
+                // What is full of secrets is looked through again, rather than remembered.
+                let name = name.filter(|_| found.len() <= MOST);
+                fresh.extend(name.map(|name| (name, found.clone())));
+                found
+            });
             findings.extend(found.iter().map(|found| moved(found, begin)));
         }
         if !fresh.is_empty() {

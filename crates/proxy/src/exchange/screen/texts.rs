@@ -6,6 +6,8 @@ use bytes::Bytes;
 use wire::ask::{Ask, Item};
 use wire::form::Form;
 
+use super::Looked;
+
 /// Where in a body texts stand.
 pub(super) enum Texts<'t> {
     /// Everywhere; these are its items.
@@ -14,12 +16,13 @@ pub(super) enum Texts<'t> {
     Parts(Vec<Range<usize>>),
 }
 
-/// Where texts stand in a body, and whether something else does.
-pub(super) fn texts<'t>(kind: &str, body: &Bytes, ask: Option<&'t Ask>) -> (Texts<'t>, bool) {
+/// Where texts stand in a body, and how much of it that is.
+pub(super) fn texts<'t>(kind: &str, body: &Bytes, ask: Option<&'t Ask>) -> (Texts<'t>, Looked) {
     if let Some((parts, are_all)) = Form::new(kind, body).and_then(|form| form.texts()) {
-        return (Texts::Parts(parts), !are_all);
+        let looked = if are_all { Looked::Through } else { Looked::Partly };
+        return (Texts::Parts(parts), looked);
     }
-    (Texts::Items(ask.map(|ask| ask.items.as_slice()).unwrap_or_default()), false)
+    (Texts::Items(ask.map(|ask| ask.items.as_slice()).unwrap_or_default()), Looked::Through)
 }
 
 /// Whether a body is what it says: JSON is text in UTF-8 (RFC 8259 §8.1), and a form has parts.

@@ -175,7 +175,12 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
                 queue.front_mut(),
                 &mut *last,
             ) {
-                (Some(Asked::Exchange(open)), _) => open.see(accepted, data, *withholds),
+                (Some(Asked::Exchange(open)), _) => {
+                    open.see(accepted, data);
+                    if *withholds {
+                        open.withhold(data);
+                    }
+                }
                 (_, Some(last)) => last.late(data),
                 (_, None) => {}
             });
@@ -361,10 +366,13 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
 }
 
 impl Open {
-    fn see(&mut self, accepted: &Parts, data: &[u8], withheld: bool) {
+    fn see(&mut self, accepted: &Parts, data: &[u8]) {
         self.recorder.answered_in_socket(accepted);
         self.recorder.see(data);
-        if let Some(restoring) = self.restoring.as_mut().filter(|_| withheld) {
+    }
+
+    fn withhold(&mut self, data: &[u8]) {
+        if let Some(restoring) = &mut self.restoring {
             restoring.take(data);
         }
     }
