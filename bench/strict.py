@@ -109,8 +109,8 @@ def stream(info):
         client.first()
         firsts.append(time.monotonic() - began)
         client.rest()
-    name = f"first byte of a stream of {EVENTS * PAUSE * 1e3:.0f} ms, ms, p50"
-    return {name: statistics.median(firsts) * 1e3}
+    name = f"first byte of a stream of {EVENTS * PAUSE * 1e3:.0f} ms, µs, p50"
+    return {name: statistics.median(firsts) * 1e6}
 
 
 def busy(pid):

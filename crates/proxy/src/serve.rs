@@ -124,7 +124,8 @@ impl Gateway {
         let background = Background { tasks, stop, writing };
         let lasting = Arc::new(lasting);
         background.start(&lasting, &site, store.as_ref());
-        if config.keeps == Keeps::Records {
+        let keeps = config.keeps == Keeps::Records;
+        if keeps {
             background.retain(retain);
             if config.screen.scan == screen::Scan::Daily {
                 background.scan(Scan::new(config, &screen_key, site.clone()));

@@ -148,6 +148,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("upstream.key", "stdin"),
         ("screen.action", "off"),
         ("screen.unreadable", "pass"),
+        ("screen.scan", "off"),
         // One user, who asks as much as they like.
         ("limits.exchanges_per_key", "4096"),
         ("max_body", "512MiB"),
