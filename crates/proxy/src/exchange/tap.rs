@@ -1,6 +1,8 @@
 //! The answer on its way to the client: it passes unchanged and as it comes, and is shown to the
 //! recorder. Only its terminal unit waits until the closing is in the spool.
 
+mod hold;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -8,14 +10,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use archive::record::Transport;
 use archive::spool::Unwritable;
 use bytes::Bytes;
-use http::{HeaderMap, Response, header};
+use http::{Response, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
-use wire::coding::Decoder;
 use wire::meter::Shape;
 
 use super::endpoint::Operation;
@@ -24,8 +24,9 @@ use super::manner::Manner;
 use super::refusal::{Refusal, Word};
 use super::upstream::body::UpstreamBody;
 use super::upstream::{Answer, BoxError};
-use crate::ledger::account::{End, Expected};
+use crate::ledger::account::End;
 use crate::ledger::recorder::{Closed, Recorder};
+use hold::{Hold, reading};
 
 /// How long the terminal event waits for the end of the stream, so that what little comes after it
 /// is recorded with it.
@@ -58,18 +59,6 @@ pub struct Tap {
     timer: Pin<Box<Sleep>>,
     manner: Arc<Manner>,
     last_piece: Instant,
-}
-
-/// What the client cannot do without, and so is held until the record is safe.
-enum Hold {
-    /// The event that ends the stream.
-    Event,
-    /// The last piece of a body of known length: so many bytes are to come.
-    Length(u64),
-    /// The last byte of a body of unknown length.
-    LastByte,
-    /// The end itself.
-    End,
 }
 
 enum Stage {
@@ -156,7 +145,9 @@ impl Tap {
                     let written = ready!(Pin::new(closed).poll(cx));
                     self.closed(written);
                 }
-                Stage::Trailing | Stage::Breaking(_) | Stage::Broken(_) | Stage::Over => break,
+                // Else it would leave as a body of another kind: one of known length.
+                Stage::Over => self.ready.push_back(Frame::data(Bytes::new())),
+                Stage::Trailing | Stage::Breaking(_) | Stage::Broken(_) => break,
             }
         }
         Poll::Ready(())
@@ -344,42 +335,6 @@ impl Tap {
         }
         Poll::Ready(())
     }
-}
-
-/// What the bytes of an answer are, and what of it is held back.
-fn reading(
-    operation: Operation,
-    expected: Expected,
-    head: &http::response::Parts,
-) -> (Shape, Hold, Transport) {
-    let text =
-        |name| head.headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
-    let content_type = text(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
-    let coding = text(header::CONTENT_ENCODING).filter(|coding| *coding != "identity");
-    // A backend may stream without saying so: then what was asked decides.
-    let unsaid = content_type.is_empty() && head.status.is_success();
-    let sse =
-        content_type.starts_with("text/event-stream") || (unsaid && expected == Expected::Events);
-    let transport = if sse { Transport::Sse } else { Transport::Http };
-    let unknown = coding.is_some_and(|coding| Decoder::new(coding).is_none());
-    let (shape, hold) = match (operation, sse) {
-        (_, true) if unknown => (Shape::Opaque, Hold::End),
-        (_, false) if unknown => (Shape::Opaque, by_length(&head.headers)),
-        (Operation::Responses, true) => (Shape::ResponsesEvents, Hold::Event),
-        (Operation::ChatCompletions, true) => (Shape::ChatEvents, Hold::Event),
-        (Operation::Work | Operation::Other, true) => (Shape::Opaque, Hold::End),
-        // A look-up may show the usage of an answer that was counted when it was made.
-        (Operation::Other, false) => (Shape::Opaque, by_length(&head.headers)),
-        (_, false) if content_type.contains("json") => (Shape::Json, by_length(&head.headers)),
-        (_, false) => (Shape::Opaque, by_length(&head.headers)),
-    };
-    (shape, hold, transport)
-}
-
-fn by_length(headers: &HeaderMap) -> Hold {
-    let length =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    length.map_or(Hold::LastByte, Hold::Length)
 }
 
 impl hyper::body::Body for Body {
