@@ -44,6 +44,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How often it is looked whether another writer is gone that left something behind.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// Others have their turn after so many bytes that are read.
+const BREATH: u64 = 256 << 10;
+
 /// How far it steps back, of 19: it still gets a tenth of a core that has no end of other work.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
@@ -94,6 +97,13 @@ fn step_back() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
+/// On a busy core whoever serves need not wait for the rest: where the system gives a thread its time
+/// in slices of milliseconds, priority alone does not help who wakes within one. Called after each
+/// tenth of a millisecond, or two, of work.
+pub(crate) fn others_first() {
+    std::thread::yield_now();
+}
+
 async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
     let mut stopping = false;
     loop {
@@ -119,6 +129,15 @@ async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
             _ = &mut stop => stopping = true,
         }
     }
+}
+
+/// Reads a file, with breaks.
+fn read_whole(path: &Path, into: &mut Vec<u8>) -> std::io::Result<()> {
+    let file = File::open(path)?;
+    while (&file).take(BREATH).read_to_end(into)? > 0 {
+        others_first();
+    }
+    Ok(())
 }
 
 /// What it takes to publish.
@@ -256,8 +275,7 @@ impl Work {
         // Taken, and given back at the end: fresh memory costs as much as reading into it.
         let mut journal = std::mem::take(&mut self.journal);
         journal.clear();
-        let read = File::open(path).and_then(|mut file| file.read_to_end(&mut journal));
-        read.map_err(Error::disk(reading))?;
+        read_whole(path, &mut journal).map_err(Error::disk(reading))?;
         let carry = self.publish_entries((name, path), &journal, before).await;
         self.journal = journal;
         carry
@@ -292,8 +310,7 @@ impl Work {
         let mut segment = Segment::new(name, &self.known, &mut self.press);
         for whole in gathered.ended {
             segment.add(whole)?;
-            // On a busy core whoever serves need not wait for the rest.
-            std::thread::yield_now();
+            others_first();
         }
         let Made { files, fresh } = segment.made()?;
         if !files.is_empty() {
