@@ -31,10 +31,11 @@ impl Carry {
         };
         let damaged = || Error::Damaged(path.display().to_string(), "it has no first line".into());
         let end = memchr::memchr(b'\n', &bytes).ok_or_else(damaged)?;
-        let entries = bytes.split_off(end + 1);
-        bytes.truncate(end);
-        let after = String::from_utf8(bytes).map_err(|_| damaged())?;
-        Ok(Self { after, entries })
+        let after = bytes.get(..end).unwrap_or_default().to_vec();
+        let after = String::from_utf8(after).map_err(|_| damaged())?;
+        // In place: there may be much of it.
+        bytes.drain(..=end);
+        Ok(Self { after, entries: bytes })
     }
 
     /// Puts this in place of what the folder says, at once and for good.
@@ -48,7 +49,7 @@ impl Carry {
         if self.entries.is_empty() {
             return crate::replace_few(&path, head.as_bytes());
         }
-        crate::replace(&path, &[head.as_bytes(), &self.entries].concat())
+        crate::replace_by_parts(&path, &[head.as_bytes(), &self.entries])
     }
 
     /// Removes what a folder says, where nothing is carried.

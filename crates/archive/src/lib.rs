@@ -152,10 +152,17 @@ pub(crate) fn error_text(error: &Error) -> String {
 
 /// Puts bytes in place of a file, at once and for good.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace_by_parts(path, &[bytes])
+}
+
+/// The same of bytes in several parts.
+pub(crate) fn replace_by_parts(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
     let part = path.with_extension("part");
     let write = || {
         let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
+        for bytes in parts {
+            file.write_all(bytes)?;
+        }
         file.sync_all()?;
         std::fs::rename(&part, path)
     };
