@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools instructions bench bench-archive matrix soak
+.PHONY: demo test lint install-test-tools instructions bench bench-strict bench-archive matrix soak
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -35,10 +35,19 @@ bench-archive:
 	python3 scripts/sessions.py target/sessions 12 38 "$$(ls -d $${CARGO_HOME:-$$HOME/.cargo}/registry/src/*/ | head -n 1)"
 	cargo bench --package archive --bench sessions -- "$$PWD/target/sessions"
 
+# How fast secrets are looked for, beside a peer made of the same rules; see docs/benchmarks.md.
+bench-scan:
+	cargo bench --package redact --bench scan
+
 # Measures against nginx and HAProxy on this machine; see docs/benchmarks.md.
 bench:
 	cargo build --release --package codex-proxy
 	python3 bench/bench.py --write docs/benchmarks.md
+
+# Measures strict mode beside OpenAI's own proxy; see docs/benchmarks.md.
+bench-strict:
+	cargo build --release --package codex-proxy
+	python3 bench/strict.py
 
 # An hour of faults of all kinds; writes docs/soak.md.
 soak:

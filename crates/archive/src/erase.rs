@@ -5,6 +5,8 @@
 //! signed and put first, then the files are replaced, the segment before its records: whoever tries
 //! again after a crash still finds the person named there, and comes to the same bytes.
 
+pub mod mask;
+pub mod masked;
 mod rewrite;
 pub(crate) mod statement;
 #[cfg(test)]
@@ -28,6 +30,12 @@ use statement::{Standing, Statements};
 
 /// What stands in a record in place of a person and their key.
 pub const ERASED: &str = "erased";
+
+/// Why a file is left alone.
+const EDITED: &str = "it is not what was written: see `codex-proxy audit verify`";
+/// The same where it is half done.
+const UNFINISHED: &str = "an earlier erasure or masking has not come to its end here: \
+                          run that one again before this one";
 
 /// Segments that are looked at beside each other: mostly it is waited for the store.
 const LOOKS_AT_ONCE: usize = 16;
@@ -222,7 +230,7 @@ impl Eraser<'_> {
             }
             for change in plan.changes {
                 let path = change.file.path.clone();
-                let replaced = self.replace(change).await;
+                let replaced = replace(self.objects, change).await;
                 replaced.map_err(|error| refused(&path, &error))?;
                 done.files += 1;
             }
@@ -240,13 +248,13 @@ impl Eraser<'_> {
         for file in &manifest.files {
             let is = |why: &str| Refused { path: file.path.clone(), why: why.to_owned() };
             let Some((bytes, version)) =
-                self.get(&file.path).await.map_err(|error| refused(&file.path, &error))?
+                get(self.objects, &file.path).await.map_err(|error| refused(&file.path, &error))?
             else {
                 continue;
             };
             let standing = statements.standing(file, &sha256(&bytes));
             if standing == Standing::Neither {
-                return Err(is("it is not what was written: see `codex-proxy audit verify`"));
+                return Err(is(EDITED));
             }
             let rewritten = if file.link.is_some() {
                 let done = rewrite::segment(&bytes, self.user);
@@ -265,8 +273,7 @@ impl Eraser<'_> {
                 Filed { link: file.link.clone(), ..Filed::of(&path, &rewritten.bytes, file.lines) };
             let is_as_said = statements.standing(file, &anew.sha256) == Standing::Last;
             if standing == Standing::Before && !is_as_said {
-                return Err(is("an earlier erasure has not come to its end here: \
-                               run that one again before this one"));
+                return Err(is(UNFINISHED));
             }
             if rewritten.erased > 0 {
                 let bytes = rewritten.bytes;
@@ -275,25 +282,28 @@ impl Eraser<'_> {
         }
         Ok(plan)
     }
+}
 
-    async fn get(&self, path: &str) -> Result<Option<(Vec<u8>, UpdateVersion)>, Error> {
-        let got = match self.objects.get(&path.into()).await {
-            Ok(got) => got,
-            // Kept no longer.
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let (e_tag, version) = (got.meta.e_tag.clone(), got.meta.version.clone());
-        Ok(Some((got.bytes().await?.to_vec(), UpdateVersion { e_tag, version })))
-    }
+/// Reads a file, with its version; none where it is kept no longer.
+async fn get(
+    objects: &dyn ObjectStore,
+    path: &str,
+) -> Result<Option<(Vec<u8>, UpdateVersion)>, Error> {
+    let got = match objects.get(&path.into()).await {
+        Ok(got) => got,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let (e_tag, version) = (got.meta.e_tag.clone(), got.meta.version.clone());
+    Ok(Some((got.bytes().await?.to_vec(), UpdateVersion { e_tag, version })))
+}
 
-    /// Puts a file in the place of the one that was read, if that is still there.
-    async fn replace(&self, change: Change) -> Result<(), Error> {
-        let path = ObjectPath::from(change.file.path.as_str());
-        let options = PutOptions::from(PutMode::Update(change.version));
-        self.objects.put_opts(&path, PutPayload::from(change.bytes), options).await?;
-        Ok(())
-    }
+/// Puts a file in the place of the one that was read, if that is still there.
+async fn replace(objects: &dyn ObjectStore, change: Change) -> Result<(), Error> {
+    let path = ObjectPath::from(change.file.path.as_str());
+    let options = PutOptions::from(PutMode::Update(change.version));
+    objects.put_opts(&path, PutPayload::from(change.bytes), options).await?;
+    Ok(())
 }
 
 fn refused(path: &str, error: &Error) -> Refused {

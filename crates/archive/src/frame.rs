@@ -4,7 +4,7 @@
 //! bodies are lists of parts: a text, or the name of an item. In order they are the body.
 
 use std::borrow::Cow;
-use std::io::{BufRead, BufReader, Result};
+use std::io::{BufRead, BufReader, Error, Result};
 use std::ops::ControlFlow;
 
 use base64::Engine as _;
@@ -93,15 +93,23 @@ pub(crate) struct Place {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename = "item")]
 pub(crate) struct ItemLine<'a> {
-    /// BLAKE3 of its bytes, hexadecimal.
+    /// Its name.
     pub(crate) id: &'a str,
     /// The conversation that it belongs to, and to no other.
     pub(crate) session: &'a str,
     /// Whose that is.
     pub(crate) user: &'a str,
+    /// Whether something in it was masked.
+    #[serde(skip_serializing_if = "is_not")]
+    pub(crate) masked: bool,
     /// What it is.
     #[serde(flatten)]
     pub(crate) content: Content<'a>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_not(flag: &bool) -> bool {
+    !*flag
 }
 
 /// An exchange's line.
@@ -110,6 +118,9 @@ pub(crate) struct ItemLine<'a> {
 pub(crate) struct ExchangeLine<'a> {
     /// BLAKE3 of the exchange's line before it in this segment, hexadecimal; none for the first.
     pub(crate) link: Option<&'a str>,
+    /// BLAKE3 of the line before something in it was masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) was: Option<&'a str>,
     /// The record's fields.
     #[serde(flatten)]
     pub(crate) record: &'a Record,
@@ -141,13 +152,16 @@ pub(crate) struct Body<'a> {
     pub(crate) bytes: u64,
     /// BLAKE3 of it, hexadecimal.
     pub(crate) blake3: String,
+    /// Whether something in it was masked: then it is not as long, and has no hash.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) masked: bool,
     /// In order they are the body.
     #[serde(borrow)]
     pub(crate) parts: Vec<Part<'a>>,
 }
 
 /// A part of a body.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Part<'a> {
     /// Exactly these characters.
@@ -188,6 +202,15 @@ impl<'a> Part<'a> {
             Err(_) => Self::Base64(BASE64.encode(bytes)),
         }
     }
+
+    /// The same, kept for later.
+    pub(crate) fn to_static(&self) -> Part<'static> {
+        match self {
+            Self::Text(text) => Part::Text(Cow::Owned(text.to_string())),
+            Self::Base64(text) => Part::Base64(text.clone()),
+            Self::Item(name) => Part::Item(name.clone()),
+        }
+    }
 }
 
 impl<'a> Content<'a> {
@@ -203,6 +226,8 @@ impl<'a> Content<'a> {
 /// What is read of an item.
 #[derive(Debug, Deserialize)]
 pub(crate) struct StoredItem<'a> {
+    #[serde(default)]
+    pub(crate) masked: bool,
     #[serde(borrow)]
     pub(crate) text: Option<Cow<'a, str>>,
     pub(crate) base64: Option<String>,
@@ -225,12 +250,21 @@ pub(crate) struct StoredExchange<'a> {
 /// first.
 pub(crate) fn item_id(line: &[u8]) -> Option<&str> {
     let id = line.strip_prefix(b"{\"kind\":\"item\",\"id\":\"")?;
-    std::str::from_utf8(id.get(..2 * blake3::OUT_LEN)?).ok()
+    std::str::from_utf8(id.get(..memchr::memchr(b'"', id)?)?).ok()
 }
 
 /// Whether a line stands where an exchange was erased.
 pub(crate) fn is_erased(line: &[u8]) -> bool {
     line.starts_with(b"{\"kind\":\"erased\",")
+}
+
+/// The first frame of a segment, and what is behind it.
+pub(crate) fn split_frame(segment: &[u8]) -> Result<(&[u8], &[u8])> {
+    let length = zstd::zstd_safe::find_frame_compressed_size(segment)
+        .ok()
+        .filter(|length| (1..=segment.len()).contains(length))
+        .ok_or_else(|| Error::other("it is cut off"))?;
+    Ok(segment.split_at(length))
 }
 
 /// Reads the lines of a frame, one after the other, until `each` breaks; fails where the frame is

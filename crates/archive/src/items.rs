@@ -31,14 +31,22 @@ pub(crate) enum Cut {
 }
 
 /// Where to cut a body, in order: one or more JSON documents, or events.
-pub(crate) fn cuts(side: Side, body: &str) -> Vec<Cut> {
+pub(crate) fn cuts(side: Side, text: &[u8]) -> Vec<Cut> {
     let mut found = Vec::new();
-    let text = body.as_bytes();
     let begin = json::skip_space(text, 0);
     if text.get(begin) == Some(&b'{') {
         documents(side, text, begin, &mut found);
     } else if side == Side::Response {
         events(text, &mut found);
+    }
+    found
+}
+
+/// Where to cut a request that is known up to here, the end of an element of a run.
+pub(crate) fn cuts_behind(text: &[u8], at: usize) -> Vec<Cut> {
+    let mut found = Vec::new();
+    if let Some(end) = json::behind_element(text, at, &mut found) {
+        documents(Side::Request, text, json::skip_space(text, end), &mut found);
     }
     found
 }
@@ -119,7 +127,7 @@ mod tests {
 
     /// What is cut out; the elements of a run each.
     fn cut(side: Side, body: &str) -> Vec<&str> {
-        let ranges = cuts(side, body).into_iter().flat_map(|cut| match cut {
+        let ranges = cuts(side, body.as_bytes()).into_iter().flat_map(|cut| match cut {
             Cut::Item(range) => vec![range],
             Cut::Run(run) => run,
         });

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::frame::Part;
+use crate::{Error, segment};
 
 /// The file in the spool's folder.
 const NAME: &str = "known";
 /// How many items are known at most: some 80 bytes each.
 const MOST: usize = 200_000;
 
-/// The hash of an item: its name.
+/// The hash of an item, by which it is found again.
 pub(crate) type Id = [u8; blake3::OUT_LEN];
 
 /// The items of one day.
@@ -38,10 +39,49 @@ pub(crate) struct Known {
 #[derive(Default)]
 struct Session {
     touched: u64,
-    items: HashMap<Id, Lies>,
+    items: HashMap<Id, Item>,
+    /// How its last request began; not saved.
+    beginning: Option<Arc<Beginning>>,
 }
 
-/// The frames that hold an item: its own, and those of the items that it is made of.
+/// How a request began, up to the end of the last group of its run. The next request of the
+/// conversation mostly begins the same: then nothing of that need be cut and looked up again.
+pub(crate) struct Beginning {
+    /// In bytes.
+    pub(crate) length: usize,
+    /// The hash of these bytes.
+    pub(crate) digest: blake3::Hash,
+    /// What they were cut into.
+    pub(crate) parts: Vec<Part<'static>>,
+    /// The frames in which lie the items of that.
+    pub(crate) lies: Others,
+    /// How many bytes stand between these.
+    pub(crate) texts: usize,
+}
+
+/// Where to find what a request begins with.
+pub(crate) type Begun = Option<Arc<Beginning>>;
+
+/// An item that is stored.
+pub(crate) struct Item {
+    /// The frame that has its line.
+    home: Arc<Frame>,
+    /// Which of the items of that segment it is.
+    number: u32,
+    /// The frames that hold it: its own, and those of the items that it is made of.
+    pub(crate) lies: Lies,
+}
+
+/// An item of a frame that is being made.
+#[derive(Clone)]
+pub(crate) struct New {
+    /// Which of the items of its segment it is.
+    pub(crate) number: u32,
+    /// The other frames in which lies what it is made of.
+    pub(crate) others: Others,
+}
+
+/// Frames that hold an item.
 pub(crate) type Lies = Arc<[Arc<Frame>]>;
 
 /// Frames other than an item's own.
@@ -68,9 +108,25 @@ struct Saved {
 struct SavedSession {
     /// Segment by its number, offset, length.
     frames: Vec<(usize, u64, u64)>,
-    /// Frames by their numbers, and the items that lie in just these.
-    items: Vec<(Vec<usize>, Vec<String>)>,
+    items: Vec<SavedItems>,
 }
+
+/// Items that lie in the same frames.
+#[derive(Serialize, Deserialize)]
+struct SavedItems {
+    /// The frame that has their lines, by its number.
+    home: usize,
+    /// All frames, by their numbers.
+    lies: Vec<usize>,
+    /// Which items of the segment they are, and their hashes.
+    items: Vec<(u32, String)>,
+}
+
+/// Items of a frame that is being made.
+pub(crate) type Own = HashMap<Id, New>;
+
+/// How its request begins, and whether it holds items of that itself.
+pub(crate) type Begins = Option<(Beginning, bool)>;
 
 /// Items of a segment that is being made: they are known for good when it is in the object store.
 #[derive(Default)]
@@ -132,8 +188,13 @@ impl Known {
     }
 
     /// Where an item lies.
-    pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Lies> {
+    pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Item> {
         self.sessions.get(session)?.items.get(id)
+    }
+
+    /// How the last request of a conversation began.
+    pub(crate) fn beginning(&self, session: &str) -> Begun {
+        self.sessions.get(session)?.beginning.clone()
     }
 
     /// Knows the items of a segment that is in the object store now.
@@ -144,6 +205,7 @@ impl Known {
             let before = session.items.len();
             session.touched = self.touches;
             session.items.extend(new.items);
+            session.beginning = new.beginning.or(session.beginning.take());
             self.items += session.items.len() - before;
         }
         self.forget_oldest();
@@ -198,21 +260,41 @@ impl Known {
     }
 }
 
+impl Item {
+    /// What it is called in the archive.
+    pub(crate) fn name(&self) -> String {
+        name(&self.home.segment, self.number)
+    }
+}
+
+/// The name of an item, by its segment and which of the items of that it is. What its segment's name
+/// has of chance, and its number, are enough within a conversation and a day. Whoever has read the
+/// name once reads little more of the next: hashes would be most of what a request adds.
+pub(crate) fn name(home: &str, number: u32) -> String {
+    let start = home.rsplit('-').nth(1).unwrap_or_default();
+    let chance = start.get(start.len().saturating_sub(8)..).unwrap_or_default();
+    format!("{chance}-{}-{number}", segment::number(home).unwrap_or_default())
+}
+
 impl Session {
     fn frames(&self) -> impl Iterator<Item = &Arc<Frame>> {
-        self.items.values().flat_map(|lies| lies.iter())
+        self.items.values().flat_map(|item| item.lies.iter())
     }
 
     fn as_saved(&self, number: &impl Fn(&Arc<str>) -> usize) -> SavedSession {
         let frames: Vec<_> = self.frames().collect::<BTreeSet<_>>().into_iter().collect();
-        let place = |frame| frames.binary_search(&frame).unwrap_or_default();
-        let mut by_place: BTreeMap<&Lies, Vec<String>> = BTreeMap::new();
-        for (id, lies) in &self.items {
-            let name = blake3::Hash::from_bytes(*id).to_hex().to_string();
-            by_place.entry(lies).or_default().push(name);
+        let place = |frame: &Arc<Frame>| frames.binary_search(&frame).unwrap_or_default();
+        let mut by_place: BTreeMap<_, Vec<(u32, String)>> = BTreeMap::new();
+        for (id, item) in &self.items {
+            let hash = blake3::Hash::from_bytes(*id).to_hex().to_string();
+            by_place.entry((&item.home, &item.lies)).or_default().push((item.number, hash));
         }
-        let items = by_place.into_iter();
-        let items = items.map(|(lies, names)| (lies.iter().map(place).collect(), names)).collect();
+        let saved_items = |((home, lies), items): ((_, &Lies), _)| SavedItems {
+            home: place(home),
+            lies: lies.iter().map(place).collect(),
+            items,
+        };
+        let items = by_place.into_iter().map(saved_items).collect();
         let saved = |frame: &&Arc<Frame>| (number(&frame.segment), frame.offset, frame.length);
         SavedSession { frames: frames.iter().map(saved).collect(), items }
     }
@@ -226,12 +308,14 @@ impl SavedSession {
             Some(Arc::new(Frame { segment: segments.get(number)?.clone(), offset, length }))
         };
         let frames: Vec<_> = self.frames.into_iter().map(frame).collect::<Option<_>>()?;
-        for (numbers, names) in self.items {
-            let lies = numbers.into_iter().map(|number| frames.get(number).cloned());
+        for SavedItems { home, lies, items } in self.items {
+            let home = frames.get(home)?;
+            let lies = lies.into_iter().map(|number| frames.get(number).cloned());
             let lies: Lies = lies.collect::<Option<Vec<_>>>()?.into();
-            for name in names {
-                let id = blake3::Hash::from_hex(name).ok()?;
-                session.items.insert(*id.as_bytes(), lies.clone());
+            for (number, hash) in items {
+                let id = blake3::Hash::from_hex(hash).ok()?;
+                let item = Item { home: home.clone(), number, lies: lies.clone() };
+                session.items.insert(*id.as_bytes(), item);
             }
         }
         Some(session)
@@ -240,19 +324,28 @@ impl SavedSession {
 
 impl Fresh {
     /// Where an item lies.
-    pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Lies> {
+    pub(crate) fn find(&self, session: &str, id: &Id) -> Option<&Item> {
         self.sessions.get(session)?.items.get(id)
     }
 
-    /// Notes a frame, the items that it holds, and in which other frames lies what these are made
-    /// of.
-    pub(crate) fn add(&mut self, session: &str, frame: &Arc<Frame>, items: HashMap<Id, Others>) {
+    /// How the last request of a conversation began.
+    pub(crate) fn beginning(&self, session: &str) -> Begun {
+        self.sessions.get(session)?.beginning.clone()
+    }
+
+    /// Notes a frame, the items that it holds, and how its request begins, if that is new.
+    pub(crate) fn add(&mut self, session: &str, frame: &Arc<Frame>, drawn: (Own, Begins)) {
+        let (items, begins) = drawn;
         let alone: Lies = [frame.clone()].into();
         let session = self.sessions.entry(session.to_owned()).or_default();
-        for (id, others) in items {
+        if let Some((mut beginning, here)) = begins {
+            beginning.lies.extend(here.then(|| frame.clone()));
+            session.beginning = Some(Arc::new(beginning));
+        }
+        for (id, New { number, others }) in items {
             let made = || others.iter().chain([frame]).cloned().collect();
             let lies = if others.is_empty() { alone.clone() } else { made() };
-            session.items.insert(id, lies);
+            session.items.insert(id, Item { home: frame.clone(), number, lies });
         }
     }
 }
@@ -264,14 +357,15 @@ mod tests {
 
     use jiff::civil::date;
 
-    use super::{Frame, Fresh, Known, MOST, Others};
+    use super::{Frame, Fresh, Known, MOST, New, Others, name};
 
     /// Items of a conversation that lie in a frame of this segment.
     fn fresh(session: &str, segment: &str, items: std::ops::Range<usize>) -> Fresh {
         let mut fresh = Fresh::default();
         let frame = Arc::new(Frame { offset: 7, length: 9, segment: segment.into() });
-        let items: HashMap<_, _> = items.map(|item| (id(item), Others::new())).collect();
-        fresh.add(session, &frame, items);
+        let new = |item| New { number: u32::try_from(item).unwrap(), others: Others::new() };
+        let items: HashMap<_, _> = items.map(|item| (id(item), new(item))).collect();
+        fresh.add(session, &frame, (items, None));
         fresh
     }
 
@@ -286,8 +380,10 @@ mod tests {
     }
 
     fn segment_of(known: &Known, session: &str, item: usize) -> Option<String> {
-        let lies = known.find(session, &id(item))?;
+        let found = known.find(session, &id(item))?;
+        let lies = &found.lies;
         assert_eq!((lies.len(), lies[0].offset, lies[0].length), (1, 7, 9));
+        assert_eq!(found.name(), name(&lies[0].segment, u32::try_from(item).unwrap()));
         Some(lies[0].segment.to_string())
     }
 
@@ -309,6 +405,12 @@ mod tests {
         std::fs::write(spool.path().join("known"), "no such thing").unwrap();
         let damaged = Known::load(spool.path(), "an archive".to_owned());
         assert_eq!(segment_of(&damaged, "one", 2), None);
+    }
+
+    #[test]
+    fn a_name_is_short_and_of_one_segment() {
+        assert_eq!(name("4be1c0d2w0-20261122T0521127019f3ac07b-000012", 7), "9f3ac07b-12-7");
+        assert_eq!(name("4be1c0d2w0-20261122T0521127019f3ac07b-000000", 0), "9f3ac07b-0-0");
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod segment;
 pub mod sign;
 pub mod spool;
 mod spooled;
+pub mod survey;
 pub mod verify;
 
 use std::fs::{File, OpenOptions};
@@ -64,6 +65,12 @@ pub enum Error {
         /// The feature of the program that brings it.
         feature: &'static str,
     },
+    /// Nothing says in which region a key of KMS lies.
+    #[error(
+        "nothing says in which region the KMS key {0} lies: write its ARN, or set archive.region \
+         or AWS_REGION"
+    )]
+    NoRegion(String),
     /// The address of an object store cannot be read.
     #[error("`{0}` names no bucket: write //BUCKET or //BUCKET/PREFIX")]
     BadAddress(String),

@@ -7,7 +7,7 @@ mod file;
 mod gs;
 pub mod once;
 #[cfg(feature = "remote")]
-mod remote;
+pub(crate) mod remote;
 pub mod retention;
 #[cfg(feature = "s3")]
 mod s3;
@@ -19,7 +19,7 @@ use object_store::ObjectStore;
 use crate::Error;
 use retention::Retention;
 
-/// What an address does not say of how an object store is reached. Only `s3:` asks for it.
+/// What an address does not say of how an object store is reached. Only `s3:` asks for it, and KMS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
     /// The region; with none, that of the environment.
@@ -28,6 +28,8 @@ pub struct Access {
     pub endpoint: Option<String>,
     /// The KMS key with which objects are encrypted where they lie; with none, as the bucket says.
     pub kms_key: Option<String>,
+    /// Where a key service answers that is not Amazon's, or not at its usual place.
+    pub kms_endpoint: Option<String>,
     /// Where a request names the bucket.
     pub bucket_in: BucketIn,
 }

@@ -4,6 +4,8 @@
 mod draw;
 mod made;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -159,6 +159,8 @@ impl Reader {
         let folder = day_folder("records", day);
         let mut objects: Vec<_> = self.objects.list(Some(&folder)).try_collect().await?;
         objects.sort_by(|one, other| one.location.cmp(&other.location));
+        // One is there under both names while it is sealed afterwards.
+        objects.dedup_by(|one, other| one.location == other.location);
         for object in objects {
             let bytes = self.objects.get(&object.location).await?.bytes().await?;
             let damaged = |error: std::io::Error| {

@@ -109,9 +109,12 @@ async fn prune_folder(
     (doing, holds): (Doing, &Holds),
 ) -> Result<Old, Error> {
     let mut old = Old { kind, day, objects: 0, bytes: 0, held: None, refused: None };
-    let mut listed = objects.list(Some(folder));
+    let mut listed: Vec<_> = objects.list(Some(folder)).try_collect().await?;
+    // One is there under both names where somebody who sealed it afterwards broke off.
+    listed.sort_by(|one, other| one.location.cmp(&other.location));
+    listed.dedup_by(|one, other| one.location == other.location);
     let mut paths = Vec::new();
-    while let Some(object) = listed.try_next().await? {
+    for object in listed {
         old.objects += 1;
         old.bytes += object.size;
         paths.push(object.location);

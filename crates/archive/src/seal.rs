@@ -6,17 +6,25 @@
 //! encrypted again. Manifests stay readable: they are verified by whoever has the public key.
 
 mod format;
+#[cfg(feature = "s3")]
+mod kms;
 mod opening;
 pub mod reseal;
+mod ring;
+pub mod service;
 pub(crate) mod store;
 
 use std::fmt;
+use std::sync::Arc;
 
-use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
-use ring::digest::{Context, SHA256};
+use ::ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
+use ::ring::digest::{Context, SHA256};
 use zeroize::Zeroizing;
 
+use crate::Error;
+use crate::objects::Access;
 use crate::sign::{hex, unhex};
+use service::KeyService;
 
 /// Ends the name of a sealed object, behind the name that it would have otherwise.
 pub const ENDING: &str = ".sealed";
@@ -42,22 +50,29 @@ impl fmt::Debug for KeyId {
 pub struct Key {
     id: KeyId,
     cipher: LessSafeKey,
+    /// The key of a service with which this one is encrypted where it lies.
+    kms: Option<Arc<str>>,
 }
 
 impl Key {
     /// Reads a key as it is written: 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(unhex(text.trim())?);
-        (bytes.len() == 32).then(|| Self::new(&bytes))
+        (bytes.len() == 32).then(|| Self::new(&bytes, None))
     }
 
-    fn new(bytes: &[u8]) -> Self {
+    /// One that is kept, encrypted with this key of a service.
+    fn kept(bytes: &[u8], kms: &str) -> Option<Self> {
+        (bytes.len() == 32).then(|| Self::new(bytes, Some(kms.into())))
+    }
+
+    fn new(bytes: &[u8], kms: Option<Arc<str>>) -> Self {
         let mut digest = Context::new(&SHA256);
         digest.update(b"codex-proxy/1/archive-key-id");
         digest.update(bytes);
         let digest = digest.finish();
         let (id, _) = digest.as_ref().split_first_chunk().expect("a digest has 32 bytes");
-        Self { id: KeyId(*id), cipher: cipher(bytes) }
+        Self { id: KeyId(*id), cipher: cipher(bytes), kms }
     }
 
     /// What it is called in headers and messages.
@@ -84,12 +99,43 @@ pub struct Keys {
     pub current: Option<Key>,
     /// What older ones were sealed with.
     pub old: Vec<Key>,
+    /// In place of a current key: what makes one now and then.
+    pub service: Option<Arc<dyn KeyService>>,
+    /// What made the keys of older objects.
+    pub old_services: Vec<Arc<dyn KeyService>>,
 }
 
 impl Keys {
     fn find(&self, id: KeyId) -> Option<&Key> {
         self.current.iter().chain(&self.old).find(|key| key.id == id)
     }
+
+    /// Whether new objects are sealed.
+    pub fn seals(&self) -> bool {
+        self.current.is_some() || self.service.is_some()
+    }
+
+    fn services(&self) -> impl Iterator<Item = &Arc<dyn KeyService>> {
+        self.service.iter().chain(&self.old_services)
+    }
+}
+
+/// Opens a key service.
+type OpenService = fn(&str, &Access) -> Result<Arc<dyn KeyService>, Error>;
+
+/// What is in this build.
+const SERVICES: &[(&str, OpenService)] = &[
+    #[cfg(feature = "s3")]
+    ("kms", kms::open),
+];
+
+/// The service that keeps a key of Amazon's KMS: its id, `alias/NAME`, or the ARN of either. Nothing
+/// is asked yet.
+pub fn kms(key: &str, access: &Access) -> Result<Arc<dyn KeyService>, Error> {
+    let Some((_, open)) = SERVICES.first() else {
+        return Err(Error::NotBuilt { scheme: "kms", feature: "aws" });
+    };
+    open(key, access)
 }
 
 /// Why an object cannot be opened.
@@ -106,6 +152,23 @@ pub enum Closed {
         /// The key.
         key: KeyId,
     },
+    /// Its key is kept by a service that is not at hand.
+    #[error(
+        "{path} is sealed with the key {key}, which KMS keeps encrypted with {kms}, so that it can \
+         neither be read nor checked: write kms:{kms} in archive.encryption_key or \
+         archive.encryption_keys_old"
+    )]
+    ServiceWanted {
+        /// Its path in the archive.
+        path: String,
+        /// The key.
+        key: KeyId,
+        /// The key of the service.
+        kms: String,
+    },
+    /// The service gives no key.
+    #[error("{0}")]
+    Service(String),
     /// It is not what was sealed.
     #[error("{path} is sealed, and {what}")]
     Broken {

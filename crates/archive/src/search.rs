@@ -11,7 +11,9 @@ use memchr::memmem::Finder;
 use object_store::ObjectStoreExt;
 
 use crate::Error;
-use crate::frame::{Body, Part, Place, Side, StoredExchange, StoredItem, is_erased, item_id};
+use crate::frame::{
+    Body, Part, Place, Side, StoredExchange, StoredItem, is_erased, item_id, split_frame,
+};
 use crate::read::{Found, Piece, View};
 use crate::record::Record;
 use crate::segment::{day_folder, name_of};
@@ -70,6 +72,8 @@ impl View<'_> {
         let folder = day_folder("bodies", day);
         let mut segments: Vec<_> = objects.list(Some(&folder)).try_collect().await?;
         segments.sort_by(|one, other| one.location.cmp(&other.location));
+        // One is there under both names while it is sealed afterwards.
+        segments.dedup_by(|one, other| one.location == other.location);
         let mut looked = 0;
         for segment in segments {
             let Some(name) = name_of(&segment.location) else { continue };
@@ -89,19 +93,15 @@ fn look_through(
 ) -> std::io::Result<u64> {
     let (mut rest, mut offset, mut lines, mut looked) = (bytes, 0, Vec::new(), 0);
     while !rest.is_empty() {
-        let length = zstd::zstd_safe::find_frame_compressed_size(rest)
-            .ok()
-            .filter(|length| (1..=rest.len()).contains(length))
-            .ok_or_else(|| std::io::Error::other("it is cut off"))?;
-        let (frame, behind) = rest.split_at(length);
+        let (frame, behind) = split_frame(rest)?;
         lines.clear();
         zstd::Decoder::with_buffer(frame)?.single_frame().read_to_end(&mut lines)?;
         looked += bodies_bytes(&lines);
         if seek.may_be_in(&lines) {
-            let place = Place { segment: segment.to_owned(), offset, length: length as u64 };
+            let place = Place { segment: segment.to_owned(), offset, length: frame.len() as u64 };
             look(&lines, &place, seek, each)?;
         }
-        (rest, offset) = (behind, offset + length as u64);
+        (rest, offset) = (behind, offset + frame.len() as u64);
     }
     Ok(looked)
 }

@@ -46,7 +46,9 @@ pub struct Verdict {
     pub gone: u64,
     /// Exchanges that were erased, as signed statements say; they count as exchanges as well.
     pub erased: u64,
-    /// Of the files, those that are as they were before an erasure that has been stated.
+    /// Exchanges in which something was masked, as signed statements say.
+    pub masked: u64,
+    /// Of the files, those that are as they were before an erasure or masking that has been stated.
     pub unfinished: u64,
     /// Journals that are not in the archive yet.
     pub waiting: u64,
@@ -115,7 +117,9 @@ impl Verifier<'_> {
             // Files before manifests: what is put meanwhile has its manifest soon.
             let seen = self.files(day).await?;
             if let Some(path) = files.see(seen) {
-                let what = "it is there twice, sealed and not: one of them was added".to_owned();
+                let what = "it is there twice, sealed and not: one of them was added, or \
+                            `audit reseal` is at it or broke off: run that to its end"
+                    .to_owned();
                 return Ok(verdict.with(Some(Wrong { path, what })));
             }
             files.erasures = match statement::of_day(self.objects, day, self.keys).await? {
@@ -124,9 +128,10 @@ impl Verifier<'_> {
             };
             for (path, text) in self.manifests(day).await? {
                 match self.check(&path, &text, &mut files).await? {
-                    Ok((manifest, erased)) => {
+                    Ok((manifest, statements)) => {
                         verdict.add(&manifest);
-                        verdict.erased += erased;
+                        verdict.erased += statements.exchanges();
+                        verdict.masked += statements.masked();
                         (verdict.gone, verdict.unfinished) = (files.gone, files.unfinished);
                         link(manifest, path, &text, &mut chains);
                     }
@@ -213,13 +218,13 @@ impl Verifier<'_> {
         }
     }
 
-    /// Checks a manifest and its files; tells how many of its exchanges were erased.
+    /// Checks a manifest and its files; gives what was said of them later.
     async fn check(
         &self,
         path: &str,
         text: &[u8],
         files: &mut Files,
-    ) -> Result<Result<(Manifest, u64), Wrong>, Error> {
+    ) -> Result<Result<(Manifest, Statements), Wrong>, Error> {
         let wrong = |what: String| Wrong { path: path.to_owned(), what };
         let manifest = match Manifest::read(text, self.keys) {
             Ok(manifest) => manifest,
@@ -244,7 +249,7 @@ impl Verifier<'_> {
                 Err(wrong) => return Ok(Err(wrong)),
             }
         }
-        Ok(Ok((manifest, statements.exchanges())))
+        Ok(Ok((manifest, statements)))
     }
 
     async fn check_file(

@@ -9,6 +9,7 @@ pub mod output;
 pub mod report;
 pub mod serve;
 pub mod simulate;
+pub mod strict;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -59,45 +60,64 @@ enum Command {
     Audit(audit::Args),
     Config(config::Args),
     Doctor(doctor::Args),
+    Strict(strict::Args),
     Simulate(simulate::Args),
 }
 
 impl Command {
-    /// The demo tells itself what it shows.
+    /// The demo tells itself what it shows; strict mode says as little as what it stands in for.
     fn usual_log(&self) -> tracing::Level {
-        if matches!(self, Self::Demo(_)) { tracing::Level::ERROR } else { tracing::Level::INFO }
+        match self {
+            Self::Demo(_) => tracing::Level::ERROR,
+            Self::Strict(_) => tracing::Level::WARN,
+            _ => tracing::Level::INFO,
+        }
     }
 }
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    // Whatever this program writes is its owner's business alone.
-    #[cfg(unix)]
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    // Before anything else, even before the arguments are read.
+    let called = strict::Called::by(std::env::args_os());
+    let missing = called.close();
+    let cli = called.parse();
+    if !matches!(cli.command, Command::Strict(_)) {
+        keep_private();
+    }
     tracing_subscriber::fmt()
         .with_max_level(cli.common.log.unwrap_or_else(|| cli.command.usual_log()))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    match start(cli) {
+    let result = match cli.command {
+        Command::Strict(args) => return strict::main(&cli.common, &args, missing),
+        command => start(&cli.common, command),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report_error(&error),
     }
 }
 
-fn start(cli: Cli) -> Result<()> {
-    let Cli { common, command } = cli;
+/// Whatever this program writes from here on is its owner's business alone.
+fn keep_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
+fn start(common: &Common, command: Command) -> Result<()> {
     match command {
-        Command::Serve(args) => serve::run(&common, &args),
+        Command::Serve(args) => serve::run(common, &args),
         Command::Demo(args) => demo::run(&args),
-        Command::Key(args) => key::run(&common, args),
-        Command::Report(args) => report::run(&common, &args),
-        Command::Audit(args) => audit::run(&common, args),
-        Command::Config(args) => config::run(&common, &args),
-        Command::Doctor(args) => doctor::run(&common, &args),
+        Command::Key(args) => key::run(common, args),
+        Command::Report(args) => report::run(common, &args),
+        Command::Audit(args) => audit::run(common, args),
+        Command::Config(args) => config::run(common, &args),
+        Command::Doctor(args) => doctor::run(common, &args),
         Command::Simulate(args) => simulate::run(&args),
+        // It tells errors in words of its own.
+        Command::Strict(_) => Ok(()),
     }
 }
 

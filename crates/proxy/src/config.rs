@@ -3,15 +3,19 @@
 //! This is the only file that reads the environment.
 
 pub mod archive;
+pub mod entry;
 pub mod header;
 pub mod layer;
 pub mod listen;
+pub mod preset;
 pub mod reference;
+pub mod screen;
 pub mod secrets;
 pub mod setting;
 pub mod target;
 pub mod value;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,8 +25,10 @@ use ipnet::IpNet;
 use archive::Archive;
 use layer::{Layers, Problem};
 use listen::Listen;
+use preset::{Callers, Keeps, Opens};
 use reference::SecretRef;
-use target::{AuthHeader, DEFAULT, MOST, Target};
+use screen::Screen;
+use target::{AuthHeader, Covers, DEFAULT, MOST, Target};
 
 /// All settings, proven.
 #[derive(Debug, Clone)]
@@ -71,6 +77,16 @@ pub struct Config {
     pub archive: Archive,
     /// A price table instead of the built-in one.
     pub prices: Option<PathBuf>,
+    /// What is done about secrets in requests.
+    pub screen: Screen,
+    /// Who may ask.
+    pub callers: Callers,
+    /// What stands behind the addresses.
+    pub opens: Opens,
+    /// Whether exchanges leave records.
+    pub keeps: Keeps,
+    /// The folder in which each exchange is written down for people.
+    pub dumps: Option<PathBuf>,
 }
 
 /// TLS towards clients: all of them PEM files.
@@ -194,14 +210,11 @@ pub type Flags = Vec<(&'static str, String)>;
 impl Config {
     /// Reads file, environment and flags; lists every problem.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<(Self, Layers), Vec<Problem>> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the file that reads the environment"
-        )]
-        let environment: Vec<(String, String)> = std::env::vars().collect();
-        let layers = Layers::read(file, &environment, flags);
+        Self::prove(Layers::read(file, &variables(), flags))
+    }
+
+    fn prove(mut layers: Layers) -> Result<(Self, Layers), Vec<Problem>> {
         let config = Self::build(&layers);
-        let mut layers = layers;
         layers.problems.extend(config.contradictions(&layers));
         if layers.problems.is_empty() { Ok((config, layers)) } else { Err(layers.problems) }
     }
@@ -231,8 +244,13 @@ impl Config {
             let what = format!("there are {keys} keys for upstreams; {MOST} at most can be used");
             problems.push(Problem { place: layers.place("upstreams"), what });
         }
+        if self.upstreams.iter().any(|target| target.name == DEFAULT) {
+            let what = format!("upstreams name `{DEFAULT}` is that of [upstream]: choose another");
+            problems.push(Problem { place: layers.place("upstreams"), what });
+        }
         problems.extend(half_of_tls(layers));
         problems.extend(self.archive.contradictions(layers));
+        problems.extend(self.screen.contradictions(layers));
         problems
     }
 
@@ -279,7 +297,7 @@ impl Config {
                 read_timeout: layers.duration("client.read_timeout"),
             },
             upstream: upstream(layers),
-            upstreams: layers.upstreams("upstreams"),
+            upstreams: layers.entries(&target::TABLE).iter().map(Target::of).collect(),
             limits: Limits {
                 exchanges: layers.count("limits.exchanges"),
                 exchanges_per_key: layers.count("limits.exchanges_per_key"),
@@ -290,6 +308,11 @@ impl Config {
                 .unwrap_or_else(|| format!("sqlite:{}", inside("store.db").display())),
             archive: Archive::build(layers, &data),
             prices: layers.optional_path("prices"),
+            screen: Screen::build(layers),
+            callers: Callers::Keys,
+            opens: Opens::Site,
+            keeps: Keeps::Records,
+            dumps: None,
             data,
         }
     }
@@ -300,6 +323,7 @@ fn upstream(layers: &Layers) -> Upstream {
         main: Target {
             name: DEFAULT.to_owned(),
             url: layers.url("upstream.url"),
+            covers: Covers::Below,
             keys: layers.references("upstream.key"),
             auth: AuthHeader::named(&layers.text("upstream.auth")),
             headers: layers.headers("upstream.headers"),
@@ -338,6 +362,18 @@ fn tls(layers: &Layers) -> Option<Tls> {
         key: layers.optional_path("tls.key")?,
         clients: layers.optional_path("tls.client_ca").map(|ca| (ca, demand)),
     })
+}
+
+/// All variables of the environment that can be read.
+fn variables() -> Vec<(String, String)> {
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+    std::env::vars().collect()
+}
+
+/// All of them, also those that are no text.
+fn all_variables() -> Vec<(OsString, OsString)> {
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+    std::env::vars_os().collect()
 }
 
 /// The names of sockets that were passed to this process, in their order (`sd_listen_fds(3)`).

@@ -2,10 +2,13 @@
 
 pub mod arrived;
 pub mod auth;
+pub mod conversation;
 pub mod endpoint;
+pub mod headers;
 pub mod limit;
 pub mod manner;
 pub mod refusal;
+pub mod restored;
 pub mod screen;
 pub mod sent;
 pub mod socket;
@@ -56,7 +59,8 @@ pub struct Proxy {
 /// 2. *authenticate*: before this there is nobody to account to; a stranger is counted, not recorded;
 /// 3. *open*: the record's place is taken now; no place, no exchange;
 /// 4. *carry*: everything that may be refused on the way to the upstream;
-/// 5. *tap*: the answer passes, seen by the recorder, which ends with it.
+/// 5. *tap*: the answer passes, seen by the recorder, which ends with it;
+/// 6. *restore*: where something was masked, the client gets its own values back.
 ///
 /// A handshake of a WebSocket goes another way from 2 on: see [`socket`].
 pub async fn exchange(
@@ -77,7 +81,9 @@ pub async fn exchange(
     match carry(proxy, &principal, &endpoint, request, &mut recorder).await {
         Ok(answer) => {
             recorder.served(answer.served.name(), answer.served.doubt());
-            Tap::on(answer, recorder, operation, proxy.manner.clone()).await
+            let (masks, expected) = (answer.masks.clone(), recorder.expected());
+            let tapped = Tap::on(answer, recorder, operation, proxy.manner.clone()).await?;
+            Ok(restored::over(tapped, masks, (operation, expected)))
         }
         Err(refusal) => Err(refused(proxy, refusal, recorder).await),
     }
@@ -94,8 +100,9 @@ async fn carry(
     let slot = proxy.limits.enter(principal)?;
     // Only what was inspected, and admitted on what it asks, goes upstream; its opening is in the
     // spool before the first byte leaves.
-    let mut screened = proxy.screen.inspect(endpoint, request).await?;
-    recorder.asked(&mut screened);
+    let mut inspected = proxy.screen.inspect(principal, endpoint, request).await?;
+    recorder.asked(&mut inspected);
+    let screened = inspected.let_through()?;
     let admitted = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref());
     let permit = admitted.map_err(|refusal| screened.explain(refusal))?;
     recorder.request().await?;

@@ -2,6 +2,9 @@
 //! refusals that leave no record.
 
 pub mod account;
+pub mod dump;
+mod head;
+mod keeping;
 pub mod recorder;
 pub mod room;
 
@@ -10,10 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use archive::record::Finding;
 use archive::segment::Clock;
-use archive::spool::desk::Desk;
-use archive::spool::{Spool, State};
+use archive::spool::Spool;
 use http::Request;
+use redact::rule::Rules;
 use store::{Refusals, Store};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -23,8 +27,11 @@ use crate::config::{Bodies, WhenFull};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::Endpoint;
 use crate::exchange::refusal::{Refusal, Word};
+use crate::exchange::screen::Fresh;
 use crate::metrics::Metrics;
 use account::{Account, Arrival};
+use dump::Dumps;
+use keeping::Keeping;
 use recorder::Recorder;
 use room::Room;
 
@@ -32,7 +39,6 @@ use room::Room;
 pub struct Ledger {
     books: Arc<Books>,
     places: Arc<Semaphore>,
-    spool: State,
 }
 
 /// How the books are kept.
@@ -49,13 +55,29 @@ pub struct Options {
     pub exchanges: usize,
     /// The most that may wait in the spool, bytes.
     pub spool_quota: u64,
+    /// What is a secret.
+    pub rules: Arc<Rules>,
     /// Where the clock is asked.
     pub clock: Clock,
+    /// Where exchanges are written down for people.
+    pub dumps: Option<Arc<Dumps>>,
+}
+
+/// What of them a configuration may change under way.
+pub struct Ways {
+    /// What things cost.
+    pub prices: PriceTable,
+    /// Whether bodies are kept.
+    pub bodies: Bodies,
+    /// What happens when no record can be written.
+    pub when_full: WhenFull,
+    /// What is a secret.
+    pub rules: Arc<Rules>,
 }
 
 /// What every recorder needs.
 pub(crate) struct Books {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) keeping: Keeping,
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) room: Arc<Room>,
@@ -66,33 +88,45 @@ pub(crate) struct Books {
     refused: Arc<Mutex<Refused>>,
 }
 
+/// In what a secret was found.
+pub(crate) struct FoundIn<'f> {
+    /// The exchange's id; empty where it is none.
+    exchange: &'f str,
+    user: &'f str,
+    /// The key's id.
+    key: &'f str,
+}
+
 /// By key and word: how often, and when last in milliseconds since 1970.
 type Refused = HashMap<(String, Word), (u64, i64)>;
 
 impl Ledger {
-    /// Keeps books on this spool.
-    pub fn new(spool: &Spool, options: Options, metrics: Arc<Metrics>) -> Self {
+    /// Keeps books on this spool; with none, nothing is left of an exchange.
+    pub fn new(spool: Option<&Spool>, options: Options, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(options.exchanges));
-        let desk = spool.desk().clone();
+        let keeping = Keeping::new(spool);
         let (stopping, cutting, refused) = (Arc::default(), Arc::default(), Arc::default());
         let room = Arc::new(Room::new(options.spool_quota));
-        let books = Arc::new(Books { desk, options, metrics, room, stopping, cutting, refused });
-        Self { books, places, spool: spool.state().clone() }
+        let books = Arc::new(Books { keeping, options, metrics, room, stopping, cutting, refused });
+        Self { books, places }
     }
 
     /// The same books, kept in another way from now on.
     #[must_use]
-    pub fn with(&self, prices: PriceTable, bodies: Bodies, when_full: WhenFull) -> Self {
+    pub fn with(&self, ways: Ways) -> Self {
         let before = &self.books;
+        let Ways { prices, bodies, when_full, rules } = ways;
         let options = Options {
             prices,
             bodies,
             when_full,
+            rules,
             node: before.options.node.clone(),
+            dumps: before.options.dumps.clone(),
             ..before.options
         };
         let books = Arc::new(Books {
-            desk: before.desk.clone(),
+            keeping: before.keeping.clone(),
             options,
             metrics: before.metrics.clone(),
             room: before.room.clone(),
@@ -100,7 +134,7 @@ impl Ledger {
             cutting: before.cutting.clone(),
             refused: before.refused.clone(),
         });
-        Self { books, places: self.places.clone(), spool: self.spool.clone() }
+        Self { books, places: self.places.clone() }
     }
 
     /// Opens the record of an exchange, which takes its place among all. From here on a record is
@@ -122,7 +156,9 @@ impl Ledger {
         let full = || refuse("Too many exchanges are under way on this proxy.");
         let place = self.places.clone().try_acquire_owned().map_err(|_| full())?;
         let account = Account::new(principal, endpoint, request, arrival, &self.books.options.node);
-        Ok(Recorder::new(self.books.clone(), place, account))
+        let dumps = self.books.options.dumps.as_ref();
+        let dump = dumps.map(|dumps| dumps.open(request, arrival.time));
+        Ok(Recorder::new(self.books.clone(), place, account, dump))
     }
 
     /// The name and time of an exchange that begins now.
@@ -133,6 +169,13 @@ impl Ledger {
     /// Counts a refusal that leaves no record, and for which key it was.
     pub fn refused(&self, key_id: Option<String>, word: Word) {
         self.books.count_refused(key_id, word);
+    }
+
+    /// Tells operators of secrets in what is no exchange.
+    pub fn found(&self, principal: &Principal, findings: &[Fresh]) {
+        let key = &principal.key;
+        self.books
+            .tell_findings(&FoundIn { exchange: "", user: &key.user, key: &key.id }, findings);
     }
 
     /// Writes the counts of refusals to the store.
@@ -160,18 +203,19 @@ impl Ledger {
 
     /// Whether records can be written.
     pub fn is_writable(&self) -> bool {
-        self.spool.is_writable() && self.books.room.is_left()
+        self.books.keeping.is_writable() && self.books.room.is_left()
     }
 
     /// Measures what waits in the spool: for operators, and for its quota. What is appended between
     /// two measurements may go beyond that.
     pub async fn measure(&self) {
-        let spool = self.spool.clone();
+        let Some(spool) = self.books.keeping.spool().cloned() else { return };
+        let failures = spool.publish_failures();
         // It asks the disk about each journal.
         let measured = tokio::task::spawn_blocking(move || spool.backlog()).await;
         match measured {
             Ok(Ok(backlog)) => {
-                self.books.metrics.spooled(backlog, self.spool.publish_failures());
+                self.books.metrics.spooled(backlog, failures);
                 self.books.room.note(backlog.bytes);
             }
             Ok(Err(error)) => tracing::warn!(%error, "the spool cannot be measured"),
@@ -199,6 +243,26 @@ impl Ledger {
 impl Books {
     pub(crate) fn is_cutting(&self) -> bool {
         self.cutting.load(Ordering::Relaxed)
+    }
+
+    /// Tells operators of secrets: which rules found them, never what.
+    pub(crate) fn tell_findings(&self, in_what: &FoundIn<'_>, findings: &[Fresh]) {
+        let FoundIn { exchange, user, key } = in_what;
+        for Fresh { finding, fingerprints } in findings {
+            self.metrics.found(finding);
+            let Finding { rule, tier, action, count } = finding;
+            tracing::warn!(
+                exchange,
+                user,
+                key,
+                rule,
+                tier,
+                action,
+                count,
+                fingerprints = fingerprints.join(" "),
+                "a secret was found in a request"
+            );
+        }
     }
 
     pub(crate) fn count_refused(&self, key_id: Option<String>, word: Word) {

@@ -5,7 +5,7 @@ pub mod totals;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use archive::record::{Outcome, Record};
+use archive::record::{Finding, Outcome, Record};
 use archive::spool::backlog::Backlog;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -31,6 +31,8 @@ pub struct Metrics {
     buffered: Gauge,
     bad_connections: Counter,
     unread: Counter,
+    findings: Family<FindingLabel, Counter>,
+    stored_findings: Family<RuleLabel, Counter>,
     served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
     spool: Spool,
@@ -71,6 +73,19 @@ struct UpstreamLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabel {
+    rule: String,
+    tier: String,
+    action: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabel {
+    rule: String,
+    tier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -91,6 +106,8 @@ impl Default for Metrics {
             buffered: Gauge::default(),
             bad_connections: Counter::default(),
             unread: Counter::default(),
+            findings: Family::default(),
+            stored_findings: Family::default(),
             served: Family::default(),
             reloads: Family::default(),
             spool: Spool::default(),
@@ -127,6 +144,10 @@ impl Metrics {
         let served = self.served.clone();
         to.register("upstream_exchanges", "Exchanges answered, by upstream and key", served);
         to.register("requests_unread", "Request bodies that could not be decoded", unread);
+        let findings = self.findings.clone();
+        to.register("findings", "Secrets found in requests, by rule, tier and action", findings);
+        let stored = self.stored_findings.clone();
+        to.register("stored_findings", "Secrets found in what is stored, by rule and tier", stored);
         let reloads = self.reloads.clone();
         to.register("reloads", "What was read again under way, and whether it was taken", reloads);
         let Spool { bytes, oldest, failures } = &self.spool;
@@ -224,6 +245,17 @@ impl Metrics {
     pub(crate) fn served(&self, upstream: &str) {
         let label = UpstreamLabel { upstream: upstream.to_owned() };
         self.served.get_or_create(&label).inc();
+    }
+
+    pub(crate) fn found(&self, found: &Finding) {
+        let Finding { rule, tier, action, count } = found.clone();
+        self.findings.get_or_create(&FindingLabel { rule, tier, action }).inc_by(count);
+    }
+
+    /// So many places with a secret were found in what is stored.
+    pub(crate) fn found_stored(&self, rule: &str, tier: &str, count: u64) {
+        let label = RuleLabel { rule: rule.to_owned(), tier: tier.to_owned() };
+        self.stored_findings.get_or_create(&label).inc_by(count);
     }
 
     pub(crate) fn unread(&self) {

@@ -1,5 +1,7 @@
 //! The installation's one secret, and the keys derived from it.
 
+pub mod screen;
+
 use std::io::Write;
 use std::path::Path;
 
@@ -16,6 +18,7 @@ pub struct Derived {
     key_hash: hmac::Key,
     fingerprint: [u8; 32],
     signing_seed: [u8; 32],
+    screen_key: [u8; 32],
 }
 
 impl Derived {
@@ -27,13 +30,19 @@ impl Derived {
         Ok(Self::derive(&reference.resolve().context("the setting `secret`")?))
     }
 
+    /// Derives from a secret that nobody knows, and that ends with this process.
+    pub fn fleeting() -> Result<Self> {
+        Ok(Self::derive(&Secret::new(hex(&random::<32>()?))))
+    }
+
     /// Derives from a secret.
     pub fn derive(secret: &Secret<String>) -> Self {
         let key_hash = expand(secret, b"codex-proxy/1/key-hash");
         let fingerprint = expand(secret, b"codex-proxy/1/fingerprint");
         let signing_seed = expand(secret, b"codex-proxy/1/archive-signature");
+        let screen_key = expand(secret, b"codex-proxy/1/screen");
         let key_hash = hmac::Key::new(hmac::HMAC_SHA256, &key_hash);
-        Self { key_hash, fingerprint, signing_seed }
+        Self { key_hash, fingerprint, signing_seed, screen_key }
     }
 
     /// The keyed hash under which a developer's key stands in the store.
@@ -45,6 +54,11 @@ impl Derived {
     /// What signs the archive's manifests.
     pub fn signer(&self) -> Signer {
         Signer::new(&self.signing_seed)
+    }
+
+    /// What masks and fingerprints of values are made with.
+    pub fn screen_key(&self) -> [u8; 32] {
+        self.screen_key
     }
 
     /// Tells secrets apart without telling them.

@@ -3,22 +3,25 @@
 pub mod activation;
 pub mod connection;
 pub mod doors;
+pub mod identity;
+pub mod kept;
 pub mod peer;
 pub mod reload;
 pub mod retain;
 pub mod route;
+pub mod scan;
 pub mod socket;
 pub mod stream;
 pub mod takeover;
 pub mod terms;
 pub mod tls;
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use archive::publish::Publisher;
 use archive::spool::{self, Spool};
 use store::Store;
@@ -29,16 +32,21 @@ use wire::price::PriceTable;
 
 use crate::clock;
 use crate::config::listen::Listen;
+use crate::config::preset::Keeps;
+use crate::config::screen;
 use crate::config::{Config, Wrong};
-use crate::exchange::auth::Auth;
 use crate::exchange::screen::Screen;
-use crate::ledger::{Ledger, Options};
+use crate::exchange::screen::guard::Guard;
+use crate::exchange::screen::intake::Intake;
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
 use doors::{Doors, Inherited, Listening};
+use identity::Renewal;
+use kept::Writing;
 use reload::{Reader, Watch};
 use retain::Retain;
 use route::Site;
+use scan::Scan;
 use takeover::{Local, Predecessor, Successor};
 use terms::{Lasting, Read, Terms};
 
@@ -66,9 +74,9 @@ pub struct Gateway {
     site: Arc<Site>,
     lasting: Arc<Lasting>,
     listening: Listening,
-    store: Arc<dyn Store>,
+    store: Option<Arc<dyn Store>>,
     background: Background,
-    lock: File,
+    lock: Option<File>,
     local: Option<Local>,
 }
 
@@ -79,41 +87,49 @@ pub struct Given {
     pub sockets: Vec<Inherited>,
     /// The lock of the data folder, held.
     pub lock: Option<File>,
+    /// What the configuration names, read and proven.
+    pub read: Option<Read>,
 }
 
 /// The tasks beside the connections.
 struct Background {
     tasks: TaskTracker,
     stop: CancellationToken,
-    spool: Spool,
-    publisher: Publisher,
+    writing: Option<Writing>,
 }
 
 impl Gateway {
     /// Builds everything and listens, with what was given as far as it is wanted.
     pub async fn start(config: &Config, given: Given) -> Result<Self> {
         // What can be wrong without touching anything comes first.
-        let read = Read::new(config, None)?;
-        make_data_folder(&config.data)?;
-        let lock = given.lock.map_or_else(|| lock(&config.data), Ok)?;
-        let store = store(config).await?;
-        let derived = Derived::from(&config.secret)?;
+        let read = given.read.map_or_else(|| Read::new(config, None), Ok)?;
+        let lock = kept::folder(config, given.lock)?;
+        let derived = kept::derived(config)?;
         let retain = Retain::new(config.archive.clone(), derived.signer().public_key());
-        let auth = Arc::new(Auth::new(store.clone(), derived).await?);
+        let screen_key = derived.screen_key();
+        let guard = Guard::new(&config.screen, &screen_key);
+        let (auth, store) = kept::auth(config, derived).await?;
+        let auth = Arc::new(auth);
         let doors = Doors::bind(config, given.sockets).await?;
         let metrics = Arc::new(Metrics::default());
-        let (ledger, spool, publisher) = ledger(config, &read.prices, metrics.clone()).await?;
-        let screen = Screen::new(config.max_body, config.max_buffered, config.client.body_timeout);
+        let (ledger, writing) = kept::ledger(config, &read.prices, metrics.clone()).await?;
+        let intake = Intake::new(config.max_body, config.max_buffered, config.client.body_timeout);
+        let screen = Screen::new(intake, guard);
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let connections = TaskTracker::new();
         let lasting = Lasting { auth, ledger, screen, connections, draining, closing };
         let terms = Terms::new(config, read, &lasting);
-        let site = Arc::new(Site::new(terms, metrics, lasting.connections.clone()));
+        let site = Arc::new(Site::new(terms, config.opens, metrics, lasting.connections.clone()));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let background = Background { tasks, stop, spool, publisher };
+        let background = Background { tasks, stop, writing };
         let lasting = Arc::new(lasting);
-        background.start(&lasting, &site, &store);
-        background.retain(retain);
+        background.start(&lasting, &site, store.as_ref());
+        if config.keeps == Keeps::Records {
+            background.retain(retain);
+            if config.screen.scan == screen::Scan::Daily {
+                background.scan(Scan::new(config, &screen_key, site.clone()));
+            }
+        }
         let listening = doors.open(&site, config)?;
         let local = None;
         Ok(Self { site, lasting, listening, store, background, lock, local })
@@ -155,16 +171,16 @@ impl Gateway {
 
     /// Waits until another process has taken over.
     pub async fn taken_over(&self) -> Successor {
-        match &self.local {
-            Some(local) => {
+        match (&self.local, &self.lock) {
+            (Some(local), Some(lock)) => {
                 let let_go = async || {
                     self.listening.let_nobody_in().await;
                     self.site.leave();
                     self.site.metrics.totals()
                 };
-                local.taken(&self.listening.sockets, &self.lock, let_go).await
+                local.taken(&self.listening.sockets, lock, let_go).await
             }
-            None => std::future::pending().await,
+            _ => std::future::pending().await,
         }
     }
 
@@ -196,6 +212,19 @@ impl Gateway {
     /// Where it listens for operators, if elsewhere.
     pub fn operators_addresses(&self) -> &[Listen] {
         &self.listening.operators
+    }
+
+    /// From now on its credential is renewed before it ends.
+    pub fn renew(&self, renewal: Renewal) {
+        let stop = self.background.stop.clone();
+        self.background.tasks.spawn(async move {
+            stop.run_until_cancelled(renewal.run()).await;
+        });
+    }
+
+    /// Waits until somebody asks over HTTP to stop.
+    pub async fn shutdown_asked(&self) {
+        self.site.shutdown.cancelled().await;
     }
 
     /// Whether there is no key yet.
@@ -232,11 +261,16 @@ impl Gateway {
         background.stop.cancel();
         background.tasks.close();
         background.tasks.wait().await;
-        let flushed = lasting.ledger.flush(&*store).await;
+        let flushed = match &store {
+            Some(store) => lasting.ledger.flush(&**store).await,
+            None => Ok(()),
+        };
         // Whatever became of the counts, the records are written.
         let write_all = move || {
-            background.spool.close();
-            background.publisher.finish();
+            if let Some((spool, publisher)) = background.writing {
+                spool.close();
+                publisher.finish();
+            }
         };
         tokio::task::spawn_blocking(write_all).await.context("writing what is left")?;
         // Held until all is written.
@@ -246,7 +280,7 @@ impl Gateway {
 }
 
 impl Background {
-    fn start(&self, lasting: &Arc<Lasting>, site: &Arc<Site>, store: &Arc<dyn Store>) {
+    fn start(&self, lasting: &Arc<Lasting>, site: &Arc<Site>, store: Option<&Arc<dyn Store>>) {
         let (watched, stop) = (lasting.clone(), self.stop.clone());
         self.tasks.spawn(every(KEY_WATCH, stop, async move || {
             if let Err(error) = watched.auth.refresh().await {
@@ -256,12 +290,14 @@ impl Background {
         let (swept, stop) = (site.clone(), self.stop.clone());
         let sweep = async move || swept.terms().proxy.upstream.sweep();
         self.tasks.spawn(every(SWEEP, stop, sweep));
-        let (flushed, store, stop) = (lasting.clone(), store.clone(), self.stop.clone());
-        self.tasks.spawn(every(FLUSH, stop, async move || {
-            if let Err(error) = flushed.ledger.flush(&*store).await {
-                tracing::warn!(%error, "counts of refusals cannot be written, they are kept");
-            }
-        }));
+        if let Some(store) = store {
+            let (flushed, store, stop) = (lasting.clone(), store.clone(), self.stop.clone());
+            self.tasks.spawn(every(FLUSH, stop, async move || {
+                if let Err(error) = flushed.ledger.flush(&*store).await {
+                    tracing::warn!(%error, "counts of refusals cannot be written, they are kept");
+                }
+            }));
+        }
         let (measured, stop) = (lasting.clone(), self.stop.clone());
         let measure = async move || measured.ledger.measure().await;
         self.tasks.spawn(every(MEASURE, stop, measure));
@@ -271,6 +307,13 @@ impl Background {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             stop.run_until_cancelled(retain.run()).await;
+        });
+    }
+
+    fn scan(&self, scan: Scan) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(scan.run()).await;
         });
     }
 }
@@ -289,24 +332,6 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     let derived = Derived::from(&config.secret)?;
     store.claim(derived.fingerprint()).await?;
     Ok(store)
-}
-
-async fn ledger(
-    config: &Config,
-    prices: &PriceTable,
-    metrics: Arc<Metrics>,
-) -> Result<(Ledger, Spool, Publisher)> {
-    let (node, spool, publisher) = spool(config).await?;
-    let options = Options {
-        node,
-        prices: prices.clone(),
-        bodies: config.archive.bodies,
-        when_full: config.archive.when_full,
-        exchanges: config.limits.exchanges,
-        spool_quota: config.archive.spool_quota,
-        clock: clock::now,
-    };
-    Ok((Ledger::new(&spool, options, metrics), spool, publisher))
 }
 
 /// A writer of its own in the spool, with the node's name and what publishes.
@@ -348,20 +373,4 @@ fn make_data_folder(folder: &Path) -> Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder).with_context(|| format!("making the data folder {}", folder.display()))
-}
-
-/// One `serve` a data folder.
-fn lock(folder: &Path) -> Result<File> {
-    let path: PathBuf = folder.join("serve.lock");
-    let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another `codex-proxy serve` uses the data folder {}: stop it, or give this one its own with --data",
-            folder.display()
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("locking {}", path.display()))
-        }
-    }
 }

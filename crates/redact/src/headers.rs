@@ -23,11 +23,16 @@ const CREDENTIALS: [&str; 11] = [
     "sec-websocket-protocol",
 ];
 
+/// Whether a header holds a credential, by its name in lower case.
+pub fn is_credential(name: &str) -> bool {
+    CREDENTIALS.contains(&name)
+}
+
 /// The value of a header as it may be stored: `None` for a credential, our own keys masked.
 ///
 /// `name` is in lower case, as HTTP libraries keep it.
 pub fn storable<'v>(name: &str, value: &'v str) -> Option<Cow<'v, str>> {
-    if CREDENTIALS.contains(&name) {
+    if is_credential(name) {
         return None;
     }
     Some(own_key::mask(value))

@@ -2,6 +2,13 @@
 //!
 //! Pure: no IO, no clock, no randomness of its own.
 
+mod beginnings;
+pub mod depth;
 pub mod headers;
+pub mod mask;
 pub mod own_key;
+pub mod recollection;
+pub mod restore;
+pub mod rule;
+pub mod scan;
 pub mod secret;

@@ -5,6 +5,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE};
 use crate::{
     ask::Ask,
     bill::Written,
+    quote::quoted,
     script::{
         Script,
         content::{Call, Content},
@@ -102,7 +103,8 @@ fn tool_call(ask: &Ask<'_>, call: &Call, part: u64, ids: &Ids) -> ToolCall {
         Call::Function { name, arguments } => (ToolKind::Function, name, arguments),
         Call::Custom { name, input } => (ToolKind::Custom, name, input),
         Call::Shell(command) => {
-            return tool_call(ask, &shell::call(command, &ask.tools), part, ids);
+            let command = quoted(ask, command);
+            return tool_call(ask, &shell::call(&command, &ask.tools), part, ids);
         }
     };
     let prefix = match kind {
@@ -115,7 +117,7 @@ fn tool_call(ask: &Ask<'_>, call: &Call, part: u64, ids: &Ids) -> ToolCall {
         call_id: ids.call(part + 1),
         name: name.clone(),
         namespace: tool.and_then(|tool| tool.namespace.clone()),
-        input: input.clone(),
+        input: quoted(ask, input).into_owned(),
         kind,
     }
 }

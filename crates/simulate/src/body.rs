@@ -59,7 +59,7 @@ fn decoded(coding: &str, bytes: Bytes) -> Result<Bytes, Problem> {
         "identity" | "" => return Ok(bytes),
         "gzip" => Box::new(flate2::read::MultiGzDecoder::new(body)),
         "deflate" => Box::new(flate2::read::ZlibDecoder::new(body)),
-        "br" => Box::new(brotli_decompressor::Decompressor::new(body, 4096)),
+        "br" => Box::new(brotli::Decompressor::new(body, 4096)),
         "zstd" => match zstd::stream::read::Decoder::new(body) {
             Ok(decoder) => Box::new(decoder),
             Err(_) => return Err(undecodable(coding)),

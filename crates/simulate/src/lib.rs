@@ -52,6 +52,7 @@ mod json;
 mod observe;
 mod playback;
 mod problem;
+mod quote;
 mod reply;
 mod responses;
 mod route;

@@ -1,7 +1,10 @@
 //! The texts the simulated model writes.
 
+use std::borrow::Cow;
+
 use crate::{
     ask::Ask,
+    quote::quoted,
     script::content::{Content, Speech},
     seed::Seed,
 };
@@ -18,7 +21,11 @@ pub(crate) fn deltas(ask: &Ask<'_>, content: &Content) -> Vec<String> {
     // Of the prompt alone: a client puts ids and times of its own into each request.
     let seed = Seed::of(ask.prompt.as_bytes());
     match &content.speech {
-        Some(Speech::Say(text)) => few_words(text),
+        // What is repeated comes in pieces that no word bounds, as tokens do.
+        Some(Speech::Say(text)) => match quoted(ask, text) {
+            Cow::Borrowed(text) => few_words(text),
+            Cow::Owned(text) => fragments(&text),
+        },
         Some(Speech::Words(count)) => few_words(&words(*count, seed)),
         Some(Speech::Huge(size)) => pieces(*size),
         Some(Speech::Event(size)) => vec![filler(*size)],

@@ -1,9 +1,9 @@
 //! What a request asks: the few members of a Responses or Chat Completions body that matter to us.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use crate::form::Form;
-use crate::pick::{Member, Picker, Value, inside, string, text};
+use crate::pick::{Member, Picker, Value, elements, inside, string, text};
 
 /// What a request asks for, read from its JSON body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,31 @@ pub struct Ask {
     pub session_id: Option<String>,
     /// The JSON text of Codex's turn metadata, from `client_metadata`.
     pub turn_metadata: Option<String>,
+    /// Where in the body the pieces stand that later requests of the conversation repeat, in order:
+    /// `instructions`, and each element of `tools`, `input` and `messages`.
+    pub items: Vec<Item>,
+}
+
+/// A piece of a request's body that later requests of its conversation repeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Where it stands.
+    pub range: Range<usize>,
+    /// Of which member it is a part.
+    pub of: Part,
+}
+
+/// The members that a conversation repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `instructions`, whole.
+    Instructions,
+    /// One of `tools`.
+    Tools,
+    /// One of `input`, or all of it where it is a text.
+    Input,
+    /// One of Chat's `messages`.
+    Messages,
 }
 
 impl Default for Ask {
@@ -47,6 +72,7 @@ impl Default for Ask {
             thread_id: None,
             session_id: None,
             turn_metadata: None,
+            items: Vec::new(),
         }
     }
 }
@@ -64,6 +90,7 @@ enum Place {
     ThreadId,
     SessionId,
     TurnMetadata,
+    Item(Part),
 }
 
 /// Names and ids are far shorter.
@@ -81,6 +108,10 @@ const BODY: &[Member<Place>] = &[
     text(Place::MaxOutputTokens, "max_tokens", NAME_LIMIT),
     text(Place::PreviousResponseId, "previous_response_id", NAME_LIMIT),
     text(Place::PromptCacheKey, "prompt_cache_key", NAME_LIMIT),
+    elements(Place::Item(Part::Instructions), "instructions"),
+    elements(Place::Item(Part::Tools), "tools"),
+    elements(Place::Item(Part::Input), "input"),
+    elements(Place::Item(Part::Messages), "messages"),
     inside(
         "client_metadata",
         &[
@@ -131,6 +162,7 @@ impl Ask {
             Place::ThreadId => self.thread_id = string(raw),
             Place::SessionId => self.session_id = string(raw),
             Place::TurnMetadata => self.turn_metadata = string(raw),
+            Place::Item(of) => self.items.push(Item { range: value.begin..value.end, of }),
         }
     }
 
@@ -146,7 +178,24 @@ mod tests {
     use super::*;
 
     fn check(body: &str, expected: Option<&Ask>) {
-        assert_eq!(Ask::read(body.as_bytes()).as_ref(), expected, "{body}");
+        let read = Ask::read(body.as_bytes()).map(|ask| Ask { items: Vec::new(), ..ask });
+        assert_eq!(read.as_ref(), expected, "{body}");
+    }
+
+    fn items(body: &str) -> Vec<&str> {
+        let items = Ask::read(body.as_bytes()).unwrap().items;
+        items.into_iter().map(|item| body.get(item.range).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_a_conversation_repeats_is_told_by_its_place() {
+        let body = r#" {"model":"m","instructions" : "be \"brief\"","tools":[{"name":"a"}, {"name":"b"} ],
+            "input":[{"text":"[1]"},"plain", 7 ],"messages":[],"metadata":{"input":[1]}}"#;
+        let expected =
+            [r#""be \"brief\"""#, r#"{"name":"a"}"#, r#"{"name":"b"}"#, r#"{"text":"[1]"}"#];
+        assert_eq!(items(body).get(..4).unwrap(), expected);
+        assert_eq!(items(body).get(4..).unwrap(), [r#""plain""#, "7"]);
+        assert_eq!(items(r#"{"input":"all of it"}"#), [r#""all of it""#]);
     }
 
     #[test]
@@ -172,6 +221,7 @@ mod tests {
                 thread_id: Some("thread-1".into()),
                 session_id: Some("session-1".into()),
                 turn_metadata: Some(r#"{"request_kind":"prewarm","team":"blüe"}"#.into()),
+                items: Vec::new(),
             }),
         );
     }

@@ -1,10 +1,11 @@
 //! Content codings (RFC 9110 §8.4.1): a decoded copy of a body that passes coded.
 
+pub mod encode;
 pub mod whole;
 
 use std::io::Write;
 
-use brotli_decompressor::DecompressorWriter;
+use brotli::DecompressorWriter;
 use flate2::write::{MultiGzDecoder, ZlibDecoder};
 
 /// What one piece may decode to, in bytes.

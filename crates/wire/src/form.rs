@@ -1,5 +1,7 @@
 //! Fields of a multipart form (RFC 7578), as far as they say what is asked.
 
+use std::ops::Range;
+
 use memchr::memmem::Finder;
 
 /// Names and values that matter are far shorter.
@@ -45,6 +47,21 @@ impl<'b> Form<'b> {
         found.map(str::to_owned)
     }
 
+    /// Where in the body texts stand, in order: the values of fields that are neither files nor of
+    /// another kind than text or JSON; and whether all parts are. Nothing where it is no form that
+    /// comes to its end.
+    pub fn texts(&self) -> Option<(Vec<Range<usize>>, bool)> {
+        let place = |part: &Part<'b>| {
+            let begin = (part.value.as_ptr() as usize).checked_sub(self.body.as_ptr() as usize)?;
+            Some(begin..begin + part.value.len())
+        };
+        let parts = self.parts()?;
+        let texts = parts.iter().filter(|part| is_text(part.head));
+        let texts: Vec<_> = texts.map(place).collect::<Option<_>>()?;
+        let are_all = texts.len() == parts.len();
+        Some((texts, are_all))
+    }
+
     /// All parts of a form that comes to its end.
     fn parts(&self) -> Option<Vec<Part<'b>>> {
         let delimiter = format!("\r\n--{}", self.boundary);
@@ -66,6 +83,19 @@ impl<'b> Form<'b> {
             rest = after.get(delimiter.len()..)?;
         }
         Some(parts)
+    }
+}
+
+/// Whether a part is to be read by people or as JSON: a file says of what type it is.
+fn is_text(head: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
+    match lines.find(|(name, _)| name.trim() == "content-type") {
+        Some((_, kind)) => {
+            let kind = kind.trim();
+            kind.starts_with("text/") || kind.contains("json") || kind.contains("xml")
+        }
+        None => !head.contains("filename"),
     }
 }
 

@@ -24,6 +24,10 @@ pub(crate) enum Want<P: 'static> {
     Text(P, usize),
     /// How long it is, raw, if it is a string.
     Length(P),
+    /// Where it stands.
+    Place(P),
+    /// Where each element of it stands, if it is an array, else where itself does.
+    Elements(P),
     /// These members of it, if it is an object, or of each object in it, if it is an array.
     Inside(&'static [Member<P>]),
 }
@@ -38,6 +42,11 @@ pub(crate) const fn length<P>(place: P, key: &'static str) -> Member<P> {
     Member { key, want: Want::Length(place) }
 }
 
+/// Wants the places of a member's elements.
+pub(crate) const fn elements<P>(place: P, key: &'static str) -> Member<P> {
+    Member { key, want: Want::Elements(place) }
+}
+
 /// Wants members of a member.
 pub(crate) const fn inside<P>(key: &'static str, members: &'static [Member<P>]) -> Member<P> {
     Member { key, want: Want::Inside(members) }
@@ -50,6 +59,10 @@ pub(crate) struct Value<'a> {
     pub(crate) raw: &'a [u8],
     /// Raw bytes between the quotes; 0 where it is no string.
     pub(crate) string_bytes: u64,
+    /// Where its first byte stands, counted from the document's.
+    pub(crate) begin: usize,
+    /// Where the first byte behind it stands.
+    pub(crate) end: usize,
 }
 
 /// Longest raw key that is compared: the longest wanted key with each of its letters escaped fits.
@@ -68,11 +81,24 @@ pub(crate) struct Picker<P: 'static> {
     wanted: Option<Want<P>>,
     scan: Scan,
     kept: Kept,
+    /// Where in the document the next byte stands.
+    at: usize,
+    /// Where the value began that is being read.
+    begin: usize,
 }
 
 struct Level<P: 'static> {
-    members: &'static [Member<P>],
+    inner: Inner<P>,
     container: Container,
+}
+
+/// What is wanted of what a container holds.
+#[derive(Clone, Copy)]
+enum Inner<P: 'static> {
+    /// These members of an object, or of each object in an array.
+    Members(&'static [Member<P>]),
+    /// Where each element of an array stands.
+    Places(P),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,6 +139,8 @@ impl<P: Copy> Picker<P> {
             wanted: None,
             scan: Scan::default(),
             kept: Kept::default(),
+            at: 0,
+            begin: 0,
         }
     }
 
@@ -120,6 +148,7 @@ impl<P: Copy> Picker<P> {
     pub(crate) fn restart(&mut self) {
         self.levels.clear();
         self.state = State::Between(Expect::Value);
+        (self.at, self.begin) = (0, 0);
     }
 
     /// Tells whether exactly one object was read, from end to end.
@@ -147,6 +176,7 @@ impl<P: Copy> Picker<P> {
                 State::Ended => self.after(byte),
                 State::Over => return,
             };
+            self.at += used;
             rest = rest.get(used..).unwrap_or_default();
         }
     }
@@ -175,9 +205,12 @@ impl<P: Copy> Picker<P> {
         let within = |limit: usize| rest.get(..used).filter(|_| used <= limit).unwrap_or_default();
         let raw = match self.wanted {
             Some(Want::Text(_, limit)) => within(limit),
-            Some(Want::Length(_) | Want::Inside(_)) | None => &[],
+            Some(Want::Length(_) | Want::Place(_) | Want::Elements(_) | Want::Inside(_)) | None => {
+                &[]
+            }
         };
-        self.take(Value { raw, string_bytes }, receive);
+        let (begin, end) = (self.at, self.at + used);
+        self.take(Value { raw, string_bytes, begin, end }, receive);
         let comma = self.state == State::Between(Expect::Comma) && rest.get(used) == Some(&b',');
         if comma {
             self.next_member();
@@ -204,12 +237,17 @@ impl<P: Copy> Picker<P> {
     fn value(&mut self, byte: u8) {
         let container = self.levels.last().map(|level| level.container);
         match (self.wanted, byte, container) {
-            (_, b'{', None) => self.enter(self.root, Container::Object),
+            (_, b'{', None) => self.enter(Inner::Members(self.root), Container::Object),
             (_, _, None) => self.state = State::Over,
-            (Some(Want::Inside(members)), b'{', _) => self.enter(members, Container::Object),
+            (Some(Want::Inside(members)), b'{', _) => {
+                self.enter(Inner::Members(members), Container::Object);
+            }
             // Only one array deep: that is what the API has, and it bounds `levels`.
             (Some(Want::Inside(members)), b'[', Some(Container::Object)) => {
-                self.enter(members, Container::Array);
+                self.enter(Inner::Members(members), Container::Array);
+            }
+            (Some(Want::Elements(place)), b'[', Some(Container::Object)) => {
+                self.enter(Inner::Places(place), Container::Array);
             }
             (Some(Want::Text(_, limit)), ..) => self.start(State::Value, byte, limit),
             _ => self.start(State::Value, byte, 0),
@@ -217,13 +255,13 @@ impl<P: Copy> Picker<P> {
     }
 
     fn start(&mut self, state: State, byte: u8, limit: usize) {
-        self.state = state;
+        (self.state, self.begin) = (state, self.at);
         self.scan = Scan::begin(byte);
         self.kept.begin(byte, limit);
     }
 
-    fn enter(&mut self, members: &'static [Member<P>], container: Container) {
-        self.levels.push(Level { members, container });
+    fn enter(&mut self, inner: Inner<P>, container: Container) {
+        self.levels.push(Level { inner, container });
         self.next_member();
     }
 
@@ -234,7 +272,10 @@ impl<P: Copy> Picker<P> {
             Container::Object => Expect::Key,
             Container::Array => Expect::Value,
         });
-        self.wanted = Some(Want::Inside(level.members));
+        self.wanted = Some(match level.inner {
+            Inner::Members(members) => Want::Inside(members),
+            Inner::Places(place) => Want::Place(place),
+        });
     }
 
     fn leave(&mut self, container: Container) {
@@ -260,14 +301,16 @@ impl<P: Copy> Picker<P> {
             self.state = State::Between(Expect::Colon);
         } else if end.is_some() {
             let kept = std::mem::take(&mut self.kept);
-            self.take(Value { raw: kept.bytes(), string_bytes: self.scan.string_bytes() }, receive);
+            let (raw, string_bytes) = (kept.bytes(), self.scan.string_bytes());
+            let (begin, end) = (self.begin, self.at + used);
+            self.take(Value { raw, string_bytes, begin, end }, receive);
             self.kept = kept;
         }
         used
     }
 
     fn find_wanted(&self, key: &[u8]) -> Option<Want<P>> {
-        let members = self.levels.last()?.members;
+        let Inner::Members(members) = self.levels.last()?.inner else { return None };
         Some(members.iter().find(|member| member.key.as_bytes() == key)?.want)
     }
 
@@ -278,7 +321,15 @@ impl<P: Copy> Picker<P> {
         receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>,
     ) {
         self.state = State::Between(Expect::Comma);
-        let Some(Want::Text(place, _) | Want::Length(place)) = self.wanted else { return };
+        let place = match self.wanted {
+            None | Some(Want::Inside(_)) => return,
+            Some(
+                Want::Text(place, _)
+                | Want::Length(place)
+                | Want::Place(place)
+                | Want::Elements(place),
+            ) => place,
+        };
         if receive(place, value).is_break() {
             self.state = State::Over;
         }

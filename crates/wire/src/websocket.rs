@@ -102,8 +102,13 @@ impl Head {
 }
 
 /// A whole message of text as one frame, as a server sends it.
-pub fn text(message: &str) -> Vec<u8> {
-    frame(0x81, message.as_bytes())
+pub fn text(message: &[u8]) -> Vec<u8> {
+    frame(0x81, message)
+}
+
+/// A whole message of bytes as one frame, as a server sends it.
+pub fn binary(message: &[u8]) -> Vec<u8> {
+    frame(0x82, message)
 }
 
 /// A closing frame as a server sends it; the reason is cut to what may stand there.
@@ -116,21 +121,39 @@ pub fn close(code: u16, reason: &str) -> Vec<u8> {
     frame(0x88, &payload.concat())
 }
 
+/// A whole message as one frame, as a client sends it: hidden from proxies that do not know WebSocket
+/// by a mask of the sender's choice (RFC 6455 §5.3). Of bytes where that is said, else of text.
+pub fn masked(opcode: Opcode, message: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let first = if opcode == Opcode::Binary { 0x82 } else { 0x81 };
+    let mut frame = head(first, 0x80, message.len());
+    frame.extend(mask);
+    let begin = frame.len();
+    frame.extend_from_slice(message);
+    follow::unmask(frame.get_mut(begin..).unwrap_or_default(), mask, 0);
+    frame
+}
+
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(short @ ..126), _) => frame.push(short),
-        (_, Ok(middle)) => {
-            frame.push(126);
-            frame.extend(middle.to_be_bytes());
-        }
-        _ => {
-            frame.push(127);
-            frame.extend((payload.len() as u64).to_be_bytes());
-        }
-    }
+    let mut frame = head(first, 0, payload.len());
     frame.extend_from_slice(payload);
     frame
+}
+
+/// A head whose second byte has these flags beside the length.
+fn head(first: u8, flags: u8, length: usize) -> Vec<u8> {
+    let mut head = vec![first];
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..126), _) => head.push(flags | short),
+        (_, Ok(middle)) => {
+            head.push(flags | 0x7E);
+            head.extend(middle.to_be_bytes());
+        }
+        _ => {
+            head.push(flags | 0x7F);
+            head.extend((length as u64).to_be_bytes());
+        }
+    }
+    head
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::ERASED;
-use crate::frame::{item_id, read_lines};
+use crate::frame::{item_id, read_lines, split_frame};
 use crate::publish::{LEVEL, RECORDS_LEVEL};
 use crate::record::Record;
 
 /// Begins a frame that holds nothing (RFC 8878 §3.1.2); behind it stands its length.
-const SKIPPABLE: [u8; 4] = 0x184D_2A50_u32.to_le_bytes();
+pub(super) const SKIPPABLE: [u8; 4] = 0x184D_2A50_u32.to_le_bytes();
 
 /// A file anew.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,12 +35,14 @@ struct Tombstone {
 struct Whose {
     kind: String,
     user: Option<String>,
+    /// Where it is masked: what its hash was.
+    was: Option<String>,
 }
 
 /// Where a record's frame begins.
 #[derive(Deserialize)]
-struct Index {
-    frame: (u64, u64),
+pub(super) struct Index {
+    pub(super) frame: (u64, u64),
 }
 
 /// A segment without what this person has in it, and where frames begin of which only a hash is
@@ -49,15 +51,11 @@ pub(super) fn segment(bytes: &[u8], user: &str) -> Result<(Rewritten, BTreeSet<u
     let mut rewritten = Rewritten { bytes: Vec::with_capacity(bytes.len()), erased: 0 };
     let (mut rest, mut graves) = (bytes, BTreeSet::new());
     while !rest.is_empty() {
-        let length = zstd::zstd_safe::find_frame_compressed_size(rest)
-            .ok()
-            .filter(|length| (1..=rest.len()).contains(length))
-            .ok_or_else(|| Error::other("it is cut off"))?;
-        let (frame, behind) = rest.split_at(length);
+        let (frame, behind) = split_frame(rest)?;
         let offset = rewritten.bytes.len() as u64;
         match whose(frame)? {
             Some((whose, line)) if whose.user.as_deref() == Some(user) => {
-                rewritten.bytes.extend(grave(&line, frame.len())?);
+                rewritten.bytes.extend(grave(whose.was, &line, frame.len())?);
                 rewritten.erased += 1;
                 graves.insert(offset);
             }
@@ -88,22 +86,26 @@ fn whose(frame: &[u8]) -> Result<Option<(Whose, Vec<u8>)>> {
 }
 
 /// What takes the place of a frame, exactly as long, so that those behind it stay where they are.
-fn grave(line: &[u8], length: usize) -> Result<Vec<u8>> {
-    let was = blake3::hash(line).to_hex().to_string();
+fn grave(was: Option<String>, line: &[u8], length: usize) -> Result<Vec<u8>> {
+    let was = was.unwrap_or_else(|| blake3::hash(line).to_hex().to_string());
     let mut text = serde_json::to_vec(&Tombstone { was })?;
     text.push(b'\n');
     let mut press = zstd::bulk::Compressor::new(LEVEL)?;
     press.include_checksum(true)?;
-    let mut frame = press.compress(&text)?;
-    let rest = length.checked_sub(frame.len()).filter(|rest| *rest == 0 || *rest >= 8);
-    let rest = rest.ok_or_else(|| Error::other("an exchange in it is too short to be erased"))?;
+    let frame = padded(press.compress(&text)?, length);
+    frame.ok_or_else(|| Error::other("an exchange in it is too short to be erased"))
+}
+
+/// A frame, and one that holds nothing, so that both are exactly so long; none where that cannot be.
+pub(super) fn padded(mut frame: Vec<u8>, length: usize) -> Option<Vec<u8>> {
+    let rest = length.checked_sub(frame.len()).filter(|rest| *rest == 0 || *rest >= 8)?;
     if rest > 0 {
-        let nothing = u32::try_from(rest - 8).map_err(Error::other)?;
+        let nothing = u32::try_from(rest - 8).ok()?;
         frame.extend(SKIPPABLE);
         frame.extend(nothing.to_le_bytes());
         frame.resize(length, 0);
     }
-    Ok(frame)
+    Some(frame)
 }
 
 /// Records of which those that are this person's, and those whose frames are gone, name nobody.

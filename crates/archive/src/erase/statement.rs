@@ -34,8 +34,16 @@ pub(crate) struct Statement {
     pub(crate) time: Timestamp,
     /// How many exchanges were erased by it.
     pub(crate) exchanges: u64,
+    /// In how many something was masked by it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) masked: u64,
     /// The files that it changes, as they are from then on.
     pub(crate) files: Vec<Filed>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// All statements of one segment.
@@ -79,11 +87,22 @@ impl Statements {
         self.all.iter().map(|statement| statement.exchanges).sum()
     }
 
+    /// In how many something was masked, however often.
+    pub(crate) fn masked(&self) -> u64 {
+        self.all.iter().map(|statement| statement.masked).sum()
+    }
+
+    /// Whether the last of them is about an erasure.
+    pub(crate) fn ends_with_erasure(&self) -> bool {
+        self.all.last().is_some_and(|last| last.masked == 0)
+    }
+
     /// The statement that comes next, behind the manifest with this digest.
     pub(crate) fn next(&self, name: &str, manifest: &str, time: Timestamp) -> Statement {
         let number = self.all.len() as u64 + 1;
         let previous = self.last.clone().unwrap_or_else(|| manifest.to_owned());
-        Statement { name: name.to_owned(), number, previous, time, exchanges: 0, files: Vec::new() }
+        let (exchanges, masked, files) = (0, 0, Vec::new());
+        Statement { name: name.to_owned(), number, previous, time, exchanges, masked, files }
     }
 
     /// Why they do not follow each other and this manifest; none where they do.

@@ -1,6 +1,7 @@
 //! Erasures by hand: what is left, what is not, and who notices.
 
 mod failing;
+mod masking;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

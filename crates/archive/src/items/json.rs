@@ -8,7 +8,16 @@ use super::{Cut, LONG_TEXT, SHORTEST};
 
 /// Notes what the request repeats that begins here; tells where it ends, if it does.
 pub(super) fn request(text: &[u8], at: usize, found: &mut Vec<Cut>) -> Option<usize> {
-    let mut at = skip_space(text, at + 1);
+    members(text, skip_space(text, at + 1), found)
+}
+
+/// The same from behind an element of its run.
+pub(super) fn behind_element(text: &[u8], at: usize, found: &mut Vec<Cut>) -> Option<usize> {
+    let end = run(text, next(text, at)?, found)?;
+    members(text, next(text, end)?, found)
+}
+
+fn members(text: &[u8], mut at: usize, found: &mut Vec<Cut>) -> Option<usize> {
     while text.get(at)? != &b'}' {
         let key_end = string_end(text, at)?;
         let key = text.get(at..key_end)?;
@@ -20,12 +29,7 @@ pub(super) fn request(text: &[u8], at: usize, found: &mut Vec<Cut>) -> Option<us
                 note(at..end, SHORTEST, found);
                 end
             }
-            (b"\"input\"" | b"\"messages\"", b'[') => {
-                let mut run = Vec::new();
-                let end = elements(text, at, &mut run);
-                found.extend((!run.is_empty()).then_some(Cut::Run(run)));
-                end?
-            }
+            (b"\"input\"" | b"\"messages\"", b'[') => run(text, skip_space(text, at + 1), found)?,
             _ => value_end(text, at)?,
         };
         at = next(text, at)?;
@@ -33,8 +37,15 @@ pub(super) fn request(text: &[u8], at: usize, found: &mut Vec<Cut>) -> Option<us
     Some(at + 1)
 }
 
-fn elements(text: &[u8], at: usize, run: &mut Vec<Range<usize>>) -> Option<usize> {
-    let mut at = skip_space(text, at + 1);
+/// Notes the elements of an array, of which the first begins here.
+fn run(text: &[u8], at: usize, found: &mut Vec<Cut>) -> Option<usize> {
+    let mut run = Vec::new();
+    let end = elements(text, at, &mut run);
+    found.extend((!run.is_empty()).then_some(Cut::Run(run)));
+    end
+}
+
+fn elements(text: &[u8], mut at: usize, run: &mut Vec<Range<usize>>) -> Option<usize> {
     while text.get(at)? != &b']' {
         let end = value_end(text, at)?;
         run.push(at..end);

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 const PARTS: Parts = Parts { above: 16 << 20, size: 8 << 20 };
 
 /// How requests are made: every wait is bounded.
-pub(super) fn client() -> ClientOptions {
+pub(crate) fn client() -> ClientOptions {
     // The program's TLS provider; that it is installed already is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     ClientOptions::new().with_connect_timeout(CONNECT).with_timeout(REQUEST)

@@ -26,6 +26,8 @@ const KEPT: usize = 4 << 20;
 pub(super) struct Press {
     frames: zstd::bulk::Compressor<'static>,
     lines: Vec<u8>,
+    /// The last frame. Fresh memory for each would cost more than its bytes.
+    frame: Vec<u8>,
 }
 
 impl Press {
@@ -34,7 +36,7 @@ impl Press {
         let mut frames =
             zstd::bulk::Compressor::new(super::LEVEL).map_err(Error::disk(preparing))?;
         frames.include_checksum(true).map_err(Error::disk(preparing))?;
-        Ok(Self { frames, lines: Vec::new() })
+        Ok(Self { frames, lines: Vec::new(), frame: Vec::new() })
     }
 }
 
@@ -72,6 +74,7 @@ pub(super) struct Segment<'a> {
     /// What it is the first to hold.
     fresh: Fresh,
     exchanges: u64,
+    items: u32,
     /// The hash of the last exchange's line.
     link: Option<String>,
 }
@@ -79,7 +82,8 @@ pub(super) struct Segment<'a> {
 impl<'a> Segment<'a> {
     pub(super) fn new(name: &str, known: &'a Known, press: &'a mut Press) -> Self {
         let (bytes, records, fresh) = (Vec::new(), BTreeMap::new(), Fresh::default());
-        Self { name: name.into(), known, press, bytes, records, fresh, exchanges: 0, link: None }
+        let (name, exchanges, items, link) = (name.into(), 0, 0, None);
+        Self { name, known, press, bytes, records, fresh, exchanges, items, link }
     }
 
     /// Adds an exchange.
@@ -90,8 +94,10 @@ impl<'a> Segment<'a> {
         let scope = format!("{} {session}", record.key_id);
         let (asked, answered) = (pieces.body(Side::Request), pieces.body(Side::Response));
         self.press.lines.clear();
-        let owner = Owner { scope: &scope, session: &session, user: &record.user };
-        let mut draw = Draw::new(owner, (self.known, &self.fresh), &mut self.press.lines);
+        let segment = &*self.name;
+        let owner = Owner { scope: &scope, session: &session, user: &record.user, segment };
+        let to = (&mut self.press.lines, &mut self.items);
+        let mut draw = Draw::new(owner, (self.known, &self.fresh), to);
         let request = Half { head: pieces.request, body: draw.body(Side::Request, &asked)? };
         let is_answered = response.is_some() || !answered.is_empty();
         let body = draw.body(Side::Response, &answered)?;
@@ -99,6 +105,7 @@ impl<'a> Segment<'a> {
         let (own, needs) = draw.end();
         let line = ExchangeLine {
             link: self.link.as_deref(),
+            was: None,
             record: &record,
             session: &session,
             request,
@@ -133,10 +140,16 @@ impl<'a> Segment<'a> {
     /// Makes a frame of the lines.
     fn press(&mut self) -> Result<Frame, Error> {
         let offset = self.bytes.len() as u64;
-        let frame = self.press.frames.compress(&self.press.lines);
-        self.bytes.extend(frame.map_err(Error::disk("compressing a frame"))?);
+        let Press { frames, lines, frame } = &mut *self.press;
+        frame.clear();
+        frame.reserve(zstd::zstd_safe::compress_bound(lines.len()));
+        let made = frames.compress_to_buffer(lines.as_slice(), frame);
+        made.map_err(Error::disk("compressing a frame"))?;
+        self.bytes.extend_from_slice(frame);
         // A rare giant body must not be kept in memory for ever.
-        self.press.lines.shrink_to(KEPT);
+        lines.shrink_to(KEPT);
+        frame.clear();
+        frame.shrink_to(KEPT);
         let length = self.bytes.len() as u64 - offset;
         Ok(Frame { segment: self.name.clone(), offset, length })
     }

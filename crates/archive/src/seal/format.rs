@@ -7,7 +7,7 @@ use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use super::{Closed, Key, KeyId, Keys, cipher};
+use super::{Closed, Key, KeyId, cipher};
 
 /// Begins a header: the magic, and the version.
 const BEGIN: &[u8; 9] = b"cpsealed\x01";
@@ -82,10 +82,8 @@ pub(super) fn key_id(path: &Path, header: &[u8]) -> Result<KeyId, Closed> {
     Ok(KeyId(*id))
 }
 
-/// The data key in a header.
-fn unwrap(path: &Path, header: &[u8], keys: &Keys) -> Result<DataKey, Closed> {
-    let id = key_id(path, header)?;
-    let key = keys.find(id).ok_or_else(|| Closed::KeyWanted { path: path.to_string(), key: id })?;
+/// The data key in a header that names this key.
+fn unwrap(path: &Path, header: &[u8], key: &Key) -> Result<DataKey, Closed> {
     let broken = || Closed::broken(path, "its header was edited or is cut off");
     let (bound, rest) = header.split_at_checked(BOUND).ok_or_else(broken)?;
     let (nonce, wrapped) = rest.split_first_chunk().ok_or_else(broken)?;
@@ -101,9 +99,9 @@ fn unwrap(path: &Path, header: &[u8], keys: &Keys) -> Result<DataKey, Closed> {
 pub(super) fn rewrap(
     path: &Path,
     header: &[u8],
-    (keys, current): (&Keys, &Key),
+    (old, current): (&Key, &Key),
 ) -> Result<Vec<u8>, object_store::Error> {
-    let data_key = unwrap(path, header, keys)?;
+    let data_key = unwrap(path, header, old)?;
     let failed = |error| object_store::Error::Generic { store: "sealed", source: Box::new(error) };
     wrap(current, &data_key).map_err(failed)
 }
@@ -116,14 +114,14 @@ pub(super) struct Opener {
 }
 
 impl Opener {
-    /// Opens the header of an object that is cut like that.
+    /// Opens the header of an object that is cut like that, and sealed with this key.
     pub(super) fn new(
         path: &Path,
         header: &[u8],
-        keys: &Keys,
+        key: &Key,
         layout: Layout,
     ) -> Result<Self, Closed> {
-        let cipher = cipher(&*unwrap(path, header, keys)?);
+        let cipher = cipher(&*unwrap(path, header, key)?);
         Ok(Self { cipher, path: path.clone(), chunks: layout.chunks() })
     }
 

@@ -14,8 +14,9 @@ use object_store::{
     PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::format::{HEADER, Layout, Opener, chunks_of, seal, stored};
+use super::format::{HEADER, Layout, Opener, chunks_of, key_id, seal, stored};
 use super::opening::{Stored, open};
+use super::ring::Ring;
 use super::{Closed, ENDING, Keys};
 use crate::objects::once::same;
 
@@ -28,11 +29,11 @@ const FOLDERS: [&str; 2] = ["bodies/", "records/"];
 #[derive(Debug)]
 pub(crate) struct Sealing {
     inner: Arc<dyn ObjectStore>,
-    keys: Keys,
+    ring: Ring,
 }
 
 /// The name under which an object is sealed; none where it never is.
-fn sealed_name(location: &Path) -> Result<Option<Path>> {
+pub(super) fn sealed_name(location: &Path) -> Result<Option<Path>> {
     if !FOLDERS.iter().any(|folder| location.as_ref().starts_with(folder)) {
         return Ok(None);
     }
@@ -55,13 +56,19 @@ fn plain(mut stored: ObjectMeta) -> ObjectMeta {
     stored
 }
 
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(super) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Generic { store: "sealed", source: Box::new(error) }
 }
 
 impl Sealing {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, keys: Keys) -> Self {
-        Self { inner, keys }
+        Self { ring: Ring::new(keys, inner.clone()), inner }
+    }
+
+    /// What opens the object of this header, which is cut like that.
+    async fn opener(&self, location: &Path, header: &[u8], layout: Layout) -> Result<Opener> {
+        let key = self.ring.find(location, key_id(location, header)?).await?;
+        Ok(Opener::new(location, header, &key, layout)?)
     }
 
     async fn is_there(&self, location: &Path) -> Result<bool> {
@@ -83,12 +90,12 @@ impl Sealing {
         if !self.is_there(sealed).await? {
             return self.inner.put_opts(location, payload, options).await;
         }
-        let Some(key) = &self.keys.current else {
+        let Some(key) = self.ring.current().await? else {
             let source = "it is sealed, and what takes its place must be: \
                           set archive.encryption_key";
             return Err(Error::NotSupported { source: source.into() });
         };
-        let bytes = seal(key, &Bytes::from(payload)).map_err(failed)?;
+        let bytes = seal(&key, &Bytes::from(payload)).map_err(failed)?;
         self.inner.put_opts(sealed, bytes.into(), options).await
     }
 
@@ -122,7 +129,7 @@ impl Sealing {
         let wanted = range.as_range(layout.plain()).map_err(failed)?;
         let header = Stored::new(take_stream(&mut got)).take(HEADER).await?;
         got.meta = plain(got.meta);
-        let opener = Opener::new(location, &header, &self.keys, layout)?;
+        let opener = self.opener(location, &header, layout).await?;
         got.range = wanted.clone();
         if wanted.is_empty() {
             return Ok(got);
@@ -153,7 +160,7 @@ impl Sealing {
             return Ok(got);
         }
         let header = body.take(HEADER).await?;
-        let opener = Opener::new(location, &header, &self.keys, layout)?;
+        let opener = self.opener(location, &header, layout).await?;
         let text = open(body, (opener, layout), 0..layout.chunks(), got.range.clone());
         Ok(GetResult { payload: GetResultPayload::Stream(text), ..got })
     }
@@ -214,9 +221,9 @@ impl ObjectStore for Sealing {
         if let PutMode::Update(_) = options.mode {
             return self.update(location, &sealed, payload, options).await;
         }
-        let (name, other, stored) = match &self.keys.current {
+        let (name, other, stored) = match self.ring.current().await? {
             Some(key) => {
-                let bytes = seal(key, &Bytes::from(payload.clone())).map_err(failed)?;
+                let bytes = seal(&key, &Bytes::from(payload.clone())).map_err(failed)?;
                 (&sealed, location, PutPayload::from(bytes))
             }
             None => (location, &sealed, payload.clone()),
@@ -238,7 +245,7 @@ impl ObjectStore for Sealing {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        if self.keys.current.is_some() && sealed_name(location)?.is_some() {
+        if self.ring.seals() && sealed_name(location)?.is_some() {
             let source = "a sealed object is put in one piece".into();
             return Err(Error::NotSupported { source });
         }
@@ -251,10 +258,10 @@ impl ObjectStore for Sealing {
         };
         let opened = self.get_sealed(location, &sealed, options.clone());
         let as_is = self.inner.get_opts(location, options);
-        match self.keys.current {
-            Some(_) => Self::first_of(opened, as_is).await,
-            None => Self::first_of(as_is, opened).await,
+        if self.ring.seals() {
+            return Self::first_of(opened, as_is).await;
         }
+        Self::first_of(as_is, opened).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -281,7 +288,15 @@ impl ObjectStore for Sealing {
                 };
                 match sealed {
                     Ok(sealed) => inner.delete(&sealed).await?,
-                    Err(Error::NotFound { .. }) => inner.delete(&location).await?,
+                    Err(Error::NotFound { .. }) => {
+                        return inner.delete(&location).await.map(|()| location);
+                    }
+                    Err(error) => return Err(error),
+                }
+                // It may be there under both names, where somebody who sealed it broke off.
+                match inner.head(&location).await {
+                    Ok(_) => inner.delete(&location).await?,
+                    Err(Error::NotFound { .. }) => {}
                     Err(error) => return Err(error),
                 }
                 Ok(location)

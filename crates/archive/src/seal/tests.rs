@@ -7,9 +7,11 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
 use proptest::prelude::{ProptestConfig, any, proptest};
+use zeroize::Zeroizing;
 
 use super::format::{CHUNK, HEADER};
 use super::reseal::{Doing, Newest, Resealed, newest, reseal};
+use super::service::{Kept, KeyService, Made};
 use super::store::Sealing;
 use super::{Closed, Key, Keys};
 use crate::contract;
@@ -24,7 +26,8 @@ fn key(digit: &str) -> Key {
 }
 
 fn keys(current: &str, old: &[&str]) -> Keys {
-    Keys { current: Some(key(current)), old: old.iter().map(|digit| key(digit)).collect() }
+    let old = old.iter().map(|digit| key(digit)).collect();
+    Keys { current: Some(key(current)), old, ..Keys::default() }
 }
 
 /// An object store as it is stored, and the same with these keys.
@@ -210,7 +213,7 @@ async fn another_try_with_other_settings_counts_as_put() {
     let (sealed, plain) = (Case::new(), Case::new());
     sealed.put(keys("a", &[]), b"a text").await.unwrap();
     plain.put(Keys::default(), b"a text").await.unwrap();
-    let old = Keys { current: None, old: vec![key("a")] };
+    let old = Keys { old: vec![key("a")], ..Keys::default() };
     for keys in [keys("a", &[]), keys("b", &["a"]), old] {
         for case in [&sealed, &plain] {
             case.put(keys.clone(), b"a text").await.unwrap();
@@ -230,18 +233,16 @@ async fn a_key_is_changed_and_the_old_one_is_not_needed_any_more() {
     let case = Case::new();
     let long = text(2 * CHUNK);
     case.put(keys("a", &[]), &long).await.unwrap();
-    case.stored.put(&"records/unsealed".into(), b"as it is".to_vec().into()).await.unwrap();
+    let unsealed: Path = "records/unsealed".into();
+    case.stored.put(&unsealed, b"as it is".to_vec().into()).await.unwrap();
     let strange = "records/strange".into();
     case.with(keys("f", &[])).put(&strange, b"strange".to_vec().into()).await.unwrap();
     let before = case.bytes().await;
 
     let both = keys("b", &["a"]);
-    let run = async |doing| {
-        let current = key("b");
-        reseal(&*case.stored, (&both, &current), doing, &mut |_| {}).await.unwrap()
-    };
+    let run = async |doing| reseal(&case.stored, &both, doing, &mut |_| {}).await.unwrap();
     let closed_objects = [(key("f").id(), 1)].into();
-    let mut expected = Resealed { current: 0, resealed: 1, unsealed: 1, closed: closed_objects };
+    let mut expected = Resealed { current: 0, resealed: 1, sealed: 1, closed: closed_objects };
     assert_eq!(run(Doing::Tell).await, expected);
     assert_eq!(case.bytes().await, before);
     assert_eq!(run(Doing::Reseal).await, expected);
@@ -249,8 +250,121 @@ async fn a_key_is_changed_and_the_old_one_is_not_needed_any_more() {
     assert!(after[HEADER..] == before[HEADER..] && after[..HEADER] != before[..HEADER]);
     assert!(case.read(keys("b", &[])).await.unwrap() == long);
     assert!(case.read(keys("a", &[])).await.is_err());
-    (expected.current, expected.resealed) = (1, 0);
+    let read = case.with(keys("b", &[])).get(&unsealed).await.unwrap().bytes().await.unwrap();
+    assert_eq!(&*read, b"as it is");
+    assert!(case.stored.head(&unsealed).await.is_err(), "only sealed");
+    (expected.current, expected.resealed, expected.sealed) = (2, 0, 0);
     assert_eq!(run(Doing::Reseal).await, expected, "again there is nothing to do");
+}
+
+#[tokio::test]
+async fn what_is_sealed_afterwards_is_there_once_wherever_that_broke_off() {
+    let case = Case::new();
+    let sealed = case.with(keys("a", &[]));
+    sealed.put(&NAME.into(), b"a text".to_vec().into()).await.unwrap();
+    let both = async |text: &[u8]| {
+        case.stored.put(&NAME.into(), text.to_vec().into()).await.unwrap();
+    };
+    both(b"a text").await;
+    let run = async || reseal(&case.stored, &keys("a", &[]), Doing::Reseal, &mut |_| {}).await;
+    let expected = Resealed { current: 1, sealed: 1, ..Resealed::default() };
+    assert_eq!(run().await.unwrap(), expected);
+    assert!(case.stored.head(&NAME.into()).await.is_err(), "only sealed");
+
+    both(b"a lie").await;
+    assert!(matches!(run().await, Err(crate::Error::Damaged(name, _)) if name == NAME));
+    sealed.delete(&NAME.into()).await.unwrap();
+    for name in [NAME.into(), Case::place()] {
+        assert!(case.stored.head(&name).await.is_err(), "both are gone");
+    }
+}
+
+/// A service in memory: keys that it has encrypted are numbers, and it knows which they are.
+#[derive(Debug, Default)]
+struct Memory {
+    name: String,
+    made: std::sync::Mutex<Vec<[u8; 32]>>,
+    opened: std::sync::atomic::AtomicUsize,
+}
+
+impl Memory {
+    fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), ..Self::default() })
+    }
+}
+
+#[async_trait::async_trait]
+impl KeyService for Memory {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn make(&self) -> Result<Made, String> {
+        let mut made = self.made.lock().unwrap();
+        let number = u8::try_from(made.len()).unwrap();
+        let key = [self.name.as_bytes()[0] ^ number; 32];
+        made.push(key);
+        let key = Zeroizing::new(key.to_vec());
+        Ok(Made { key, kms: self.name.clone(), encrypted: number.to_string() })
+    }
+
+    async fn open(&self, kept: &Kept) -> Result<Zeroizing<Vec<u8>>, String> {
+        if kept.kms != self.name {
+            return Err(format!("{} is no key of mine", kept.kms));
+        }
+        self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let made = self.made.lock().unwrap();
+        Ok(Zeroizing::new(made[kept.encrypted.parse::<usize>().unwrap()].to_vec()))
+    }
+}
+
+fn by(service: &Arc<Memory>) -> Keys {
+    Keys { service: Some(service.clone()), ..Keys::default() }
+}
+
+#[tokio::test]
+async fn a_service_is_asked_once_and_whoever_may_ask_it_reads() {
+    let (case, service) = (Case::new(), Memory::new("a"));
+    let objects = case.with(by(&service));
+    let names: Vec<Path> = (0..20).map(|number| format!("bodies/{number}").into()).collect();
+    for name in &names {
+        objects.put(name, b"a text".to_vec().into()).await.unwrap();
+        assert_eq!(&*objects.get(name).await.unwrap().bytes().await.unwrap(), b"a text");
+    }
+    let asked = || {
+        let opened = service.opened.load(std::sync::atomic::Ordering::Relaxed);
+        (service.made.lock().unwrap().len(), opened)
+    };
+    assert_eq!(asked(), (1, 0));
+    // Another process; one that only reads; one without the service.
+    let next = case.with(by(&service));
+    next.put(&NAME.into(), b"a text".to_vec().into()).await.unwrap();
+    assert_eq!(asked(), (2, 0), "each process has keys of its own");
+    let reads = case.with(Keys { old_services: vec![service.clone()], ..keys("f", &[]) });
+    for name in &names {
+        assert_eq!(&*reads.get(name).await.unwrap().bytes().await.unwrap(), b"a text");
+    }
+    assert_eq!(asked(), (2, 1));
+    let without = closed(case.read(Keys::default()).await.unwrap_err());
+    assert!(matches!(without, Closed::ServiceWanted { kms, .. } if kms == "a"));
+    let other = closed(case.read(by(&Memory::new("b"))).await.unwrap_err());
+    assert_eq!(other, Closed::Service("a is no key of mine".to_owned()));
+}
+
+#[tokio::test]
+async fn objects_go_over_to_the_key_of_a_service_and_away_from_it() {
+    let (case, service) = (Case::new(), Memory::new("a"));
+    case.put(keys("1", &[]), b"a text").await.unwrap();
+    let run = async |keys: Keys| {
+        let seen = reseal(&case.stored, &keys, Doing::Reseal, &mut |_| {}).await.unwrap();
+        (seen.current, seen.resealed)
+    };
+    let to_service = || Keys { old: vec![key("1")], ..by(&service) };
+    assert_eq!(run(to_service()).await, (0, 1));
+    assert_eq!(run(to_service()).await, (1, 0), "another key of the same service is as good");
+    assert_eq!(case.read(by(&service)).await.unwrap(), b"a text");
+    assert_eq!(run(Keys { old_services: vec![service], ..keys("2", &[]) }).await, (0, 1));
+    assert_eq!(case.read(keys("2", &[])).await.unwrap(), b"a text");
 }
 
 #[tokio::test]

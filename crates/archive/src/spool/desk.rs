@@ -82,6 +82,11 @@ enum Stage {
 }
 
 impl Receipt {
+    /// For what need not be appended.
+    pub fn unneeded() -> Self {
+        Self(Stage::Over(Ok(())))
+    }
+
     /// For what is not to be appended at all.
     pub fn refused() -> Self {
         Self(Stage::Over(Err(Unwritable::Unwritten)))

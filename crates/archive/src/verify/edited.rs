@@ -27,7 +27,10 @@ pub(super) fn edited(bytes: &[u8], file: &Filed) -> String {
             {
                 return after("it was edited: lines do not follow each other", last.as_ref());
             }
-            Linked::Exchange { id, .. } => (id, blake3::hash(line.as_bytes()).to_hex().to_string()),
+            Linked::Exchange { id, was, .. } => {
+                let hash = || blake3::hash(line.as_bytes()).to_hex().to_string();
+                (id, was.unwrap_or_else(hash))
+            }
         });
     }
     match &last {
@@ -40,7 +43,7 @@ pub(super) fn edited(bytes: &[u8], file: &Filed) -> String {
 #[derive(serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Linked {
-    Exchange { id: String, link: Option<String> },
+    Exchange { id: String, link: Option<String>, was: Option<String> },
     Erased { was: String },
 }
 

@@ -161,9 +161,10 @@ async fn encryption(archive: &Archive) -> Part {
         Ok(Err(error)) => (State::Unknown, error.to_string()),
         Err(late) => (State::Unknown, late.to_string()),
     };
-    let on = match &keys.current {
-        Some(key) => format!("on, with the key {}", key.id()),
-        None => "off".to_owned(),
+    let on = match (&keys.current, &keys.service) {
+        (Some(key), _) => format!("on, with the key {}", key.id()),
+        (None, Some(service)) => format!("on, with the KMS key {}", service.name()),
+        (None, None) => "off".to_owned(),
     };
     Part::new("encryption", state, format!("{on}; {detail}"))
 }

@@ -10,6 +10,7 @@ mod list;
 mod origin;
 mod prune;
 mod reseal;
+mod scan;
 mod search;
 mod session;
 mod show;
@@ -42,6 +43,7 @@ enum Command {
     Session(session::Session),
     Tail(tail::Tail),
     Search(search::Search),
+    Scan(scan::Scan),
     Origin(origin::Origin),
     Sql(sql::Sql),
     Export(export::Export),
@@ -56,6 +58,12 @@ enum Command {
 
 /// Runs one of the audit commands.
 pub fn run(common: &Common, args: Args) -> Result<()> {
+    // It needs nothing of the installation.
+    if let Command::Scan(scan) = &args.command
+        && scan.needs_no_archive()
+    {
+        return scan::run_alone(common, scan);
+    }
     let config = common.settings(Flags::new())?;
     let reader = reader(&config);
     block_on(async {
@@ -69,6 +77,7 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::Export(export) => export::run(&reader?, export).await,
             Command::Import(import) => import::run(&config, &reader?, import).await,
             Command::Search(search) => search::run(&reader?, search).await,
+            Command::Scan(scan) => scan::run(&config, &reader?, &scan).await,
             // It needs no folder on this machine.
             Command::Verify(verify) => verify::run(&config, verify).await,
             Command::Prune(args) => prune::run(&config, &args).await,

@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use super::Common;
 use super::output::line;
+use crate::config::entry;
 use crate::config::layer::Layers;
 use crate::config::setting::{Kind, schema};
 use crate::config::target::Target;
@@ -96,14 +97,8 @@ fn value(kind: Kind, texts: &[String]) -> String {
     let quoted: Vec<String> =
         texts.iter().map(|text| format!("\"{}\"", hidden(kind, text))).collect();
     match kind {
-        Kind::Upstreams => format!("[{}]", texts.join(", ")),
-        Kind::Headers => {
-            let pair = |text: &String| {
-                let (name, value) = text.split_once('=').unwrap_or((text, ""));
-                format!("{:?} = {:?}", name.trim(), value.trim())
-            };
-            format!("{{ {} }}", texts.iter().map(pair).collect::<Vec<_>>().join(", "))
-        }
+        Kind::Tables(_) => format!("[{}]", texts.join(", ")),
+        _ if kind.is_table() => entry::pairs(texts),
         _ if kind.is_list() => format!("[{}]", quoted.join(", ")),
         Kind::Count => texts.concat(),
         _ => quoted.concat(),

@@ -108,7 +108,7 @@ async fn serve(config: &Config, watch: Watch, start: Start) -> Result<()> {
 }
 
 async fn given(start: Start, config: &Config) -> Result<(Given, Option<Predecessor>)> {
-    let nobody = |sockets| (Given { sockets, lock: None }, None);
+    let nobody = |sockets| (Given { sockets, ..Given::default() }, None);
     let data = match start {
         Start::Fresh(passed) => return Ok(nobody(passed)),
         Start::Takeover => &config.data,
@@ -118,7 +118,7 @@ async fn given(start: Start, config: &Config) -> Result<(Given, Option<Predecess
         return Ok(nobody(Vec::new()));
     };
     let Estate { lock, sockets } = estate;
-    Ok((Given { sockets, lock: Some(lock) }, Some(predecessor)))
+    Ok((Given { sockets, lock: Some(lock), read: None }, Some(predecessor)))
 }
 
 fn greeting(gateway: &Gateway, config: &Config) -> String {

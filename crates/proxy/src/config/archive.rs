@@ -1,10 +1,12 @@
 //! Settings of the archive and its spool.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use archive::objects::{Access, BucketIn, is_built};
-use archive::seal::{Key, Keys};
+use archive::seal::service::KeyService;
+use archive::seal::{Key, Keys, kms};
 
 use super::layer::{Layers, Problem};
 use super::reference::SecretRef;
@@ -73,16 +75,36 @@ impl Archive {
 
     /// Fetches the keys of sealed objects.
     pub fn keys(&self) -> Result<Keys, Wrong> {
-        let current = self.encryption_key.as_ref().map(|one| key(ENCRYPTION_KEY, one));
-        let old = self.encryption_keys_old.iter().map(|one| key(ENCRYPTION_KEYS_OLD, one));
-        Ok(Keys { current: current.transpose()?, old: old.collect::<Result<_, _>>()? })
+        let mut keys = Keys::default();
+        match &self.encryption_key {
+            Some(SecretRef::Kms(kms)) => {
+                keys.service = Some(service(ENCRYPTION_KEY, kms, &self.access)?);
+            }
+            Some(reference) => keys.current = Some(key(ENCRYPTION_KEY, reference)?),
+            None => {}
+        }
+        for reference in &self.encryption_keys_old {
+            if let SecretRef::Kms(kms) = reference {
+                keys.old_services.push(service(ENCRYPTION_KEYS_OLD, kms, &self.access)?);
+            } else {
+                keys.old.push(key(ENCRYPTION_KEYS_OLD, reference)?);
+            }
+        }
+        Ok(keys)
     }
 
-    /// Where the keys of sealed objects stand, each under its setting.
+    /// Whether a key of the archive stays with KMS.
+    fn asks_kms(&self) -> bool {
+        let mut keys = self.encryption_key.iter().chain(&self.encryption_keys_old);
+        keys.any(|key| matches!(key, SecretRef::Kms(_)))
+    }
+
+    /// Where the keys of sealed objects stand that can be read, each under its setting.
     pub fn references(&self) -> impl Iterator<Item = (String, &SecretRef)> {
         let current = self.encryption_key.iter().map(|one| (ENCRYPTION_KEY.to_owned(), one));
         current
             .chain(self.encryption_keys_old.iter().map(|one| (ENCRYPTION_KEYS_OLD.to_owned(), one)))
+            .filter(|(_, one)| !matches!(one, SecretRef::Kms(_)))
     }
 
     /// Values that are right alone and wrong together, or in this build.
@@ -106,10 +128,15 @@ impl Archive {
             let what = "every command that reads needs it: write env:NAME or file:PATH";
             problem(&name, format!("{name} is stdin, and {what}"));
         }
-        let Access { region, endpoint, kms_key, .. } = &self.access;
+        let Access { region, endpoint, kms_key, kms_endpoint, .. } = &self.access;
+        if kms_endpoint.is_some() && !self.asks_kms() {
+            let what = "archive.kms_endpoint is set, and no key of the archive is kms:KEY";
+            problem("archive.kms_endpoint", what.to_owned());
+        }
         let of_s3 = [("region", region), ("endpoint", endpoint), ("kms_key", kms_key)];
         for (name, value) in of_s3 {
-            if value.is_some() && !self.url.starts_with("s3:") {
+            let is_of_kms = name == "region" && self.asks_kms();
+            if value.is_some() && !is_of_kms && !self.url.starts_with("s3:") {
                 let name = format!("archive.{name}");
                 problem(&name, format!("{name} is set, and archive.url is no s3:// address"));
             }
@@ -126,11 +153,19 @@ fn key(name: &str, reference: &SecretRef) -> Result<Key, Wrong> {
     })
 }
 
+fn service(name: &str, key: &str, access: &Access) -> Result<Arc<dyn KeyService>, Wrong> {
+    kms(key, access).map_err(|error| Wrong(format!("{name}: {error}")))
+}
+
 fn access(layers: &Layers) -> Access {
-    let endpoint = Some(layers.url("archive.endpoint")).filter(|url| url.host().is_some());
+    let endpoint = |name| {
+        let url = Some(layers.url(name)).filter(|url| url.host().is_some());
+        url.map(|url| url.to_string().trim_end_matches('/').to_owned())
+    };
     Access {
         region: layers.optional_text("archive.region"),
-        endpoint: endpoint.map(|url| url.to_string().trim_end_matches('/').to_owned()),
+        endpoint: endpoint("archive.endpoint"),
+        kms_endpoint: endpoint("archive.kms_endpoint"),
         kms_key: layers.optional_text("archive.kms_key"),
         bucket_in: match layers.text("archive.path_style").as_str() {
             "on" => BucketIn::Path,

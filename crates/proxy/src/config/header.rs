@@ -19,14 +19,14 @@ pub fn read(text: &str, base: &Path) -> Result<(HeaderName, HeaderText), String>
         return Err(format!("{header} cannot be set: {why}"));
     }
     match SecretRef::parse(value, base) {
-        Some(SecretRef::Stdin) | None if is_secret(header.as_str()) => {
+        Some(SecretRef::Stdin | SecretRef::Kms(_)) | None if is_secret(header.as_str()) => {
             // The text may be the secret itself: it is not repeated.
             Err(format!("{header} holds a secret: write env:NAME or file:PATH as its value"))
         }
         Some(reference @ (SecretRef::Env(_) | SecretRef::File(_))) => {
             Ok((header, HeaderText::Secret(reference)))
         }
-        Some(SecretRef::Stdin) | None => match HeaderValue::from_str(value) {
+        Some(SecretRef::Stdin | SecretRef::Kms(_)) | None => match HeaderValue::from_str(value) {
             Ok(value) if !value.is_empty() => Ok((header, HeaderText::Plain(value))),
             _ => Err(format!("{header} has no value that a header can have")),
         },

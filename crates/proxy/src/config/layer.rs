@@ -1,5 +1,6 @@
 //! Lays file, environment and flags over the defaults, and keeps where each value came from.
 
+mod over;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -12,15 +13,20 @@ use ipnet::IpNet;
 use toml_edit::{Document, Item, TableLike};
 
 use super::Flags;
+use super::entry::{self, Entry, Members, Table};
 use super::listen::Listen;
 use super::reference::SecretRef;
-use super::setting::{Kind, SETTINGS, find, variable};
-use super::target::{self, Entry, HeaderText, Target};
+use super::screen::Action;
+use super::setting::{Kind, SETTINGS, Setting, find, variable};
+use super::target::HeaderText;
 use super::value::{Value, parse};
 
 /// Names that configure where configuration is, and so are no settings.
 pub(super) const CONFIG_VARIABLE: &str = "CODEX_PROXY_CONFIG";
 /// The file that is read where none is named.
+/// Where a value comes from that nobody has set.
+const DEFAULT: &str = "default";
+const PRESET: &str = "preset";
 pub(super) const DEFAULT_FILE: &str = "codex-proxy.toml";
 
 /// Something that is wrong, and where.
@@ -78,7 +84,7 @@ impl Layers {
         let mut layers = Self::default();
         for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
             let texts = vec![setting.default.to_owned()];
-            layers.set(setting.path, texts, "default", Path::new(""));
+            layers.set(setting.path, texts, DEFAULT, Path::new(""));
         }
         layers
     }
@@ -127,8 +133,9 @@ impl Layers {
     /// A text from a variable or a flag: lists are separated by commas, an empty text unsets.
     fn set_text(&mut self, path: &str, text: &str, place: &str) {
         let Some(setting) = find(path) else { return };
-        if setting.kind == Kind::Upstreams && !text.is_empty() {
-            return self.set_upstreams(place, tables::from_json(text, place), Path::new(""));
+        if let (Kind::Tables(table), false) = (setting.kind, text.is_empty()) {
+            let entries = tables::from_json(text, place);
+            return self.set_entries(table, place, entries, Path::new(""));
         }
         let texts = match tables::pieces(setting.kind, text) {
             Ok(texts) => texts,
@@ -155,15 +162,21 @@ impl Layers {
         }
     }
 
-    fn set_upstreams(&mut self, place: &str, entries: Option<Vec<Entry>>, base: &Path) {
-        let path = "upstreams";
+    fn set_entries(
+        &mut self,
+        table: &'static Table,
+        place: &str,
+        entries: Option<Vec<Entry>>,
+        base: &Path,
+    ) {
+        let path = table.path;
         let Some(entries) = entries else {
-            return self.problem(place, format!("{path} takes {}", Kind::Upstreams.allowed()));
+            return self.problem(place, format!("{path} takes {}", Kind::Tables(table).allowed()));
         };
-        match target::read(&entries, base) {
-            Ok(targets) => {
-                let texts = targets.iter().map(tables::shown).collect();
-                let value = Value::Upstreams(targets);
+        match entry::read(table, &entries, base) {
+            Ok(members) => {
+                let texts = entries.iter().map(|entry| entry::shown(table, entry)).collect();
+                let value = Value::Entries(members);
                 self.values.insert(path, Given { value, texts, place: place.to_owned() });
             }
             Err(problems) => self.problems.extend(problems),
@@ -200,9 +213,9 @@ impl Layers {
             let place = file.place(span);
             let is_table = SETTINGS.iter().any(|s| s.path.starts_with(&format!("{path}.")));
             match (find(&path), item.as_table_like()) {
-                (Some(setting), _) if setting.kind == Kind::Upstreams => {
-                    let entries = tables::from_toml(file, item, &place);
-                    self.set_upstreams(&place, entries, file.base);
+                (Some(Setting { kind: Kind::Tables(table), .. }), _) => {
+                    let entries = tables::from_toml(file, table, item, &place);
+                    self.set_entries(table, &place, entries, file.base);
                 }
                 (Some(setting), _) => match texts(item, setting.kind) {
                     Some(texts) => self.set(setting.path, texts, &place, file.base),
@@ -314,9 +327,16 @@ impl Layers {
         }
     }
 
-    pub(super) fn upstreams(&self, path: &str) -> Vec<Target> {
+    pub(super) fn actions(&self, path: &str) -> Vec<(String, Action)> {
         match self.value(path) {
-            Some(Value::Upstreams(targets)) => targets.clone(),
+            Some(Value::Actions(actions)) => actions.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn entries(&self, table: &Table) -> Vec<Members> {
+        match self.value(table.path) {
+            Some(Value::Entries(entries)) => entries.clone(),
             _ => Vec::new(),
         }
     }
@@ -356,7 +376,7 @@ fn texts(item: &Item, kind: Kind) -> Option<Vec<String>> {
         toml_edit::Value::Integer(value) if number => Some(value.value().to_string()),
         _ => None,
     };
-    if kind == Kind::Headers {
+    if kind.is_table() {
         return tables::pairs(item);
     }
     match item.as_value()? {
@@ -366,7 +386,7 @@ fn texts(item: &Item, kind: Kind) -> Option<Vec<String>> {
 }
 
 fn unknown(path: &str) -> String {
-    let near = |setting: &&super::setting::Setting| strsim::jaro_winkler(setting.path, path) > 0.85;
+    let near = |setting: &&Setting| strsim::jaro_winkler(setting.path, path) > 0.85;
     match SETTINGS.iter().find(near) {
         Some(setting) => format!("no setting is called {path}; did you mean {}?", setting.path),
         None => format!("no setting is called {path}; `codex-proxy config show` lists all"),

@@ -18,6 +18,8 @@ pub enum SecretRef {
     File(PathBuf),
     /// `stdin`
     Stdin,
+    /// `kms:KEY`: one that stays with Amazon's key service. Only keys of the archive are named so.
+    Kms(String),
 }
 
 impl SecretRef {
@@ -51,6 +53,7 @@ impl SecretRef {
                     .context("reading a secret from stdin")?;
                 text
             }
+            Self::Kms(_) => bail!("{self} stays with KMS: nobody reads it"),
         };
         let trimmed = Secret::new(text.trim().to_owned());
         zeroize::Zeroize::zeroize(&mut text);
@@ -68,6 +71,7 @@ impl fmt::Display for SecretRef {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Stdin => f.write_str("stdin"),
+            Self::Kms(key) => write!(f, "kms:{key}"),
         }
     }
 }

@@ -10,6 +10,11 @@ use super::{Config, Wrong};
 pub struct Secrets(Vec<(SecretRef, Secret<String>)>);
 
 impl Secrets {
+    /// What stands in for the only one, which is kept elsewhere.
+    pub fn standing_in(reference: SecretRef, stand_in: Secret<String>) -> Self {
+        Self(vec![(reference, stand_in)])
+    }
+
     /// Fetches what a configuration refers to. What was read from stdin can be read only once, so
     /// that it is taken from what was fetched before.
     pub fn fetch(config: &Config, before: Option<&Self>) -> Result<Self, Wrong> {

@@ -33,10 +33,16 @@ pub enum Kind {
     Reference,
     /// Several of them, at least one.
     References,
+    /// Where a key of the archive stands, or which key of KMS it is.
+    Key,
+    /// Several of them, at least one.
+    Keys,
     /// Headers: `NAME=VALUE`, several.
     Headers,
-    /// Upstreams: tables with the members of [`ENTRY`].
-    Upstreams,
+    /// What is done about secrets, by a name: `NAME=ACTION`, several.
+    Actions,
+    /// A list of tables.
+    Tables(&'static Table),
     /// An engine's address: `SCHEME:REST`.
     Engine(&'static [&'static str]),
     /// One of these words.
@@ -54,22 +60,32 @@ impl Kind {
                 | Self::Listen
                 | Self::Addresses
                 | Self::References
+                | Self::Keys
                 | Self::Headers
-                | Self::Upstreams
+                | Self::Actions
+                | Self::Tables(_)
                 | Self::Networks
         )
     }
 
+    /// Whether a file writes it as a table of texts.
+    pub fn is_table(self) -> bool {
+        matches!(self, Self::Headers | Self::Actions)
+    }
+
     /// What a file may write for it.
-    pub fn allowed(self) -> &'static str {
-        match (self, self.is_list(), self.takes()) {
-            (Self::Headers, ..) => "a table of texts",
-            (Self::Upstreams, ..) => "a list of tables: write [[upstreams]]",
+    pub fn allowed(self) -> String {
+        let allowed = match (self, self.is_list(), self.takes()) {
+            (Self::Tables(table), ..) => {
+                return format!("a list of tables: write [[{}]]", table.path);
+            }
+            (Self::Headers | Self::Actions, ..) => "a table of texts",
             (_, true, _) => "a list of texts",
             (_, false, (true, true)) => "a number or a text",
             (_, false, (true, false)) => "a number",
             (_, false, _) => "a text",
-        }
+        };
+        allowed.to_owned()
     }
 
     /// Whether a file may write it as a number, as a text.
@@ -83,7 +99,7 @@ impl Kind {
 }
 
 /// One setting.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
     /// Its dotted name in the file.
     pub path: &'static str,
@@ -106,10 +122,12 @@ pub(super) const fn setting(
 
 use serde_json::{Map, Value, json};
 
-use super::target::{AuthHeader, ENTRY};
+use super::entry::Table;
+use super::screen::{self, Action};
+use super::target::{self, AuthHeader};
 use Kind::{
-    Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Headers, Listen, Mode, Networks,
-    Origins, Path, Reference, References, Text, Texts, Upstreams, Url,
+    Actions, Addresses, Bytes, Choice, Count, Duration, Endpoints, Engine, Headers, Key, Keys,
+    Listen, Mode, Networks, Origins, Path, Reference, References, Tables, Text, Texts, Url,
 };
 
 /// All settings, in the order in which they are shown.
@@ -130,7 +148,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("drain_timeout", Duration, "20s", "how long open exchanges may go on after the order to stop"),
     setting("secret", Reference, "", "what key hashes are made with; unset: secret.key in the data folder"),
     setting("spool", Path, "", "folder on local disk that feeds the archive; unset: spool in the data folder"),
-    setting("upstreams", Upstreams, "", "further upstreams and keys, see docs/upstreams.md"),
+    setting("upstreams", Tables(&target::TABLE), "", "further upstreams and keys, see docs/upstreams.md"),
     setting("prices", Path, "", "a price table instead of the built-in one"),
     setting("tls.certificate", Path, "", "PEM file with the certificate that clients are shown, and its chain; unset: no TLS"),
     setting("tls.key", Path, "", "PEM file with the certificate's private key"),
@@ -156,8 +174,9 @@ pub const SETTINGS: &[Setting] = &[
     setting("archive.endpoint", Url, "", "where S3 answers that is not Amazon's"),
     setting("archive.path_style", Choice(&["auto", "on", "off"]), "auto", "whether requests name the bucket in the path; auto: with an endpoint"),
     setting("archive.kms_key", Text, "", "KMS key with which S3 encrypts what is put; unset: as the bucket says"),
-    setting("archive.encryption_key", Reference, "", "the key with which bodies and records are encrypted before they are put; unset: they are not"),
-    setting("archive.encryption_keys_old", References, "", "keys of before, with which what is there already is read"),
+    setting("archive.encryption_key", Key, "", "the key with which bodies and records are encrypted before they are put: env:NAME, file:PATH or kms:KEY; unset: they are not"),
+    setting("archive.encryption_keys_old", Keys, "", "keys of before, with which what is there already is read"),
+    setting("archive.kms_endpoint", Url, "", "where KMS answers, if not at its usual place"),
     setting("archive.bodies", Choice(&["full", "none"]), "full", "whether bodies are kept"),
     setting("archive.retain_days", Count, "90", "how many days bodies are kept"),
     setting("archive.retain_records_days", Count, "400", "how many days records are kept"),
@@ -165,7 +184,18 @@ pub const SETTINGS: &[Setting] = &[
     setting("archive.when_full", Choice(&["refuse", "proceed"]), "refuse", "what happens when no record can be written"),
     setting("archive.seal_after", Duration, "1m", "how long a journal of the spool grows"),
     setting("archive.spool_quota", Bytes, "10GiB", "the most that may wait in the spool for the archive"),
-    setting("screen.action", Choice(&["off"]), "off", "what is done about secrets in requests"),
+    setting("screen.action", Choice(Action::WORDS), "mask", "what is done about secrets in requests"),
+    setting("screen.unreadable", Choice(&["refuse", "pass"]), "refuse", "what becomes of a request's body that cannot be read"),
+    setting("screen.scan", Choice(&["daily", "off"]), "daily", "whether what is stored is looked through with today's rules once a day"),
+    setting("screen.tiers.certain", Choice(Action::WORDS), "", "what is done about what surely is a secret; unset: as screen.action says"),
+    setting("screen.tiers.likely", Choice(Action::WORDS), "", "about what most likely is one; unset: as screen.action says"),
+    setting("screen.tiers.possible", Choice(Action::WORDS), "", "about what may be one; unset: alert, unless screen.action is off"),
+    setting("screen.rules", Actions, "", "what is done by rule, over all that is said by tier"),
+    setting("screen.allow.patterns", Texts, "", "regular expressions of values that are no secrets, each for a whole value"),
+    setting("screen.allow.paths", Texts, "", "files whose contents are no secrets, with `*`, where a tool call tells the file"),
+    setting("screen.allow.fingerprints", Texts, "", "fingerprints of values that are no secrets, as refusals and diagnostics tell them"),
+    setting("screen.custom", Tables(&screen::CUSTOM), "", "rules of your own, see docs/secrets.md"),
+    setting("screen.exceptions", Tables(&screen::EXCEPTIONS), "", "what is done for some teams, people or keys, see docs/secrets.md"),
 ];
 
 /// Settings that hold from start to end: a change of them needs a restart.
@@ -187,11 +217,13 @@ pub const FIXED: &[&str] = &[
     "archive.kms_key",
     "archive.encryption_key",
     "archive.encryption_keys_old",
+    "archive.kms_endpoint",
     "archive.retain_days",
     "archive.retain_records_days",
     "archive.sync",
     "archive.seal_after",
     "archive.spool_quota",
+    "screen.scan",
 ];
 
 /// The setting of this name.
@@ -208,15 +240,7 @@ pub fn variable(path: &str) -> String {
 pub fn schema() -> Value {
     let mut properties = Map::new();
     for setting in SETTINGS {
-        match setting.path.split_once('.') {
-            None => drop(properties.insert(setting.path.to_owned(), property(setting))),
-            Some((table, leaf)) => {
-                let table = properties.entry(table).or_insert_with(|| object(&Map::new()));
-                if let Some(inner) = table.get_mut("properties").and_then(Value::as_object_mut) {
-                    inner.insert(leaf.to_owned(), property(setting));
-                }
-            }
-        }
+        insert(&mut properties, setting.path, property(setting));
     }
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -226,6 +250,18 @@ pub fn schema() -> Value {
         schema.extend(root);
     }
     schema
+}
+
+/// Puts a property below the tables that its dotted name goes through.
+fn insert(properties: &mut Map<String, Value>, path: &str, property: Value) {
+    let Some((table, rest)) = path.split_once('.') else {
+        properties.insert(path.to_owned(), property);
+        return;
+    };
+    let table = properties.entry(table).or_insert_with(|| object(&Map::new()));
+    if let Some(inner) = table.get_mut("properties").and_then(Value::as_object_mut) {
+        insert(inner, rest, property);
+    }
 }
 
 fn object(properties: &Map<String, Value>) -> Value {
@@ -242,20 +278,26 @@ fn property(setting: &Setting) -> Value {
             property.extend([entry("type", "object")]);
             property.insert("additionalProperties".to_owned(), json!({ "type": "string" }));
         }
-        Upstreams => {
-            let members = ENTRY.iter().map(|one| (one.path.to_owned(), self::property(one)));
+        Actions => {
+            property.extend([entry("type", "object")]);
+            let words = json!({ "enum": Action::WORDS });
+            property.insert("additionalProperties".to_owned(), words);
+        }
+        Tables(table) => {
+            let members = table.members.iter();
+            let members = members.map(|one| (one.path.to_owned(), self::property(one)));
             let mut items = object(&members.collect());
             if let Some(items) = items.as_object_mut() {
-                items.insert("required".to_owned(), json!(["name", "url", "key"]));
+                items.insert("required".to_owned(), json!(table.needed));
             }
             property.extend([entry("type", "array")]);
             property.insert("items".to_owned(), items);
         }
-        Texts | Addresses | Endpoints | Listen | Networks | Origins | References => {
+        Texts | Addresses | Endpoints | Listen | Networks | Origins | References | Keys => {
             property.insert("type".to_owned(), json!(["array", "string"]));
             property.insert("items".to_owned(), json!({ "type": "string" }));
         }
-        Text | Url | Duration | Path | Mode | Reference | Engine(_) => {
+        Text | Url | Duration | Path | Mode | Reference | Key | Engine(_) => {
             property.extend([entry("type", "string")]);
         }
     }

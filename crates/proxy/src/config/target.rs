@@ -1,14 +1,11 @@
 //! An upstream as it is configured: `[upstream]` itself, and each entry of `[[upstreams]]`.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::layer::Problem;
+use super::entry::{Members, Table};
 use super::reference::SecretRef;
-use super::setting::{Kind, Setting, setting};
-use super::value::{Value, parse};
+use super::setting::{Kind, setting};
+use super::value::Value;
 
 /// What the one that `[upstream]` describes is called.
 pub const DEFAULT: &str = "default";
@@ -23,6 +20,8 @@ pub struct Target {
     pub name: String,
     /// Base address: `/v1` of ours is its path.
     pub url: Uri,
+    /// What of a request's address is found there.
+    pub covers: Covers,
     /// The organisation's credentials for it.
     pub keys: Vec<SecretRef>,
     /// In which header they go.
@@ -33,6 +32,15 @@ pub struct Target {
     pub models: Vec<String>,
     /// The lowest is asked first.
     pub priority: usize,
+}
+
+/// What of a request's address is found at an upstream's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covers {
+    /// All paths, each below it.
+    Below,
+    /// Nothing: it is the one that is asked.
+    Whole,
 }
 
 impl Target {
@@ -79,129 +87,48 @@ pub enum HeaderText {
     Secret(SecretRef),
 }
 
-/// What an entry of `[[upstreams]]` may say.
+/// `[[upstreams]]`
 #[rustfmt::skip] // A table reads best as one.
-pub const ENTRY: &[Setting] = &[
-    setting("name", Kind::Text, "", "what metrics and diagnostics call it"),
-    setting("url", Kind::Url, "", "its base address"),
-    setting("key", Kind::References, "", "the organisation's key for it, or several"),
-    setting("auth", Kind::Choice(AuthHeader::WORDS), "bearer", "the header in which the key goes"),
-    setting("headers", Kind::Headers, "", "further headers for it"),
-    setting("models", Kind::Texts, "", "the models it serves, with `*`; none: those that no other is for"),
-    setting("priority", Kind::Count, "1", "of those that may serve, the lowest that works is asked"),
-];
+pub static TABLE: Table = Table {
+    path: "upstreams",
+    an_entry: "an upstream",
+    members: &[
+        setting("name", Kind::Text, "", "what metrics and diagnostics call it"),
+        setting("url", Kind::Url, "", "its base address"),
+        setting("key", Kind::References, "", "the organisation's key for it, or several"),
+        setting("auth", Kind::Choice(AuthHeader::WORDS), "bearer", "the header in which the key goes"),
+        setting("headers", Kind::Headers, "", "further headers for it"),
+        setting("models", Kind::Texts, "", "the models it serves, with `*`; none: those that no other is for"),
+        setting("priority", Kind::Count, "1", "of those that may serve, the lowest that works is asked"),
+    ],
+    needed: &["name", "url", "key"],
+    unique: Some("name"),
+};
 
-/// One member of an entry as it was written.
-pub struct Leaf {
-    /// Its name.
-    pub name: String,
-    /// Its value; nothing where the type is one that no setting takes.
-    pub texts: Option<Vec<String>>,
-    /// Where it stands.
-    pub place: String,
-}
-
-/// An entry as it was written.
-pub struct Entry {
-    /// Where it begins.
-    pub place: String,
-    /// What it says.
-    pub leaves: Vec<Leaf>,
-}
-
-/// Reads all entries, and tells everything that is wrong with them.
-pub fn read(entries: &[Entry], base: &Path) -> Result<Vec<Target>, Vec<Problem>> {
-    let (mut targets, mut problems) = (Vec::<Target>::new(), Vec::new());
-    for entry in entries {
-        let mut wrong = |what: String| {
-            problems
-                .push(Problem { place: entry.place.clone(), what: format!("upstreams {what}") });
-        };
-        match target(entry, base) {
-            Ok(target) if target.name == DEFAULT => {
-                wrong(format!("name `{DEFAULT}` is that of [upstream]: choose another"));
-            }
-            Ok(target) if targets.iter().any(|other| other.name == target.name) => {
-                wrong(format!("name `{}` is there twice", target.name));
-            }
-            Ok(target) => targets.push(target),
-            Err(mut more) => problems.append(&mut more),
+impl Target {
+    /// From an entry that was checked.
+    pub fn of(members: &Members) -> Self {
+        Self {
+            name: members.text("name"),
+            url: match members.value("url") {
+                Some(Value::Url(url)) => url.clone(),
+                _ => Uri::default(),
+            },
+            covers: Covers::Below,
+            keys: match members.value("key") {
+                Some(Value::References(keys)) => keys.clone(),
+                _ => Vec::new(),
+            },
+            auth: AuthHeader::named(&members.text("auth")),
+            headers: match members.value("headers") {
+                Some(Value::Headers(headers)) => headers.clone(),
+                _ => Vec::new(),
+            },
+            models: members.texts("models"),
+            priority: match members.value("priority") {
+                Some(Value::Number(number)) => usize::try_from(*number).unwrap_or(usize::MAX),
+                _ => 1,
+            },
         }
     }
-    if problems.is_empty() { Ok(targets) } else { Err(problems) }
-}
-
-fn target(entry: &Entry, base: &Path) -> Result<Target, Vec<Problem>> {
-    let (mut values, mut problems) = (BTreeMap::new(), Vec::new());
-    for Setting { path, kind, default, .. } in ENTRY {
-        let leaf = entry.leaves.iter().find(|leaf| leaf.name == *path);
-        let written = match leaf {
-            Some(leaf) => leaf.texts.clone(),
-            None if default.is_empty() => continue,
-            None => Some(vec![(*default).to_owned()]),
-        };
-        let read = match written {
-            Some(texts) => parse(*kind, &texts, base),
-            None => Err(vec![format!("takes {}", kind.allowed())]),
-        };
-        let place = leaf.map_or(&entry.place, |leaf| &leaf.place);
-        match read {
-            Ok(value) => drop(values.insert(*path, value)),
-            Err(all) => problems.extend(all.into_iter().map(|what| Problem {
-                place: place.clone(),
-                what: format!("upstreams.{path} {what}"),
-            })),
-        }
-    }
-    problems.extend(unknown(entry));
-    problems.extend(missing(entry));
-    if problems.is_empty() { Ok(built(&values)) } else { Err(problems) }
-}
-
-/// From values that were checked.
-fn built(values: &BTreeMap<&str, Value>) -> Target {
-    let texts = |path: &str| match values.get(path) {
-        Some(Value::Texts(texts)) => texts.clone(),
-        Some(Value::Text(text)) => vec![text.clone()],
-        _ => Vec::new(),
-    };
-    Target {
-        name: texts("name").concat(),
-        url: match values.get("url") {
-            Some(Value::Url(url)) => url.clone(),
-            _ => Uri::default(),
-        },
-        keys: match values.get("key") {
-            Some(Value::References(keys)) => keys.clone(),
-            _ => Vec::new(),
-        },
-        auth: AuthHeader::named(&texts("auth").concat()),
-        headers: match values.get("headers") {
-            Some(Value::Headers(headers)) => headers.clone(),
-            _ => Vec::new(),
-        },
-        models: texts("models"),
-        priority: match values.get("priority") {
-            Some(Value::Number(number)) => usize::try_from(*number).unwrap_or(usize::MAX),
-            _ => 1,
-        },
-    }
-}
-
-fn unknown(entry: &Entry) -> impl Iterator<Item = Problem> {
-    let known = |leaf: &&Leaf| !ENTRY.iter().any(|setting| setting.path == leaf.name);
-    entry.leaves.iter().filter(known).map(|leaf| {
-        let all: Vec<&str> = ENTRY.iter().map(|setting| setting.path).collect();
-        let what = format!("an upstream has no {}: it has {}", leaf.name, all.join(", "));
-        Problem { place: leaf.place.clone(), what }
-    })
-}
-
-fn missing(entry: &Entry) -> impl Iterator<Item = Problem> {
-    let said = |name: &str| entry.leaves.iter().any(|leaf| leaf.name == name);
-    let needed = ["name", "url", "key"].into_iter().filter(move |name| !said(name));
-    needed.map(|name| {
-        let what = format!("an entry of upstreams needs {name}");
-        Problem { place: entry.place.clone(), what }
-    })
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 use ipnet::IpNet;
 
+use super::entry::Members;
 use super::header;
 use super::listen::{self, Listen};
 use super::reference::SecretRef;
+use super::screen::Action;
 use super::setting::Kind;
-use super::target::{HeaderText, Target};
+use super::target::HeaderText;
 
 /// A proven value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +39,10 @@ pub enum Value {
     References(Vec<SecretRef>),
     /// For [`Kind::Headers`].
     Headers(Vec<(HeaderName, HeaderText)>),
-    /// For [`Kind::Upstreams`].
-    Upstreams(Vec<Target>),
+    /// For [`Kind::Actions`].
+    Actions(Vec<(String, Action)>),
+    /// For [`Kind::Tables`].
+    Entries(Vec<Members>),
 }
 
 /// Reads a value; each error says what is allowed. Relative paths are taken from `base`.
@@ -55,7 +59,11 @@ pub fn parse(kind: Kind, texts: &[String], base: &Path) -> Result<Value, Vec<Str
         Kind::References => some(texts)
             .and_then(|()| each(texts, |text| reference(text, base)))
             .map(Value::References),
+        Kind::Keys => {
+            some(texts).and_then(|()| each(texts, |text| key(text, base))).map(Value::References)
+        }
         Kind::Headers => each(texts, |text| header::read(text, base)).map(Value::Headers),
+        Kind::Actions => each(texts, action).map(Value::Actions),
         _ => match texts {
             [text] => one(kind, text, base).map_err(|what| vec![what]),
             _ => Err(vec!["takes one value, not a list".to_owned()]),
@@ -73,6 +81,7 @@ fn one(kind: Kind, text: &str, base: &Path) -> Result<Value, String> {
         Kind::Path if text.trim().is_empty() => Err("is empty: write a path".to_owned()),
         Kind::Path => Ok(Value::Path(base.join(text))),
         Kind::Reference => reference(text, base).map(Value::Reference),
+        Kind::Key => key(text, base).map(Value::Reference),
         Kind::Engine(forms) => engine(text, forms, base).map(Value::Text),
         Kind::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
         Kind::Choice(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
@@ -82,8 +91,10 @@ fn one(kind: Kind, text: &str, base: &Path) -> Result<Value, String> {
         | Kind::Endpoints
         | Kind::Listen
         | Kind::References
+        | Kind::Keys
         | Kind::Headers
-        | Kind::Upstreams
+        | Kind::Actions
+        | Kind::Tables(_)
         | Kind::Networks
         | Kind::Addresses => plain(text).map(Value::Text),
     }
@@ -131,6 +142,15 @@ fn endpoint(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("`{text}` is no endpoint: write POST /v1/responses, /v1/models* or *"))
+}
+
+fn action(text: &str) -> Result<(String, Action), String> {
+    let (name, action) = text.split_once('=').unwrap_or((text, ""));
+    let (name, action) = (name.trim(), action.trim());
+    match Action::named(action) {
+        Some(action) => Ok((name.to_owned(), action)),
+        None => Err(format!("{name}: `{action}` is not one of {}", Action::WORDS.join(", "))),
+    }
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
@@ -184,6 +204,13 @@ fn reference(text: &str, base: &Path) -> Result<SecretRef, String> {
         "is a reference to a secret, never the secret: write env:NAME, file:PATH or stdin"
             .to_owned()
     })
+}
+
+fn key(text: &str, base: &Path) -> Result<SecretRef, String> {
+    match text.strip_prefix("kms:").filter(|key| !key.is_empty()) {
+        Some(key) => Ok(SecretRef::Kms(key.to_owned())),
+        None => reference(text, base),
+    }
 }
 
 fn engine(text: &str, forms: &[&str], base: &Path) -> Result<String, String> {

@@ -4,6 +4,7 @@ use http::{Method, Request, Uri};
 use wildmatch::WildMatch;
 
 use super::refusal::{Refusal, Word};
+use crate::config::preset::Opens;
 
 /// What is asked, as far as its address tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,20 +47,24 @@ const SHORT: [&str; 3] = ["/responses", "/chat/completions", "/models"];
 /// The endpoints that are open.
 pub struct Endpoints {
     open: Vec<(Option<Method>, WildMatch)>,
+    opens: Opens,
 }
 
 impl Endpoints {
     /// Reads the setting: `METHOD PATH` or `PATH`; `*` stands for anything.
-    pub fn new(patterns: &[String]) -> Self {
+    pub fn new(patterns: &[String], opens: Opens) -> Self {
         let open = patterns.iter().map(|pattern| match pattern.split_once(' ') {
             Some((method, path)) => (method.parse().ok(), WildMatch::new(path.trim())),
             None => (None, WildMatch::new(pattern)),
         });
-        Self { open: open.collect() }
+        Self { open: open.collect(), opens }
     }
 
     /// What this request asks, if it is open.
     pub fn resolve<B>(&self, request: &Request<B>) -> Result<Endpoint, Refusal> {
+        if self.opens != Opens::Site && !is_exact(request.uri()) {
+            return Err(Refusal::new(Word::NotAllowed, "This address is closed on this proxy."));
+        }
         let (surface, path) = below(request.uri()).unwrap_or((Surface::Api, ""));
         let method = request.method();
         let whole = [method.as_str(), " ", surface.base(), path].concat();
@@ -111,6 +116,12 @@ fn is_cancelling(path: &str) -> bool {
     id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
+/// Whether an address is a path below `/v1` and nothing else: no host, no query, not even an empty
+/// one, and not the short form.
+fn is_exact(uri: &Uri) -> bool {
+    uri.scheme().is_none() && uri.query().is_none() && uri.path().starts_with(Surface::Api.base())
+}
+
 /// Whether this address belongs to the `OpenAI` API, or to the backend of ChatGPT.
 pub fn is_api(uri: &Uri) -> bool {
     below(uri).is_some()
@@ -150,11 +161,12 @@ mod tests {
     use http::Request;
 
     use super::{Endpoints, Operation};
+    use crate::config::preset::{Opens, Shutdown};
 
     fn check(open: &[&str], method: &str, uri: &str) -> Result<(Operation, String), &'static str> {
         let open: Vec<String> = open.iter().map(|pattern| (*pattern).to_owned()).collect();
         let request = Request::builder().method(method).uri(uri).body(()).unwrap();
-        match Endpoints::new(&open).resolve(&request) {
+        match Endpoints::new(&open, Opens::Site).resolve(&request) {
             Ok(endpoint) => Ok((endpoint.operation, endpoint.name)),
             Err(refusal) => Err(refusal.word().as_str()),
         }
@@ -223,5 +235,32 @@ mod tests {
         assert!(check(some, "GET", "/v1/models/gpt-5.5").is_ok());
         assert_eq!(check(some, "GET", "/v1/responses"), Err("not_allowed"));
         assert_eq!(check(some, "POST", "/v1/files"), Err("not_allowed"));
+    }
+
+    #[test]
+    fn where_only_the_api_is_open_an_address_is_exact() {
+        let open = ["POST /v1/responses".to_owned()];
+        let endpoints = Endpoints::new(&open, Opens::Api { shutdown: Shutdown::Closed });
+        let is_open = |method: &str, uri: &str| {
+            let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+            endpoints.resolve(&request).is_ok()
+        };
+        assert!(is_open("POST", "/v1/responses"));
+        let others = [
+            "/responses",
+            "/v1/responses/",
+            "/v1/responses?",
+            "/v1/responses?a=b",
+            "/v1/responses/compact",
+            "/v1//responses",
+            "/v1/Responses",
+            "http://a/v1/responses",
+        ];
+        for uri in others {
+            assert!(!is_open("POST", uri), "{uri}");
+        }
+        for method in ["GET", "HEAD", "OPTIONS", "post"] {
+            assert!(!is_open(method, "/v1/responses"), "{method}");
+        }
     }
 }

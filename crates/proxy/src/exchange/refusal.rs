@@ -38,6 +38,8 @@ pub enum Word {
     NotAllowed,
     /// The key may not ask this model.
     ModelNotAllowed,
+    /// The request holds a secret.
+    SecretBlocked,
     /// The body cannot be read.
     UnreadableBody,
     /// Too much at once for this key.
@@ -64,6 +66,7 @@ impl Word {
             Self::KeyExpired => "key_expired",
             Self::NotAllowed => "not_allowed",
             Self::ModelNotAllowed => "model_not_allowed",
+            Self::SecretBlocked => "secret_blocked",
             Self::UnreadableBody => "unreadable_body",
             Self::TooManyRequests => "too_many_requests",
             Self::BodyTooLarge => "body_too_large",
@@ -81,7 +84,9 @@ impl Word {
                 StatusCode::UNAUTHORIZED
             }
             Self::NotAllowed => StatusCode::FORBIDDEN,
-            Self::ModelNotAllowed | Self::UnreadableBody => StatusCode::BAD_REQUEST,
+            Self::ModelNotAllowed | Self::SecretBlocked | Self::UnreadableBody => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -98,7 +103,7 @@ impl Word {
                 "invalid_api_key"
             }
             Self::NotAllowed => "not_allowed",
-            Self::ModelNotAllowed | Self::UnreadableBody => "invalid_prompt",
+            Self::ModelNotAllowed | Self::SecretBlocked | Self::UnreadableBody => "invalid_prompt",
             Self::TooManyRequests => "rate_limit_exceeded",
             Self::BodyTooLarge => "request_too_large",
             Self::Busy => "server_is_overloaded",

@@ -1,77 +1,86 @@
-//! Reads what is asked, within bounds.
+//! Reads what is asked, and sees to it that no secret leaves with it.
 //!
-//! Secrets are not looked for yet; the proof that a request came through here is what `forward`
-//! takes already. They will be looked for in what [`Reading`] gives; a body that is changed there
-//! is coded again as it came before it goes on.
+//! What passes is what was sent, unless something in it is masked: then only those bytes change, and
+//! a body that came coded is coded again as it came. Whoever is refused here leaves a record that has
+//! masks in the place of what it was refused for.
 
+pub mod guard;
+pub mod intake;
+pub mod known;
 pub mod message;
+pub mod place;
+pub mod policy;
+pub mod recent;
+mod screening;
+pub mod search;
+mod texts;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderMap, Request, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Body;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use redact::mask::{Known, Masks};
 use wire::ask::Ask;
-use wire::coding::whole::{Decoding, Undecodable};
+use wire::coding::encode;
 
 use super::arrived::ClientBody;
+use super::auth::Principal;
+use super::conversation;
 use super::endpoint::{Endpoint, Operation, Surface};
+use super::headers::{DIGESTS, without};
 use super::refusal::{Refusal, Word};
 use crate::ledger::recorder::Copier;
-
-/// Memory for bodies is given out in pieces of this many bytes, as they arrive: a length that is
-/// only announced holds nothing.
-const GRAIN: usize = 64 << 10;
+use guard::Guard;
+use intake::{Buffered, Intake, Reading, codings};
+use screening::Screening;
+pub use screening::{Fresh, Looked, Verdict};
+use search::Scope;
+use texts::{is_text, texts};
 
 /// Fields, each with a head of its own (RFC 7578).
 const FORM: &str = "multipart/form-data";
 
-/// Others have their turn after so many decoded bytes.
-const TURN: usize = 1 << 20;
+/// Longer uploads stream by, and are not looked through.
+const UPLOAD: u64 = 8 << 20;
+/// To look through more than this takes as long as others should not wait.
+const LONG: usize = 512 << 10;
 
 /// Inspects requests before they leave.
 #[derive(Clone)]
 pub struct Screen {
-    max_body: u64,
-    grains: usize,
-    buffers: Arc<Semaphore>,
-    body_timeout: Duration,
+    intake: Intake,
+    guard: Arc<Guard>,
 }
 
-/// A request that was inspected. Made only here.
+/// A request that was inspected and may leave. Made only here.
 #[derive(Debug)]
 pub struct Screened {
     /// Which upstream interface is asked.
     pub surface: Surface,
     /// Path below its base.
     pub path: String,
-    /// Method, address, headers as the client sent them.
+    /// Method, address, headers: as the client sent them, but for masks.
     pub head: Parts,
-    /// The body.
+    /// The body as it leaves.
     pub body: ScreenedBody,
     /// What is asked, where it can be told.
     pub ask: Option<Ask>,
     /// How the body was read.
     pub reading: Reading,
+    /// Which masks stand for which values in it; none: nothing was masked.
+    pub masks: Option<Arc<Known>>,
     _made_here: Proof,
 }
 
 #[derive(Debug)]
 struct Proof;
 
-/// How the body of a request was read, which passes as it came in any case.
+/// A request that was inspected; it leaves only through [`Inspected::let_through`].
 #[derive(Debug)]
-pub enum Reading {
-    /// As it is: it has no content coding, or streams by.
-    Plain,
-    /// In a copy without its content coding.
-    Decoded(Buffered),
-    /// Not at all.
-    Unread(Undecodable),
+pub struct Inspected {
+    screened: Screened,
+    verdict: Verdict,
 }
 
 /// The body of an inspected request.
@@ -90,12 +99,16 @@ pub enum ScreenedBody {
     },
 }
 
-/// Bytes with the memory they were granted, which is given back when the last copy goes.
-#[derive(Debug, Clone, Default)]
-pub struct Buffered {
-    /// The bytes.
-    pub bytes: Bytes,
-    _memory: Option<Arc<OwnedSemaphorePermit>>,
+impl Inspected {
+    /// What was found, and the request as it would leave: for who keeps it.
+    pub fn looked_at(&mut self) -> (&Verdict, &mut Screened) {
+        (&self.verdict, &mut self.screened)
+    }
+
+    /// The proof that it may leave, or why not.
+    pub fn let_through(self) -> Result<Screened, Refusal> {
+        self.verdict.refusal.map_or(Ok(self.screened), Err)
+    }
 }
 
 impl Screened {
@@ -127,156 +140,204 @@ impl ScreenedBody {
 }
 
 impl Screen {
-    /// One body of at most `max_body` bytes, all of them together of at most `max_buffered`.
-    pub fn new(max_body: u64, max_buffered: u64, body_timeout: Duration) -> Self {
-        let grains = usize::try_from(max_buffered).unwrap_or(usize::MAX).div_ceil(GRAIN);
-        let grains = grains.min(Semaphore::MAX_PERMITS);
-        Self { max_body, grains, buffers: Arc::new(Semaphore::new(grains)), body_timeout }
-    }
-
-    /// The same memory for bodies under other bounds of a single one.
-    #[must_use]
-    pub fn with(&self, max_body: u64, body_timeout: Duration) -> Self {
-        Self { max_body, body_timeout, ..self.clone() }
+    /// Reads bodies into this memory, and looks for secrets as it is ordered.
+    pub fn new(intake: Intake, guard: Guard) -> Self {
+        Self { intake, guard: Arc::new(guard) }
     }
 
     /// Bytes that request bodies hold now, in whole grains.
     pub fn buffered(&self) -> usize {
-        (self.grains - self.buffers.available_permits()) * GRAIN
+        self.intake.held()
     }
 
-    /// Reads a body that says what is asked; leaves others to stream.
+    /// The same memory and what is known of items, under other settings.
+    #[must_use]
+    pub fn with(&self, intake: impl FnOnce(&Intake) -> Intake, guard: Guard) -> Self {
+        Self { intake: intake(&self.intake), guard: Arc::new(guard) }
+    }
+
+    /// What looks for secrets.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Reads a body that says what is asked, and looks through it; leaves others to stream.
     pub async fn inspect(
         &self,
+        principal: &Principal,
         endpoint: &Endpoint,
         request: Request<ClientBody>,
-    ) -> Result<Screened, Refusal> {
-        let (surface, path) = (endpoint.surface, endpoint.path.clone());
+    ) -> Result<Inspected, Refusal> {
         let (head, body) = request.into_parts();
         only_chunked(&head.headers)?;
-        if body.size_hint().lower() > self.max_body {
-            return Err(self.too_large());
+        if body.size_hint().lower() > self.intake.max_body {
+            return Err(self.intake.too_large());
         }
-        if !is_read_whole(endpoint, &head.headers) {
-            let body = if body.is_end_stream() {
-                ScreenedBody::Whole(Buffered::default())
-            } else {
-                ScreenedBody::Streamed { body, limit: self.max_body, copier: None }
-            };
-            let reading = Reading::Plain;
-            return Ok(Screened {
-                surface,
-                path,
-                head,
-                body,
-                ask: None,
-                reading,
-                _made_here: Proof,
-            });
+        let asks = asks(endpoint, &head.headers);
+        let is_off = self.guard.is_off(principal);
+        if asks == Asks::Nothing && (is_off || !is_looked_through(endpoint, &head, &body)) {
+            return Ok(self.streamed(principal, endpoint, head, body));
         }
-        let body = self.read(body).await?;
-        let codings = listed(&head.headers);
+        let body = self.intake.read(body).await?;
+        let codings = codings(&head.headers);
         let reading = if codings.is_empty() {
             Reading::Plain
         } else {
             // Boxed, so that an ordinary exchange is not moved about with room for it.
-            Box::pin(self.decode(&codings, &body)).await?
+            Box::pin(self.intake.decode(&codings, &body)).await?
         };
-        // A body that is no JSON, or coded in a way that is not known, goes on as it is: the
-        // upstream answers what is wrong with it.
-        let kind = content_type(&head.headers);
+        let (surface, path) = (endpoint.surface, endpoint.path.clone());
+        let kind = content_type(&head.headers).to_owned();
         let ask = match &reading {
-            Reading::Plain => asked(kind, &body.bytes),
-            Reading::Decoded(copy) => asked(kind, &copy.bytes),
+            Reading::Plain => asks.read(&kind, &body.bytes),
+            Reading::Decoded(copy) => asks.read(&kind, &copy.bytes),
+            // A body that is no JSON, or cannot be read, is the upstream's to judge.
             Reading::Unread(_) => None,
         };
-        let body = ScreenedBody::Whole(body);
-        Ok(Screened { surface, path, head, body, ask, reading, _made_here: Proof })
-    }
-
-    /// A copy without the content coding, within the limits of a body that came without.
-    async fn decode(&self, codings: &str, body: &Buffered) -> Result<Reading, Refusal> {
-        let mut decoding = match Decoding::new(codings, &body.bytes, self.max_body) {
-            Ok(Some(decoding)) => decoding,
-            Ok(None) => return Ok(Reading::Plain),
-            Err(undecodable) => return Ok(Reading::Unread(undecodable)),
+        let whole = ScreenedBody::Whole(body.clone());
+        let screened = Screened {
+            surface,
+            path,
+            head,
+            body: whole,
+            ask,
+            reading,
+            masks: None,
+            _made_here: Proof,
         };
-        let (mut copy, mut memory, mut turn) = (Vec::new(), None, TURN);
-        loop {
-            match decoding.step(&mut copy) {
-                Ok(0) => break,
-                Ok(_) => self.reserve(&mut memory, copy.len().div_ceil(GRAIN))?,
-                Err(Undecodable::TooLarge(limit)) => return Err(decodes_too_large(limit)),
-                Err(undecodable) => return Ok(Reading::Unread(undecodable)),
-            }
-            if copy.len() >= turn {
-                turn = copy.len() + TURN;
-                tokio::task::yield_now().await;
-            }
+        if is_off {
+            return Ok(Inspected { screened, verdict: Verdict::default() });
         }
-        let memory = memory.map(Arc::new);
-        Ok(Reading::Decoded(Buffered { bytes: copy.into(), _memory: memory }))
+        // Others have their turn on this thread's other self, where there is much to look through.
+        let look = || self.look_through(principal, screened, &body, asks);
+        if body.bytes.len() > LONG { tokio::task::block_in_place(look) } else { look() }
     }
 
-    async fn read(&self, mut body: ClientBody) -> Result<Buffered, Refusal> {
-        let (mut whole, mut memory) = (BytesMut::new(), None);
-        while let Some(frame) = self.next(&mut body).await? {
-            let Ok(data) = frame.into_data() else { continue };
-            let length = whole.len() + data.len();
-            if length as u64 > self.max_body {
-                return Err(self.too_large());
-            }
-            self.reserve(&mut memory, length.div_ceil(GRAIN))?;
-            whole.extend_from_slice(&data);
-        }
-        Ok(Buffered { bytes: whole.freeze(), _memory: memory.map(Arc::new) })
-    }
-
-    async fn next(
+    /// A body that streams by: its head is looked through all the same.
+    fn streamed(
         &self,
-        body: &mut ClientBody,
-    ) -> Result<Option<hyper::body::Frame<Bytes>>, Refusal> {
-        let unreadable = |message: String| Refusal::new(Word::UnreadableBody, message);
-        let Ok(frame) = tokio::time::timeout(self.body_timeout, body.frame()).await else {
-            let limit = humantime::format_duration(self.body_timeout);
-            return Err(unreadable(format!("The request's body stalled for {limit}.")));
+        principal: &Principal,
+        endpoint: &Endpoint,
+        mut head: Parts,
+        body: ClientBody,
+    ) -> Inspected {
+        let (surface, path) = (endpoint.surface, endpoint.path.clone());
+        let is_empty = body.is_end_stream();
+        let mut verdict = self.guard.head(principal, &mut head);
+        if !is_empty && !self.guard.is_off(principal) {
+            verdict.body = Looked::Partly;
+        }
+        let body = if is_empty {
+            ScreenedBody::Whole(Buffered::default())
+        } else {
+            ScreenedBody::Streamed { body, limit: self.intake.max_body, copier: None }
         };
-        let broken =
-            |error| unreadable(format!("The request's body broke off: {error}.")).to_nobody();
-        frame.transpose().map_err(broken)
+        let (ask, reading, masks) = (None, Reading::Plain, verdict.masks.clone());
+        let screened =
+            Screened { surface, path, head, body, ask, reading, masks, _made_here: Proof };
+        Inspected { screened, verdict }
     }
 
-    /// Sees to it that so many grains are held.
-    fn reserve(
+    /// Looks through a request whose body came so, and masks what is to be masked.
+    fn look_through(
         &self,
-        held: &mut Option<OwnedSemaphorePermit>,
-        grains: usize,
+        principal: &Principal,
+        mut screened: Screened,
+        came: &Buffered,
+        asks: Asks,
+    ) -> Result<Inspected, Refusal> {
+        let kind = content_type(&screened.head.headers).to_owned();
+        let read = match &screened.reading {
+            Reading::Plain => Ok(came.clone()),
+            Reading::Decoded(copy) => Ok(copy.clone()),
+            Reading::Unread(why) => Err(Some(why)),
+        };
+        let read = read.and_then(|read| {
+            let is_text = asks == Asks::Nothing || is_text(&kind, &read.bytes);
+            if is_text { Ok(read) } else { Err(None) }
+        });
+        let text = match read {
+            Ok(text) => text,
+            Err(why) => {
+                self.guard.unreadable(why)?;
+                let mut verdict = self.guard.head(principal, &mut screened.head);
+                verdict.body = Looked::Partly;
+                return Ok(Inspected { screened, verdict });
+            }
+        };
+        let orders = self.guard.policy.orders(principal);
+        let conversation =
+            conversation::of(principal, &screened.head.headers, screened.ask.as_ref()).to_owned();
+        let (key, memory) = self.guard.conversation(principal, &conversation);
+        let mut screening = Screening::new(&self.guard, orders, Masks::new(key), Some(memory));
+        let Parts { headers, uri, .. } = &mut screened.head;
+        screening.head(headers, uri);
+        let (texts, looked) = texts(&kind, &text.bytes, screened.ask.as_ref());
+        let scope =
+            Scope { key_id: &principal.key.id, orders: orders.number, conversation: &conversation };
+        let masked = screening.body(&text.bytes, &texts, scope);
+        screening.again(headers, uri);
+        let (mut verdict, _) = screening.verdict();
+        verdict.body = verdict.body.max(looked);
+        screened.masks.clone_from(&verdict.masks);
+        if let Some(masked) = masked {
+            self.replace(&mut screened, came, &text, masked)?;
+            screened.ask = asks.read(&kind, text_of(&screened));
+        }
+        Ok(Inspected { screened, verdict })
+    }
+
+    /// Puts a body with masks in the place of what came: coded as it came, and as long as it is now.
+    fn replace(
+        &self,
+        screened: &mut Screened,
+        came: &Buffered,
+        read: &Buffered,
+        masked: Vec<u8>,
     ) -> Result<(), Refusal> {
-        let missing = grains - held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
-        let Ok(more) = self.buffers.clone().try_acquire_many_owned(missing) else {
-            return Err(Refusal::busy("The memory for request bodies is full at the moment."));
+        screened.head.headers = without(&screened.head.headers, &DIGESTS);
+        let headers = &mut screened.head.headers;
+        let body = match &screened.reading {
+            Reading::Plain | Reading::Unread(_) => self.intake.replaced(came, masked)?,
+            Reading::Decoded(_) => {
+                let coded = encode::whole(&codings(headers), masked.clone());
+                let coded = coded.ok_or_else(|| {
+                    let message = "The request's body cannot be coded again.";
+                    Refusal::new(Word::UnreadableBody, message)
+                })?;
+                screened.reading = Reading::Decoded(self.intake.replaced(read, masked)?);
+                self.intake.replaced(came, coded)?
+            }
         };
-        match held {
-            Some(held) => held.merge(more),
-            None => *held = Some(more),
+        if let Some(length) = headers.get_mut(header::CONTENT_LENGTH) {
+            *length = HeaderValue::from(body.bytes.len());
         }
+        screened.body = ScreenedBody::Whole(body);
         Ok(())
-    }
-
-    fn too_large(&self) -> Refusal {
-        let limit = bytesize::ByteSize::b(self.max_body).display().iec();
-        let message =
-            format!("The request's body is larger than the {limit} that this proxy takes.");
-        Refusal::new(Word::BodyTooLarge, message)
     }
 }
 
-/// The values of all `content-encoding` headers as one list (RFC 9110 §5.3).
-fn listed(headers: &HeaderMap) -> String {
-    let values = headers.get_all(header::CONTENT_ENCODING).iter();
-    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    values.collect::<Vec<_>>().join(",")
+/// Whether a body is read whole only to be looked through: what may be text, but for uploads of
+/// files, which are only where they are short.
+fn is_looked_through(endpoint: &Endpoint, head: &Parts, body: &ClientBody) -> bool {
+    let kind = content_type(&head.headers).to_ascii_lowercase();
+    let may_be_text = kind.is_empty()
+        || kind.starts_with("text/")
+        || kind.starts_with(FORM)
+        || ["json", "xml", "urlencoded", "yaml"].iter().any(|word| kind.contains(word));
+    let is_short = body.size_hint().exact().is_some_and(|length| length <= UPLOAD);
+    let uploads = ["/files", "/uploads", "/containers", "/audio", "/videos", "/images"];
+    let is_upload = uploads.iter().any(|below| endpoint.path.starts_with(below));
+    !body.is_end_stream() && may_be_text && (is_short || !is_upload)
+}
+
+/// The body of a request as it can be read.
+fn text_of(screened: &Screened) -> &[u8] {
+    match (&screened.reading, &screened.body) {
+        (Reading::Decoded(copy), _) => &copy.bytes,
+        (_, ScreenedBody::Whole(body)) => &body.bytes,
+        (_, ScreenedBody::Streamed { .. }) => &[],
+    }
 }
 
 /// A transfer coding ends here (RFC 9112 §7): one beside `chunked` would be lost with what it says
@@ -294,24 +355,35 @@ fn only_chunked(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::new(Word::UnreadableBody, message))
 }
 
-fn decodes_too_large(limit: u64) -> Refusal {
-    let limit = bytesize::ByteSize::b(limit).display().iec();
-    let message = format!(
-        "The request's body decodes to more than {limit}: too much for this proxy, or for a body of its length."
-    );
-    Refusal::new(Word::BodyTooLarge, message)
+/// Whether a body says what is asked. Those are read whole in any case; uploads are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Something,
+    Nothing,
 }
 
-/// Bodies that say which model is asked are read whole; uploads are not.
-fn is_read_whole(endpoint: &Endpoint, headers: &HeaderMap) -> bool {
+impl Asks {
+    fn read(self, content_type: &str, body: &[u8]) -> Option<Ask> {
+        match self {
+            Self::Nothing => None,
+            Self::Something if content_type.to_ascii_lowercase().starts_with(FORM) => {
+                Ask::read_form(content_type, body)
+            }
+            Self::Something => Ask::read(body),
+        }
+    }
+}
+
+fn asks(endpoint: &Endpoint, headers: &HeaderMap) -> Asks {
     let kind = content_type(headers).to_ascii_lowercase();
-    match endpoint.operation {
+    let asks = match endpoint.operation {
         Operation::Responses | Operation::ChatCompletions => true,
         Operation::Work => {
             kind.contains("json") || (kind.starts_with(FORM) && names_model(endpoint))
         }
         Operation::Other => kind.contains("json"),
-    }
+    };
+    if asks { Asks::Something } else { Asks::Nothing }
 }
 
 /// Whether forms that are sent there have a field for the model: images, recordings, films. Files
@@ -323,11 +395,4 @@ fn names_model(endpoint: &Endpoint) -> bool {
 fn content_type(headers: &HeaderMap) -> &str {
     let value = headers.get(header::CONTENT_TYPE);
     value.and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-fn asked(content_type: &str, body: &[u8]) -> Option<Ask> {
-    if content_type.to_ascii_lowercase().starts_with(FORM) {
-        return Ask::read_form(content_type, body);
-    }
-    Ask::read(body)
 }

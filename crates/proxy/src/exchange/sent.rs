@@ -8,7 +8,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 
 use super::arrived::ClientBody;
-use super::screen::{Buffered, ScreenedBody};
+use super::screen::ScreenedBody;
+use super::screen::intake::Buffered;
 use super::upstream::BoxError;
 use crate::ledger::recorder::Copier;
 

@@ -6,6 +6,8 @@
 
 mod answering;
 mod asking;
+mod held;
+mod restoring;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -29,6 +31,7 @@ use super::endpoint::{Endpoint, Operation};
 use super::limit::Permit;
 use super::manner::Manner;
 use super::refusal::{Refusal, Word};
+use super::screen::message::SocketMasks;
 use super::tap::{Body, Tap};
 use super::upstream::{Answer, Served, Upgrade};
 use super::{Proxy, refused};
@@ -37,6 +40,7 @@ use crate::ledger::account::Arrival;
 use crate::ledger::recorder::Recorder;
 use answering::{Answering, State};
 use asking::{Asking, Message};
+use restoring::Restoring;
 
 /// Exchanges of one socket that may wait for their answers; Codex has one at a time.
 const WAITING: usize = 8;
@@ -96,6 +100,8 @@ struct Open {
     /// It could not be read that it asks for an answer: then any message that is no part of one
     /// ends it, so that it does not stand in the way of others.
     is_unsure: bool,
+    /// What puts values back into its answer, where something was masked.
+    restoring: Option<Restoring>,
 }
 
 /// Why a direction has ended.
@@ -143,21 +149,29 @@ pub async fn open(
         return Err(refusal);
     }
     let client = hyper::upgrade::on(&mut request);
-    let handshake = Request::from_parts(request.into_parts().0, ());
+    let mut head = request.into_parts().0;
+    let mut verdict = proxy.screen.guard().handshake(&principal, &mut head);
+    let handshake = Request::from_parts(head, ());
+    proxy.ledger.found(&principal, &verdict.fresh);
     // The record comes after the answer: a handshake that succeeds leaves none.
-    let shaken = shake(proxy, &principal, &endpoint, &handshake).await;
+    let shaken = match verdict.refusal.take() {
+        None => shake(proxy, &principal, &endpoint, &handshake).await,
+        Some(refusal) => Err(refusal),
+    };
     let (accepted, upstream, served) = match shaken {
         Ok((Upgrade::Done(accepted, upstream, served), _)) => (accepted, upstream, served),
         Ok((Upgrade::Refused(response, served), permit)) => {
             let mut recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
+            recorder.looked_at(&verdict);
             recorder.request().await?;
             recorder.served(served.name(), served.doubt());
-            let answer = Answer { response, permit, served };
+            let answer = Answer { response, permit, served, masks: verdict.masks.take() };
             let answer = Tap::on(answer, recorder, Operation::Other, proxy.manner.clone()).await?;
             return at_once(answer).await;
         }
         Err(refusal) => {
-            let recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
+            let mut recorder = proxy.ledger.open(&principal, &endpoint, &handshake, arrival)?;
+            recorder.looked_at(&verdict);
             return Err(refused(proxy, refusal, recorder).await);
         }
     };
@@ -242,6 +256,7 @@ impl Socket {
         let manner = self.proxy.manner.clone();
         let asking = Asking {
             proxy: &self.proxy,
+            principal: &self.principal,
             endpoint: &self.endpoint,
             handshake: &self.handshake,
             connection: self.id,
@@ -251,6 +266,8 @@ impl Socket {
             message: Message::None,
             asked,
             closing: &closing,
+            masks: SocketMasks::default(),
+            restores: agreed.server.is_none(),
         };
         let mut answering = Answering {
             manner: &manner,
@@ -266,6 +283,7 @@ impl Socket {
             state: State::Open,
             timer: Box::pin(tokio::time::sleep(manner.idle_timeout)),
             last_sign: Instant::now(),
+            withholds: false,
             writer: client_writes,
         };
         let ended = tokio::select! {

@@ -22,6 +22,7 @@ use super::endpoint::Operation;
 use super::limit::Permit;
 use super::manner::Manner;
 use super::refusal::{Refusal, Word};
+use super::restored::Restored;
 use super::upstream::body::UpstreamBody;
 use super::upstream::{Answer, BoxError};
 use crate::ledger::account::End;
@@ -38,6 +39,8 @@ pub enum Body {
     Whole(Full<Bytes>),
     /// The upstream's.
     Tapped(Box<Tap>),
+    /// The upstream's, with values in the place of masks.
+    Restored(Box<Restored>),
 }
 
 /// The upstream's body while it passes.
@@ -348,6 +351,7 @@ impl hyper::body::Body for Body {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Tapped(tap) => tap.poll(cx),
+            Self::Restored(restored) => restored.poll(cx),
         }
     }
 
@@ -355,13 +359,15 @@ impl hyper::body::Body for Body {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Tapped(tap) => matches!(tap.stage, Stage::Over) && tap.ready.is_empty(),
+            Self::Restored(restored) => restored.is_over(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Tapped(tap) => tap.length.clone(),
+            Self::Tapped(tap) => tap.length,
+            Self::Restored(_) => SizeHint::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod dial;
 pub mod headers;
 pub mod health;
 pub mod route;
+pub mod splice;
 pub mod transport;
 
 use std::sync::Arc;
@@ -15,13 +16,15 @@ use anyhow::Result;
 use http::uri::Scheme;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::upgrade::Upgraded;
+use redact::mask::Known;
 
 use super::auth::Principal;
 use super::endpoint::Endpoint;
 use super::limit::Permit;
 use super::manner::Manner;
 use super::refusal::{Reach, Refusal, Word};
-use super::screen::{Buffered, Screened, ScreenedBody};
+use super::screen::intake::Buffered;
+use super::screen::{Screened, ScreenedBody};
 use super::sent::{BodyError, RequestBody, body};
 use crate::config::Config;
 use crate::config::secrets::Secrets;
@@ -32,6 +35,7 @@ use credential::Way;
 use dial::Dialer;
 use headers::incoming;
 use route::{Routes, Tried, Wanted};
+use splice::Splice;
 use transport::{Transport, Unanswered};
 
 /// What any body error is turned into.
@@ -45,6 +49,8 @@ pub struct Answer {
     pub permit: Permit,
     /// Who answered.
     pub served: Served,
+    /// Which masks stand for which values in what was asked.
+    pub masks: Option<Arc<Known>>,
 }
 
 /// Which way an exchange went.
@@ -84,12 +90,16 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Prepares the ways and the pool; nothing is connected yet.
-    pub fn new(config: &Config, secrets: &Secrets) -> Result<Self> {
+    /// Prepares the ways and the pool; nothing is connected yet. A key that is spliced in stands in
+    /// none of the secrets.
+    pub fn new(config: &Config, secrets: &Secrets, splice: Option<Arc<Splice>>) -> Result<Self> {
         let is_https = |target: &Target| target.url.scheme() == Some(&Scheme::HTTPS);
         let scheme = if config.targets().any(is_https) { Scheme::HTTPS } else { Scheme::HTTP };
         Ok(Self {
-            transport: Transport::new(Dialer::new(config.upstream.connect_timeout, &scheme)?),
+            transport: Transport::new(
+                Dialer::new(config.upstream.connect_timeout, &scheme)?,
+                splice,
+            ),
             routes: Routes::new(config, secrets)?,
             first_byte_timeout: config.upstream.first_byte_timeout,
         })
@@ -106,7 +116,7 @@ impl Upstream {
         manner: &Manner,
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
-        let Screened { surface, path, mut head, body, ask, .. } = screened;
+        let Screened { surface, path, mut head, body, ask, masks, .. } = screened;
         let extensions = std::mem::take(&mut head.extensions);
         let wanted = Wanted::new(principal, surface, &head.headers, ask.as_ref());
         let sent = Sent {
@@ -123,7 +133,7 @@ impl Upstream {
             let message = "The upstream changed the protocol, which nobody asked for.";
             return Err(Refusal::new(Word::UpstreamUnreachable, message));
         }
-        Ok(Answer { response: incoming(response), permit, served })
+        Ok(Answer { response: incoming(response), permit, served, masks })
     }
 
     /// Whether a WebSocket can be opened before its model is known: not where models have

@@ -9,8 +9,6 @@ use archive::record::{Outcome, Record, Source, Transport, UsageKind};
 use archive::segment::day_of;
 use http::{HeaderMap, Request};
 use jiff::Timestamp;
-use redact::headers::storable;
-use redact::own_key;
 use uuid::Uuid;
 use wire::ask::Ask;
 use wire::attribution::{Attribution, RequestKind};
@@ -19,9 +17,11 @@ use wire::meter::{Ending, Meter, Reading, Shape};
 use wire::price::{PriceTable, usd};
 use wire::usage::Usage;
 
+use super::head::{stored_headers, target};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
+use crate::exchange::screen::Looked;
 
 /// When a request came, and the name its exchange got.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +86,8 @@ pub(crate) struct Account {
     arrived: Instant,
     /// Whether the record has what the client says about itself.
     attributed: bool,
+    /// How the request was looked through for secrets; nothing while it was not.
+    pub(super) inspected: Option<Looked>,
 }
 
 impl Account {
@@ -102,10 +104,9 @@ impl Account {
         record.team.clone_from(&principal.key.team);
         record.endpoint.clone_from(&endpoint.name);
         record.content_encoding = coding(request.headers()).map(str::to_owned);
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let head = RequestHead {
             method: request.method().to_string(),
-            target: own_key::mask(target).into_owned(),
+            target: target(request.uri()),
             headers: stored_headers(request.headers()),
             wire: None,
         };
@@ -125,6 +126,7 @@ impl Account {
             operation: endpoint.operation,
             arrived: arrival.at,
             attributed: false,
+            inspected: None,
         }
     }
 
@@ -366,7 +368,13 @@ impl Account {
         record.commit = said.commit;
         record.client = said.client;
         record.client_version = said.client_version;
-        record.tags = said.tags;
+        // Beside what the client says: which way it went, noted before.
+        record.tags.extend(said.tags);
+        // That is ours to say.
+        record.tags.remove("screen");
+        if self.inspected == Some(Looked::Partly) {
+            record.tags.insert("screen".to_owned(), "unscanned".to_owned());
+        }
     }
 }
 
@@ -379,18 +387,6 @@ fn has_failed(reading: &Reading) -> bool {
 /// The content coding that these headers name.
 fn coding(headers: &HeaderMap) -> Option<&str> {
     headers.get(http::header::CONTENT_ENCODING)?.to_str().ok()
-}
-
-/// Headers as they may be stored: no credentials, no cookies.
-pub(super) fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let mut stored = Vec::with_capacity(headers.len());
-    for (name, value) in headers {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        if let Some(value) = storable(name.as_str(), &value) {
-            stored.push((name.as_str().to_owned(), value.into_owned()));
-        }
-    }
-    stored
 }
 
 fn millis(since: Instant) -> u64 {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use archive::frame::{ResponseHead, Side};
 use archive::journal::{Draft, Entry};
-use archive::record::Transport;
+use archive::record::{Record, Transport};
 use archive::spool::Unwritable;
 use archive::spool::desk::Receipt;
 use bytes::Bytes;
@@ -15,12 +15,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 use wire::meter::Shape;
 
-use super::Books;
-use super::account::{Account, Doubt, End, Expected, stored_headers};
+use super::account::{Account, Doubt, End, Expected};
+use super::dump::Dump;
+use super::head::stored_headers;
+use super::{Books, FoundIn};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
-use crate::exchange::screen::message::ScreenedMessage;
-use crate::exchange::screen::{Buffered, Reading, Screened, ScreenedBody};
+use crate::exchange::screen::intake::{Buffered, Reading};
+use crate::exchange::screen::message::Carried;
+use crate::exchange::screen::{Inspected, Looked, ScreenedBody, Verdict};
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -44,6 +47,8 @@ pub struct Recorder {
     answer: Vec<u8>,
     /// What the client is told where the upstream has not answered.
     told: Option<Box<(ResponseHead, Bytes)>>,
+    /// Where it is written down for people too.
+    dump: Option<Box<Dump>>,
     flushed: Instant,
 }
 
@@ -51,7 +56,12 @@ pub struct Recorder {
 pub type Closed = Receipt;
 
 impl Recorder {
-    pub(crate) fn new(books: Arc<Books>, place: OwnedSemaphorePermit, account: Account) -> Self {
+    pub(crate) fn new(
+        books: Arc<Books>,
+        place: OwnedSemaphorePermit,
+        account: Account,
+        dump: Option<Dump>,
+    ) -> Self {
         books.metrics.opened();
         Self {
             books,
@@ -62,12 +72,16 @@ impl Recorder {
             question: Buffered::default(),
             answer: Vec::new(),
             told: None,
+            dump: dump.map(Box::new),
             flushed: Instant::now(),
         }
     }
 
     /// Notes what is asked; from now on a refusal is on record with it.
-    pub fn asked(&mut self, screened: &mut Screened) {
+    pub fn asked(&mut self, inspected: &mut Inspected) {
+        let (verdict, screened) = inspected.looked_at();
+        self.account.inspected(verdict, Some(&screened.head));
+        self.tell_findings(verdict);
         let ask = screened.ask.as_ref();
         match &mut screened.body {
             ScreenedBody::Whole(body) => {
@@ -85,6 +99,9 @@ impl Recorder {
                         body.clone()
                     }
                 };
+                if verdict.body == Looked::Unfit {
+                    self.question = Buffered::default();
+                }
             }
             ScreenedBody::Streamed { copier, .. } => {
                 self.account.asked(ask, 0);
@@ -99,13 +116,30 @@ impl Recorder {
     }
 
     /// Notes what is asked by a message of a WebSocket.
-    pub fn asked_in_socket(&mut self, message: &ScreenedMessage) {
+    pub fn asked_in_socket(&mut self, message: &Carried) {
+        self.account.inspected(&message.verdict, None);
+        self.tell_findings(&message.verdict);
         self.account.asked(message.ask.as_ref(), message.text.bytes.len() as u64);
-        self.question = message.text.clone();
+        if message.verdict.body != Looked::Unfit {
+            self.question = message.text.clone();
+        }
+    }
+
+    /// Notes what was found in a handshake, which was told already.
+    pub fn looked_at(&mut self, verdict: &Verdict) {
+        self.account.inspected(verdict, None);
+    }
+
+    fn tell_findings(&self, verdict: &Verdict) {
+        let Record { id, user, key_id, .. } = &self.account.record;
+        self.books.tell_findings(&FoundIn { exchange: id, user, key: key_id }, &verdict.fresh);
     }
 
     /// Brings the opening to the spool: before the first byte goes upstream.
     pub async fn request(&mut self) -> Result<(), Refusal> {
+        if let Some(dump) = &mut self.dump {
+            dump.asked(&self.question.bytes);
+        }
         if self.books.room.is_left() && self.open().await.is_ok() {
             self.opened = true;
             self.question = Buffered::default();
@@ -123,18 +157,20 @@ impl Recorder {
     }
 
     async fn open(&mut self) -> Result<(), Unwritable> {
-        let mut draft = Draft::default();
-        self.push_opening(&mut draft);
-        let written = self.books.desk.append(&draft).await;
+        self.account.scrub(&self.books.options.rules);
+        let written = self.books.keeping.append(|draft| self.push_opening(draft)).await;
         if written == Err(Unwritable::Unsynced) {
             // In the file, but not on the disk: nobody will close it, so that it ends here.
-            self.books.desk.append_later(Draft::failed(self.account.record.clone()));
+            self.books.keeping.append_failed(&self.account.record);
         }
         written
     }
 
     /// Notes the head of the answer and how its body is to be read.
     pub fn answered(&mut self, head: &response::Parts, shape: Shape, transport: Transport) {
+        if let Some(dump) = &mut self.dump {
+            dump.answered(head);
+        }
         self.account.answered(head, shape, transport);
     }
 
@@ -181,8 +217,11 @@ impl Recorder {
 
     /// Sees a piece of the answer; tells where in it the terminal event begins that ends in it.
     pub fn see(&mut self, piece: &[u8]) -> Option<usize> {
-        let Self { account, answer, books, .. } = self;
+        let Self { account, answer, books, dump, .. } = self;
         account.piece(piece, |decoded| {
+            if let Some(dump) = dump {
+                dump.piece(decoded);
+            }
             if books.options.bodies == Bodies::Full {
                 answer.extend_from_slice(decoded);
             }
@@ -258,14 +297,14 @@ impl Recorder {
 
     fn close(&mut self, end: End) -> Option<Receipt> {
         let _place = self.place.take()?;
+        if let Some(dump) = self.dump.take() {
+            dump.close();
+        }
+        self.account.scrub(&self.books.options.rules);
         self.account.close(end, &self.books.options.prices);
         self.books.metrics.closed(&self.account.record);
         if let End::Refused(word) = end {
             self.books.count_refused(Some(self.account.record.key_id.clone()), word);
-        }
-        let mut draft = Draft::default();
-        if !self.opened {
-            self.push_opening(&mut draft);
         }
         let torn = self.torn.load(Ordering::Relaxed);
         if torn {
@@ -278,8 +317,12 @@ impl Recorder {
         };
         let record = &self.account.record;
         let closing = Entry::Close { record, response: response.as_ref() };
-        draft.push(&closing, rest);
-        let receipt = self.books.desk.append(&draft);
+        let receipt = self.books.keeping.append(|draft| {
+            if !self.opened {
+                self.push_opening(draft);
+            }
+            draft.push(&closing, rest);
+        });
         (!torn).then_some(receipt)
     }
 
@@ -343,10 +386,8 @@ fn append(books: &Books, (id, side): (&str, Side), piece: Bytes, torn: &AtomicBo
     if piece.is_empty() {
         return;
     }
-    let mut draft = Draft::default();
-    draft.push(&Entry::Body { id, side }, piece);
     // When it is on the disk is asked at the end, which comes after it.
-    if books.desk.append_now(&draft).is_err() {
+    if books.keeping.append_now(&Entry::Body { id, side }, piece).is_err() {
         torn.store(true, Ordering::Relaxed);
     }
 }

@@ -16,6 +16,7 @@ use super::route::{Door, Site};
 use super::socket::Listener;
 use crate::config::Config;
 use crate::config::listen::Listen;
+use crate::config::preset::Opens;
 
 /// Connections of operators at once: their door must stay open when the clients' is full.
 const OPERATORS: usize = 64;
@@ -127,6 +128,9 @@ impl Doors {
         for (listener, meant) in self.bound {
             let (door, addresses, room) = match meant.whom {
                 Whom::Operators => (Door::Operators, &mut listening.operators, &operators_room),
+                Whom::Clients if config.opens != Opens::Site => {
+                    (Door::Api, &mut listening.clients, &clients_room)
+                }
                 Whom::Clients if apart => (Door::Clients, &mut listening.clients, &clients_room),
                 Whom::Clients => (Door::Everyone, &mut listening.clients, &clients_room),
             };

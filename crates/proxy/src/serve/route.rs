@@ -8,14 +8,17 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::peer::{Peer, Strangers};
 use super::terms::Terms;
 use crate::clock;
+use crate::config::preset::{Opens, Shutdown};
 use crate::exchange::arrived::ClientBody;
 use crate::exchange::endpoint::is_api;
 use crate::exchange::exchange;
+use crate::exchange::refusal::Word;
 use crate::exchange::tap::Body;
 use crate::ledger::account::Arrival;
 use crate::metrics::Metrics;
@@ -34,6 +37,8 @@ pub enum Door {
     Clients,
     /// Operators: health and metrics only.
     Operators,
+    /// Clients, who find the API's open endpoints here and not even a word about anything else.
+    Api,
 }
 
 /// Who asks on a connection.
@@ -54,15 +59,24 @@ pub struct Site {
     pub connections: TaskTracker,
     /// Who proved nothing.
     pub strangers: Strangers,
+    /// Fires when somebody asks over HTTP to stop.
+    pub shutdown: CancellationToken,
+    opens: Opens,
     draining: AtomicBool,
 }
 
 impl Site {
     /// A site with these terms, until it is given others.
-    pub fn new(terms: Terms, metrics: Arc<Metrics>, connections: TaskTracker) -> Self {
+    pub fn new(
+        terms: Terms,
+        opens: Opens,
+        metrics: Arc<Metrics>,
+        connections: TaskTracker,
+    ) -> Self {
         let terms = RwLock::new(Arc::new(terms));
         let (strangers, draining) = (Strangers::default(), AtomicBool::new(false));
-        Self { terms, metrics, connections, strangers, draining }
+        let shutdown = CancellationToken::new();
+        Self { terms, metrics, connections, strangers, shutdown, opens, draining }
     }
 
     /// From now on other terms hold for whatever begins.
@@ -96,6 +110,9 @@ impl Site {
         caller: Caller,
         request: Request<Incoming>,
     ) -> Response<Body> {
+        if caller.door == Door::Api {
+            return self.only_api(caller.peer, request).await;
+        }
         let for_clients = caller.door != Door::Operators;
         let for_operators = caller.door != Door::Clients;
         if !has_one_host(&request) {
@@ -108,6 +125,30 @@ impl Site {
             _ if for_clients && is_api(request.uri()) => self.api(caller.peer, request).await,
             _ => error(StatusCode::NOT_FOUND, NOTHING_HERE),
         }
+    }
+
+    /// Answers where nothing is but the API's open endpoints, and perhaps the order to stop.
+    async fn only_api(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        let uri = request.uri();
+        let is_plain = uri.scheme().is_none() && uri.query().is_none();
+        let is_order = request.method() == Method::GET && is_plain && uri.path() == "/shutdown";
+        if is_order && self.opens == (Opens::Api { shutdown: Shutdown::Open }) {
+            self.shutdown.cancel();
+            return bare(StatusCode::OK);
+        }
+        let terms = self.terms();
+        if terms.proxy.endpoints.resolve(&request).is_err() {
+            terms.proxy.ledger.refused(None, Word::NotAllowed);
+            let (head, body) = request.into_parts();
+            let (body, unread) = ClientBody::new(&head.headers, body);
+            drop(body);
+            unread.discard().await;
+            return bare(StatusCode::FORBIDDEN);
+        }
+        if !has_one_host(&request) {
+            return error(StatusCode::BAD_REQUEST, "A request has exactly one Host header.");
+        }
+        self.api(peer, request).await
     }
 
     async fn api(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
@@ -232,6 +273,14 @@ fn text(status: StatusCode, text: &str) -> Response<Body> {
     *answer.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, plain);
+    date(answer.headers_mut());
+    answer
+}
+
+/// A status, and nothing that tells more.
+fn bare(status: StatusCode) -> Response<Body> {
+    let mut answer = Response::new(whole(Bytes::new()));
+    *answer.status_mut() = status;
     date(answer.headers_mut());
     answer
 }

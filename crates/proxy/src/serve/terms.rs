@@ -12,6 +12,7 @@ use wire::price::PriceTable;
 
 use super::connection::Protocols;
 use super::{prices, tls};
+use crate::config::reference::SecretRef;
 use crate::config::secrets::Secrets;
 use crate::config::target::Target;
 use crate::config::{self, Config};
@@ -22,7 +23,10 @@ use crate::exchange::limit::Limits;
 use crate::exchange::manner::Manner;
 use crate::exchange::screen::Screen;
 use crate::exchange::upstream::Upstream;
-use crate::ledger::Ledger;
+use crate::exchange::upstream::splice::Splice;
+use crate::harden::key::Key;
+use crate::ledger::{Ledger, Ways};
+use crate::secret::{hex, random};
 
 /// What one configuration came to. What began under it keeps it to its end.
 #[derive(Clone)]
@@ -86,6 +90,20 @@ impl Read {
             reach: reach(config, before.map(|terms| &terms.reach))?,
         })
     }
+
+    /// The same where the only secret is a key that is spliced into requests.
+    pub fn spliced(config: &Config, key: Key) -> Result<(Self, Arc<Splice>)> {
+        let splice = Arc::new(Splice::new(hex(&random::<32>()?), key));
+        let secrets = Secrets::standing_in(SecretRef::Stdin, splice.stand_in());
+        let settings = (config.upstream.clone(), config.upstreams.clone());
+        let upstream = Arc::new(Upstream::new(config, &secrets, Some(splice.clone()))?);
+        let read = Self {
+            tls: None,
+            prices: prices(config.prices.as_deref())?,
+            reach: Reach { settings, secrets, upstream },
+        };
+        Ok((read, splice))
+    }
 }
 
 impl Terms {
@@ -93,12 +111,20 @@ impl Terms {
     pub fn new(config: &Config, read: Read, lasting: &Lasting) -> Self {
         let Read { tls, prices, reach } = read;
         let proxy = Proxy {
-            endpoints: Endpoints::new(&config.endpoints),
+            endpoints: Endpoints::new(&config.endpoints, config.opens),
             auth: lasting.auth.clone(),
             limits: Limits::new(config.limits.exchanges_per_key),
-            screen: lasting.screen.with(config.max_body, config.client.body_timeout),
+            screen: lasting.screen.with(
+                |intake| intake.with(config.max_body, config.client.body_timeout),
+                lasting.screen.guard().with(&config.screen),
+            ),
             upstream: reach.upstream.clone(),
-            ledger: lasting.ledger.with(prices, config.archive.bodies, config.archive.when_full),
+            ledger: lasting.ledger.with(Ways {
+                prices,
+                bodies: config.archive.bodies,
+                when_full: config.archive.when_full,
+                rules: config.screen.rules.clone(),
+            }),
             manner: Arc::new(Manner {
                 idle_timeout: config.upstream.idle_timeout,
                 contact: config.contact.clone(),
@@ -136,6 +162,6 @@ fn reach(config: &Config, before: Option<&Reach>) -> Result<Reach> {
     {
         return Ok(before.clone());
     }
-    let upstream = Arc::new(Upstream::new(config, &secrets)?);
+    let upstream = Arc::new(Upstream::new(config, &secrets, None)?);
     Ok(Reach { settings, secrets, upstream })
 }

@@ -7,9 +7,12 @@ pub(crate) mod client;
 pub(crate) mod codex;
 pub(crate) mod gateway;
 pub(crate) mod matrix;
+pub(crate) mod memory;
+pub(crate) mod names;
 pub(crate) mod recording;
 pub(crate) mod sdk;
 pub(crate) mod socket;
+pub(crate) mod strict;
 
 use std::time::{Duration, Instant};
 

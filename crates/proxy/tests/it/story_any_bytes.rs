@@ -319,7 +319,9 @@ async fn any_bytes_cut_anywhere_pass_and_are_kept_as_they_are() {
     let plans: Arc<Vec<Plan>> = Arc::new((0..EXCHANGES).map(|index| plan(seed, index)).collect());
     let came: Seen = Arc::new(Mutex::new(vec![None; EXCHANGES]));
     let (address, _upstream) = upstream(plans.clone(), came.clone()).await;
-    let gateway = Gateway::start(&format!("http://{address}/v1"));
+    // Among any letters some look like a password that is given to a name.
+    let off = [("CODEX_PROXY_SCREEN_ACTION", "off")];
+    let gateway = Gateway::start_with(&format!("http://{address}/v1"), &off);
     let key = gateway.key("ada@example.com").value;
 
     let mut clients = JoinSet::new();

@@ -95,7 +95,8 @@ async fn a_compressed_request_is_read_by_both_sides_and_kept_decoded() {
 #[tokio::test]
 async fn what_passes_is_what_was_sent_also_where_it_cannot_be_read() {
     let upstream = Recording::start(vec![whole("application/json", "{}")]).await;
-    let gateway = Gateway::start(&upstream.url());
+    let settings = [("CODEX_PROXY_SCREEN_UNREADABLE", "pass")];
+    let gateway = Gateway::start_with(&upstream.url(), &settings);
     let (free, bound) =
         (gateway.key("ada@example.com"), gateway.key_with("eve@example.com", &["--models", "o3"]));
     let cases = [

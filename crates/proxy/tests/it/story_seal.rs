@@ -219,19 +219,23 @@ async fn a_key_is_changed_and_what_was_before_is_brought_to_it() {
     all_is_there();
 
     let reseal = |more: &[&str]| said(&run(at, &[&["audit", "reseal"], more].concat()));
-    let counts = |verb: &str, resealed: u8, current: u8| {
-        let have = format!("{current} have it already; 2 are not encrypted\n");
-        (Some(0), format!("{resealed} files {verb} to the current key; {have}"))
+    let would = "2 files would be brought to the current key; 2 have it already; \
+                 2 would be encrypted that were not\n";
+    assert_eq!(reseal(&["--dry-run"]), (Some(0), would.to_owned()));
+    assert_eq!(readable(&files(at)), 2);
+    let counts = |resealed: u8, current: u8, sealed: u8| {
+        let have = format!("{current} have it already; {sealed} encrypted that were not\n");
+        (Some(0), format!("{resealed} files brought to the current key; {have}"))
     };
-    assert_eq!(reseal(&["--dry-run"]), counts("would be brought", 2, 2));
-    assert_eq!(reseal(&[]), counts("brought", 2, 2));
-    assert_eq!(reseal(&[]), counts("brought", 0, 4));
+    assert_eq!(reseal(&[]), counts(2, 2, 2));
+    assert_eq!(reseal(&[]), counts(0, 6, 0));
+    assert_eq!(readable(&files(at)), 0);
     configure(at, "two", &[], &simulator);
     all_is_there();
 
     configure(at, "three", &["one"], &simulator);
     let (code, text) = reseal(&[]);
-    assert!(code == Some(1) && text.contains("4 files are encrypted with the key "), "{text}");
+    assert!(code == Some(1) && text.contains("6 files are encrypted with the key "), "{text}");
     configure(at, "", &["one"], &simulator);
     assert_eq!(reseal(&[]).0, Some(2));
     simulator.stop().await;

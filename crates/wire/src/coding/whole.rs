@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use brotli_decompressor::Decompressor;
+use brotli::Decompressor;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 /// However short a body is, it may decode to so many bytes: honest ones of one repeated line do.

@@ -12,6 +12,7 @@ const LIMIT: usize = 24;
 const WANTED: &[Member<&str>] = &[
     text("type", "type", LIMIT),
     length("delta", "delta"),
+    elements("items", "items"),
     inside(
         "response",
         &[
@@ -25,9 +26,11 @@ const WANTED: &[Member<&str>] = &[
 /// What is picked from a document in these pieces, and whether it was a whole object.
 fn check(pieces: &[&[u8]]) -> (Vec<Pick>, bool) {
     let (mut picker, mut picks) = (Picker::new(WANTED), Vec::new());
+    let document = pieces.concat();
     for piece in pieces {
         picker.feed(piece, &mut |place, value| {
-            let raw = String::from_utf8_lossy(value.raw).into_owned();
+            let raw = if place == "items" { &document[value.begin..value.end] } else { value.raw };
+            let raw = String::from_utf8_lossy(raw).into_owned();
             picks.push((place, raw, value.string_bytes));
             ControlFlow::Continue(())
         });
@@ -78,7 +81,11 @@ fn expected(wanted: &'static [Member<&'static str>], object: &str, picks: &mut V
             Some(Want::Inside(wanted)) => {
                 each_object(raw, |object| expected(wanted, object, picks));
             }
-            None => {}
+            Some(Want::Elements(place)) => each_object(raw, |element| {
+                let length = if element.starts_with('"') { element.len() as u64 - 2 } else { 0 };
+                picks.push((place, element.to_owned(), length));
+            }),
+            Some(Want::Place(_)) | None => {}
         }
     }
 }
@@ -105,6 +112,7 @@ fn any_key() -> impl Strategy<Value = String> {
         r#""id""#,
         r#""text""#,
         r#""usage""#,
+        r#""items""#,
     ]);
     prop_oneof![4 => known.prop_map(str::to_owned), 1 => any_string()]
 }

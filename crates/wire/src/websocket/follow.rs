@@ -194,7 +194,7 @@ impl Follower {
 }
 
 /// RFC 6455 §5.3, for a piece that begins at this place of its payload.
-fn unmask(piece: &mut [u8], mask: [u8; 4], at: u64) {
+pub(super) fn unmask(piece: &mut [u8], mask: [u8; 4], at: u64) {
     let turn = usize::try_from(at % 4).unwrap_or_default();
     let mut turned = mask;
     turned.rotate_left(turn);

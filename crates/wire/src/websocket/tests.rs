@@ -134,11 +134,14 @@ fn a_message_in_an_open_frame_is_no_place_for_another() {
 #[test]
 fn frames_of_ours_have_the_form_of_the_standard() {
     // RFC 6455 §5.7: a single-frame unmasked text message.
-    assert_eq!(text("Hello"), [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+    assert_eq!(text(b"Hello"), [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+    // And a masked one.
+    let masked = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+    assert_eq!(super::masked(Opcode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d]), masked);
     assert_eq!(close(1012, "bye"), [0x88, 0x05, 0x03, 0xF4, b'b', b'y', b'e']);
     let long = close(1008, &"ü".repeat(100));
     assert_eq!((long.len(), long[1]), (2 + 2 + 122, 124));
-    assert_eq!(text(&"x".repeat(300))[..4], [0x81, 126, 1, 44]);
+    assert_eq!(text(&[b'x'; 300])[..4], [0x81, 126, 1, 44]);
 }
 
 #[test]

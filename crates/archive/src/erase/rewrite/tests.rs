@@ -71,9 +71,9 @@ fn a_segment_that_is_cut_off_is_not_rewritten() {
 
 #[test]
 fn a_grave_is_as_long_as_what_was_there_or_refused() {
-    let shortest = (0..400).find(|length| grave(b"x", *length).is_ok()).unwrap();
+    let shortest = (0..400).find(|length| grave(None, b"x", *length).is_ok()).unwrap();
     for length in shortest..shortest + 40 {
-        let made = grave(b"x", length);
+        let made = grave(None, b"x", length);
         // No frame that holds nothing is shorter than eight bytes.
         let is_short = (1..8).contains(&(length - shortest));
         assert_eq!(made.as_ref().map(Vec::len).ok(), (!is_short).then_some(length));

@@ -3,6 +3,7 @@
 //!
 //! The token in the path is somebody's key: it goes into ids as a hash, and nowhere else.
 
+mod fields;
 mod object;
 #[cfg(test)]
 mod tests;

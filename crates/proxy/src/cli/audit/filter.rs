@@ -31,6 +31,9 @@ pub(super) struct FilterArgs {
     /// With a finding of a rule of this name; * and ? stand for other letters
     #[arg(long, value_name = "PATTERN")]
     finding: Option<String>,
+    /// With a finding of any rule
+    #[arg(long, conflicts_with = "finding")]
+    findings: bool,
     /// Refused with this text in the refusal's word or in what the client was told
     #[arg(long, value_name = "TEXT")]
     refusal: Option<String>,
@@ -69,7 +72,10 @@ impl From<FilterArgs> for Filter {
                 OutcomeName::Failed => Outcome::Failed,
                 OutcomeName::Cancelled => Outcome::Cancelled,
             }),
-            finding: args.finding.map(|pattern| WildMatch::new(&pattern)),
+            finding: args
+                .finding
+                .or_else(|| args.findings.then(|| "*".to_owned()))
+                .map(|pattern| WildMatch::new(&pattern)),
             session: args.session,
             repo: args.repo,
             refusal: args.refusal,

@@ -72,9 +72,15 @@ pub(super) async fn run(config: &Config, verify: Verify) -> Result<()> {
     if verdict.erased > 0 {
         line(&format!("erased, as signed statements say: {} exchanges", verdict.erased))?;
     }
+    if verdict.masked > 0 {
+        line(&format!("masked, as signed statements say: {} exchanges", verdict.masked))?;
+    }
     if verdict.unfinished > 0 {
         let files = verdict.unfinished;
-        line(&format!("to be erased, and still there: {files} files; run `audit erase` again"))?;
+        line(&format!(
+            "to be erased or masked, and still there: {files} files; run `audit erase` or \
+             `audit scan --mask` again"
+        ))?;
     }
     if verdict.waiting > 0 {
         line(&format!("in the spool, not in the archive yet: {} journals", verdict.waiting))?;

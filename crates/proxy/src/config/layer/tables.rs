@@ -1,18 +1,16 @@
-//! Settings that are more than texts: headers and upstreams, in a file or as JSON in a variable.
-
-use std::fmt::Write;
+//! Settings that are more than texts: tables and lists of tables, in a file or as JSON in a variable.
 
 use serde_json::Value as Json;
 use toml_edit::{Item, TableLike};
 
 use super::File;
+use crate::config::entry::{Entry, Leaf, Table};
 use crate::config::setting::Kind;
-use crate::config::target::{AuthHeader, ENTRY, Entry, HeaderText, Leaf, Target};
 
-/// The pieces of a variable's or a flag's text: lists are separated by commas; headers may be a
+/// The pieces of a variable's or a flag's text: lists are separated by commas; a table may be a
 /// JSON object.
 pub(super) fn pieces(kind: Kind, text: &str) -> Result<Vec<String>, String> {
-    if kind == Kind::Headers && text.trim_start().starts_with('{') {
+    if kind.is_table() && text.trim_start().starts_with('{') {
         let json = serde_json::from_str(text).ok();
         let pairs = json.as_ref().and_then(json_texts);
         return pairs.ok_or_else(|| "is no JSON object of texts".to_owned());
@@ -32,30 +30,36 @@ pub(super) fn pairs(item: &Item) -> Option<Vec<String>> {
 }
 
 /// The entries of a list of tables.
-pub(super) fn from_toml(file: &File<'_>, item: &Item, place: &str) -> Option<Vec<Entry>> {
+pub(super) fn from_toml(
+    file: &File<'_>,
+    table: &Table,
+    item: &Item,
+    place: &str,
+) -> Option<Vec<Entry>> {
     let place_of = |span: Option<std::ops::Range<usize>>| {
         if span.is_some() { file.place(span) } else { place.to_owned() }
     };
     if let Some(tables) = item.as_array_of_tables() {
-        let entries = tables.iter().map(|table| entry(file, table, place_of(table.span())));
+        let entries = tables.iter().map(|one| entry(file, table, one, place_of(one.span())));
         return Some(entries.collect());
     }
     let array = item.as_array()?;
     let inline = |value: &toml_edit::Value| {
-        let table = value.as_inline_table()?;
-        Some(entry(file, table, place_of(value.span())))
+        let one = value.as_inline_table()?;
+        Some(entry(file, table, one, place_of(value.span())))
     };
     array.iter().map(inline).collect()
 }
 
-fn entry(file: &File<'_>, table: &dyn TableLike, place: String) -> Entry {
+fn entry(file: &File<'_>, table: &Table, one: &dyn TableLike, place: String) -> Entry {
     let leaf = |(name, item): (&str, &Item)| {
-        let span = table.key(name).and_then(toml_edit::Key::span).or_else(|| item.span());
-        let kind = ENTRY.iter().find(|setting| setting.path == name).map(|setting| setting.kind);
+        let span = one.key(name).and_then(toml_edit::Key::span).or_else(|| item.span());
+        let kind =
+            table.members.iter().find(|setting| setting.path == name).map(|setting| setting.kind);
         let texts = kind.and_then(|kind| super::texts(item, kind));
         Leaf { name: name.to_owned(), texts, place: file.place(span) }
     };
-    Entry { leaves: table.iter().map(leaf).collect(), place }
+    Entry { leaves: one.iter().map(leaf).collect(), place }
 }
 
 /// The entries of a JSON array of objects.
@@ -85,36 +89,4 @@ fn json_texts(value: &Json) -> Option<Vec<String>> {
             .collect(),
         Json::Null | Json::Bool(_) => None,
     }
-}
-
-/// An upstream as an inline table, to be shown: it names secrets, and holds none.
-pub(super) fn shown(target: &Target) -> String {
-    let list = |texts: Vec<String>| format!("[{}]", texts.join(", "));
-    let mut table = format!(
-        "{{ name = {:?}, url = {:?}, key = {}",
-        target.name,
-        target.url.to_string(),
-        list(target.keys.iter().map(|key| format!("{:?}", key.to_string())).collect()),
-    );
-    // Writing to a text cannot fail.
-    if target.auth == AuthHeader::ApiKey {
-        table.push_str(", auth = \"api-key\"");
-    }
-    if !target.headers.is_empty() {
-        let pair = |(name, value): &(http::HeaderName, HeaderText)| {
-            let value = match value {
-                HeaderText::Plain(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                HeaderText::Secret(reference) => reference.to_string(),
-            };
-            format!("{name} = {value:?}")
-        };
-        let pairs: Vec<String> = target.headers.iter().map(pair).collect();
-        let _ = write!(table, ", headers = {{ {} }}", pairs.join(", "));
-    }
-    if !target.models.is_empty() {
-        let models = target.models.iter().map(|model| format!("{model:?}")).collect();
-        let _ = write!(table, ", models = {}", list(models));
-    }
-    let _ = write!(table, ", priority = {} }}", target.priority);
-    table
 }

@@ -97,12 +97,12 @@ fn upstreams_are_read_from_a_file_and_from_a_variable() {
     let layers = read(UPSTREAMS, &[]);
     assert_eq!(layers.problems, []);
     let config = Config::build(&layers);
-    let shown: Vec<String> = config.upstreams.iter().map(super::tables::shown).collect();
+    let shown = layers.shown().find(|(path, ..)| *path == "upstreams").unwrap().2.unwrap().0;
     assert_eq!(
         shown,
         [
-            "{ name = \"azure\", url = \"https://a.example.com/openai?api-version=1\", key = [\"env:AZURE\"], auth = \"api-key\", headers = { x-region = \"north\" }, models = [\"gpt-4*\"], priority = 2 }",
-            "{ name = \"spare\", url = \"http://b.example.com/\", key = [\"env:SPARE\"], priority = 1 }",
+            "{ name = \"azure\", url = \"https://a.example.com/openai?api-version=1\", key = [\"env:AZURE\"], auth = \"api-key\", headers = { \"X-Region\" = \"north\" }, models = [\"gpt-4*\"], priority = 2 }",
+            "{ name = \"spare\", url = \"http://b.example.com\", key = [\"env:SPARE\"] }",
         ]
     );
     assert_eq!(config.upstream.main.keys.len(), 2);
@@ -147,10 +147,14 @@ fn everything_wrong_with_upstreams_is_listed() {
             "codex-proxy.toml:11:1: upstreams.headers x-key holds a secret: write env:NAME or file:PATH as its value",
             "codex-proxy.toml:9:1: an entry of upstreams needs url",
             "codex-proxy.toml:9:1: an entry of upstreams needs key",
-            "codex-proxy.toml:12:1: upstreams name `default` is that of [upstream]: choose another",
             "CODEX_PROXY_UPSTREAM_HEADERS: upstream.headers is no JSON object of texts",
         ]
     );
+    let layers =
+        read("[[upstreams]]\nname = \"default\"\nurl = \"http://x\"\nkey = \"env:A\"\n", &[]);
+    let taken = Config::build(&layers).contradictions(&layers);
+    let what = "upstreams name `default` is that of [upstream]: choose another";
+    assert_eq!(taken.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>(), [what]);
     let list = "CODEX_PROXY_UPSTREAMS: upstreams takes a list of tables: write [[upstreams]]";
     assert_eq!(problems("", &[("CODEX_PROXY_UPSTREAMS", "{}")]), [list]);
     let keys = vec!["env:A"; 65].join(",");
@@ -169,4 +173,49 @@ fn places_to_listen_and_file_modes_say_what_is_allowed() {
         "codex-proxy.toml:3:1: trusted_proxies `10.0.0.0/33` is no network: write 10.0.0.0/8, or an address",
     ];
     assert_eq!(problems(file, &[]), expected);
+}
+
+#[test]
+fn everything_wrong_with_the_screen_is_listed() {
+    let file = "[screen]\naction = \"maybe\"\nrules = { jwt = \"stop\" }\n\
+        [[screen.custom]]\nid = \"a\"\npattern = \"x\"\n\
+        [[screen.exceptions]]\nteam = [\"red\"]\n";
+    assert_eq!(
+        problems(file, &[]),
+        [
+            "codex-proxy.toml:2:1: screen.action `maybe` is not one of off, alert, mask, block",
+            "codex-proxy.toml:3:1: screen.rules jwt: `stop` is not one of off, alert, mask, block",
+            "codex-proxy.toml:4:1: an entry of screen.custom needs example",
+            "codex-proxy.toml:8:1: an exception has no team: it has teams, users, keys, action, tiers, rules",
+        ]
+    );
+    let custom = r#"[{"id":"acme","pattern":"ACME-(\\d{8})","example":"ACME-1"},
+        {"id":"again","pattern":"(?=x)","example":"x"}]"#;
+    let exceptions = r#"[{"action":"off","tiers":{"certian":"block"}},{"teams":["red"],"rules":{"nope":"off"}}]"#;
+    let layers = read(
+        "",
+        &[
+            ("CODEX_PROXY_SCREEN_CUSTOM", custom),
+            ("CODEX_PROXY_SCREEN_EXCEPTIONS", exceptions),
+            ("CODEX_PROXY_SCREEN_RULES", "nada=block"),
+            ("CODEX_PROXY_SCREEN_TIERS_LIKELY", "alert"),
+        ],
+    );
+    assert_eq!(layers.problems, []);
+    let problems = Config::build(&layers).contradictions(&layers);
+    let starts: Vec<String> = problems
+        .iter()
+        .map(|problem| problem.to_string().split(['\n', ';']).next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        starts,
+        [
+            "CODEX_PROXY_SCREEN_CUSTOM: rule `acme`: its pattern does not match its example",
+            "CODEX_PROXY_SCREEN_CUSTOM: rule `again`: regex parse error:",
+            "CODEX_PROXY_SCREEN_RULES: screen.rules: no rule is called nada",
+            "CODEX_PROXY_SCREEN_EXCEPTIONS: screen.exceptions.tiers: `certian` is not one of certain, likely, possible",
+            "CODEX_PROXY_SCREEN_EXCEPTIONS: an entry of screen.exceptions needs teams, users or keys",
+            "CODEX_PROXY_SCREEN_EXCEPTIONS: screen.exceptions.rules: no rule is called nope",
+        ]
+    );
 }

@@ -10,8 +10,9 @@ use http::response::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
-use wire::websocket::{Follower, Forgets, Opcode, close, text};
+use wire::websocket::{Follower, Forgets, Opcode, Part, Step, close, text};
 
+use super::restoring::Restoring;
 use super::{Asked, BORDER, Buffer, Closing, Ended, Open, Side, WAITING, piece_size};
 use crate::exchange::manner::Manner;
 use crate::exchange::refusal::{Refusal, Word};
@@ -42,6 +43,8 @@ pub(super) struct Answering<'a, W> {
     pub(super) state: State,
     pub(super) timer: Pin<Box<Sleep>>,
     pub(super) last_sign: Instant,
+    /// Frames of the message under way are kept until what stands in them is restored.
+    pub(super) withholds: bool,
     pub(super) writer: W,
 }
 
@@ -166,20 +169,34 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         }
         let (mut at, mut sent) = (0, 0);
         while at < bytes.len() {
-            let Self { follower, queue, last, accepted, .. } = self;
+            self.begin_frame();
+            let Self { follower, queue, last, accepted, withholds, .. } = self;
             let step = follower.step(bytes.get(at..).unwrap_or_default(), &mut |data| match (
                 queue.front_mut(),
                 &mut *last,
             ) {
-                (Some(Asked::Exchange(open)), _) => open.see(accepted, data),
+                (Some(Asked::Exchange(open)), _) => {
+                    open.see(accepted, data);
+                    if *withholds {
+                        open.withhold(data);
+                    }
+                }
                 (_, Some(last)) => last.late(data),
                 (_, None) => {}
             });
+            let withheld = self.withhold(&step);
+            if withheld.is_some() {
+                self.writer.write_all(bytes.get(sent..at).unwrap_or_default()).await?;
+                sent = at + step.used;
+            }
+            let mut restored = self.restore(&step, withheld.unwrap_or_default());
             if step.ends_message() && self.ends_exchange() {
                 self.writer.write_all(bytes.get(sent..at).unwrap_or_default()).await?;
-                sent = at;
+                sent = sent.max(at);
+                restored.extend(self.rest());
                 self.end_answered().await?;
             }
+            self.writer.write_all(&restored).await?;
             if step.ended.is_some_and(|head| head.opcode == Opcode::Close) {
                 self.closing.begin(Side::Upstream);
                 let end = if self.closing.is_clients() { End::Left } else { End::Broken };
@@ -195,6 +212,57 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
             open.recorder.keep_up();
         }
         Ok(())
+    }
+
+    /// Decides, where a message may begin, whether its frames are kept from the client until what
+    /// stands in them is restored.
+    fn begin_frame(&mut self) {
+        if self.follower.is_between_messages() {
+            let front = self.queue.front();
+            self.withholds =
+                matches!(front, Some(Asked::Exchange(open)) if open.restoring.is_some());
+        }
+    }
+
+    /// Of frames that are withheld: the bytes that pass all the same, which are those of control
+    /// frames. Nothing where frames pass as they come.
+    fn withhold(&mut self, step: &Step) -> Option<Vec<u8>> {
+        if !self.withholds {
+            return None;
+        }
+        if let (Part::Head(head), Some(Asked::Exchange(open))) =
+            (&step.part, self.queue.front_mut())
+            && let Some(restoring) = &mut open.restoring
+            && matches!(head.opcode, Opcode::Text | Opcode::Binary)
+        {
+            restoring.begin(head.opcode);
+        }
+        if !step.is_control {
+            return Some(Vec::new());
+        }
+        // A control frame is short: it passes when it has ended.
+        let ended = step.ended.as_ref();
+        Some(ended.map(|head| [head.bytes(), self.follower.control()].concat()).unwrap_or_default())
+    }
+
+    /// What the client gets of withheld frames: control frames, and messages that have ended. Before
+    /// the end of all, whatever still waits.
+    fn restore(&mut self, step: &Step, passes: Vec<u8>) -> Vec<u8> {
+        let closes = step.ended.is_some_and(|head| head.opcode == Opcode::Close);
+        let Some(Asked::Exchange(open)) = self.queue.front_mut() else { return passes };
+        match &mut open.restoring {
+            Some(restoring) if closes => [restoring.rest(), passes].concat(),
+            Some(restoring) if self.withholds && step.ends_message() => {
+                [passes, restoring.end()].concat()
+            }
+            _ => passes,
+        }
+    }
+
+    /// What still waits of the answer under way.
+    fn rest(&mut self) -> Vec<u8> {
+        let Some(Asked::Exchange(open)) = self.queue.front_mut() else { return Vec::new() };
+        open.restoring.as_mut().map(Restoring::rest).unwrap_or_default()
     }
 
     /// Where answers cannot be read, nobody knows when one ends: at the next question, or after a
@@ -258,7 +326,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
     async fn farewell(&mut self, refusal: &Refusal) -> io::Result<Ended> {
         let under_way = self.end_all(End::Refused(refusal.word())).await;
         if under_way > 0 {
-            self.writer.write_all(&text(&refusal.socket_message())).await?;
+            self.writer.write_all(&text(refusal.socket_message().as_bytes())).await?;
         }
         match refusal.word() {
             Word::KeyDisabled => self.close(POLICY, "This key was disabled or replaced.").await,
@@ -272,6 +340,9 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         let mut ended = 0;
         // What is on its way to the queue was asked too, and nothing more is taken.
         self.waiting.close();
+        let rest = self.rest();
+        // Whoever is gone does not miss it.
+        let _ = self.writer.write_all(&rest).await;
         while let Some(asked) = self.queue.pop_front().or_else(|| self.waiting.try_recv().ok()) {
             if let Asked::Exchange(mut open) = asked {
                 let _ = open.recorder.end(end).await;
@@ -283,7 +354,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
 
     async fn tell(&mut self, refusal: &Refusal) -> io::Result<()> {
         let refusal = refusal.clone().with_contact(self.manner.contact.as_deref());
-        self.writer.write_all(&text(&refusal.socket_message())).await?;
+        self.writer.write_all(&text(refusal.socket_message().as_bytes())).await?;
         self.writer.flush().await
     }
 
@@ -298,5 +369,11 @@ impl Open {
     fn see(&mut self, accepted: &Parts, data: &[u8]) {
         self.recorder.answered_in_socket(accepted);
         self.recorder.see(data);
+    }
+
+    fn withhold(&mut self, data: &[u8]) {
+        if let Some(restoring) = &mut self.restoring {
+            restoring.take(data);
+        }
     }
 }

@@ -4,18 +4,22 @@
 use std::sync::Arc;
 
 use http::Request;
+use redact::mask::Known;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 use wire::ask::Ask;
 use wire::websocket::{Follower, Forgets, Head, Opcode, Part, Step};
 
+use super::held::{Form, Held};
+use super::restoring::Restoring;
 use super::{Asked, Buffer, Closing, Ended, Open, Side, piece_size};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::limit::Permit;
 use crate::exchange::refusal::{Refusal, Word};
-use crate::exchange::screen::message::{Collected, Inspected, ScreenedMessage};
+use crate::exchange::screen::intake::Buffered;
+use crate::exchange::screen::message::{Carried, Sender, SocketMasks, Whole};
 use crate::exchange::upstream::Served;
 use crate::exchange::{Proxy, authenticate, refused};
 use crate::ledger::recorder::Recorder;
@@ -23,6 +27,8 @@ use crate::ledger::recorder::Recorder;
 /// The client's side of a socket.
 pub(super) struct Asking<'a> {
     pub(super) proxy: &'a Arc<Proxy>,
+    /// Who opened the socket.
+    pub(super) principal: &'a Principal,
     pub(super) endpoint: &'a Endpoint,
     pub(super) handshake: &'a Request<()>,
     pub(super) connection: Uuid,
@@ -32,6 +38,11 @@ pub(super) struct Asking<'a> {
     pub(super) message: Message,
     pub(super) asked: mpsc::Sender<Asked>,
     pub(super) closing: &'a Closing,
+    /// Which masks stand for which values in what was asked so far.
+    pub(super) masks: SocketMasks,
+    /// Whether values can be put back into answers: not into compressed ones, from which later ones
+    /// may repeat.
+    pub(super) restores: bool,
 }
 
 /// What becomes of the message under way.
@@ -44,23 +55,6 @@ pub(super) enum Message {
     Passing,
     /// It was refused before its end.
     Refused,
-}
-
-/// A message that is held.
-#[derive(Default)]
-pub(super) struct Held {
-    collected: Collected,
-    /// So much of its text is blank.
-    blank: usize,
-    form: Form,
-}
-
-/// How a message came.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Form {
-    #[default]
-    Plain,
-    Compressed,
 }
 
 /// The rest cannot be followed: this side of the socket is over.
@@ -178,9 +172,7 @@ impl Asking<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), Over> {
         if let Message::None = self.message {
-            let is_compressed = matches!(step.part, Part::Head(head) if head.is_compressed);
-            let form = if is_compressed { Form::Compressed } else { Form::Plain };
-            self.message = Message::Held(Held { form, ..Held::default() });
+            self.message = Message::Held(Held::begin(&step.part));
         }
         let held = match &mut self.message {
             Message::Held(held) => held,
@@ -196,7 +188,8 @@ impl Asking<'_> {
         };
         held.collected.frames.extend_from_slice(raw);
         held.collected.text.extend_from_slice(text);
-        if held.asks_nothing() {
+        held.asks_nothing = held.asks_nothing || held.surely_asks_nothing();
+        if held.asks_nothing && self.proxy.screen.guard().is_off(self.principal) {
             out.append(&mut held.collected.frames);
             self.message = if step.ends_message() { Message::None } else { Message::Passing };
             return Ok(());
@@ -213,25 +206,59 @@ impl Asking<'_> {
     /// Sends a whole message upstream, or refuses it.
     async fn decide(&mut self, held: Held, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Over> {
         let form = held.form;
-        let is_blank = held.blank == held.collected.text.len();
-        let Inspected { message, frames } = self.proxy.screen.message(held.collected);
+        let asks_nothing = held.asks_nothing || held.blank == held.collected.text.len();
+        let ask = Ask::read(&held.collected.text);
         // What cannot be read, or does not say what it is, might ask anything.
         let says_other = |ask: &Ask| ask.message_type.is_some() && !ask.asks();
-        let is_other = is_blank || message.ask.as_ref().is_some_and(says_other);
+        let is_other = asks_nothing || ask.as_ref().is_some_and(says_other);
+        let Held { collected, opcode, .. } = held;
+        let whole = Whole { collected, opcode, ask, might_ask: !asks_nothing };
         if is_other && self.follower.is_readable() {
-            return self.write(&frames.bytes, to).await;
+            return self.pass_other(whole, form, to).await;
         }
-        match self.exchange(Ok(message)).await {
-            Ok(open) => {
+        match self.exchange(Ok((whole, form))).await {
+            Ok((open, frames)) => {
                 // First in the queue, then on its way: so its answer finds it there.
                 let _ = self.asked.send(Asked::Exchange(Box::new(open))).await;
                 self.write(&frames.bytes, to).await
             }
-            Err(refusal) => {
-                drop(frames);
-                self.refuse(refusal, form).await
-            }
+            Err(refusal) => self.refuse(refusal, form).await,
         }
+    }
+
+    /// A message that asks for no answer is no exchange; what is secret in it does not leave either.
+    async fn pass_other(
+        &mut self,
+        whole: Whole,
+        form: Form,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), Over> {
+        let looked = self.look_through(self.principal, whole, form);
+        let frames = looked.and_then(|carried| {
+            self.proxy.ledger.found(self.principal, &carried.verdict.fresh);
+            carried.let_through()
+        });
+        match frames {
+            Ok(frames) => self.write(&frames.bytes, to).await,
+            Err(refusal) => self.refuse(refusal, form).await,
+        }
+    }
+
+    fn look_through(
+        &mut self,
+        principal: &Principal,
+        whole: Whole,
+        form: Form,
+    ) -> Result<Carried, Refusal> {
+        let sender = Sender { principal, headers: self.handshake.headers() };
+        let mut carried = self.proxy.screen.message(&sender, &mut self.masks, whole)?;
+        let repeats = form == Form::Compressed && self.compresses == Some(Forgets::Never);
+        if carried.verdict.is_masked && repeats {
+            // Later messages may repeat from it, and the upstream would not have it.
+            let message = "This message holds a secret, and is compressed together with others.";
+            carried.verdict.refusal = Some(Refusal::new(Word::SecretBlocked, message));
+        }
+        Ok(carried)
     }
 
     /// Refuses the message that is held, before its end; the rest of it is thrown away.
@@ -288,74 +315,46 @@ impl Asking<'_> {
 
     /// The journey of one exchange, up to where its frames may go upstream. The key is looked at
     /// anew each time: it may have expired, or may ask other models by now.
-    async fn exchange(&self, message: Result<ScreenedMessage, Refusal>) -> Result<Open, Refusal> {
+    async fn exchange(
+        &mut self,
+        message: Result<(Whole, Form), Refusal>,
+    ) -> Result<(Open, Buffered), Refusal> {
         let arrival = self.proxy.ledger.arrival();
         let principal = authenticate(self.proxy, arrival, self.handshake.headers()).await?;
         let mut recorder =
             self.proxy.ledger.open(&principal, self.endpoint, self.handshake, arrival)?;
         recorder.in_socket(self.connection);
-        let asks = |message: &ScreenedMessage| message.ask.as_ref().is_some_and(Ask::asks);
+        let asks = |(whole, _): &(Whole, Form)| whole.ask.as_ref().is_some_and(Ask::asks);
         let is_unsure = !message.as_ref().is_ok_and(asks);
         match self.carry(&principal, message, &mut recorder).await {
-            Ok(permit) => Ok(Open { recorder, _permit: permit, is_unsure }),
+            Ok((permit, masks, frames)) => {
+                let restoring = masks.filter(|_| self.restores).map(Restoring::new);
+                let open = Open { recorder, _permit: permit, is_unsure, restoring };
+                Ok((open, frames))
+            }
             Err(refusal) => Err(refused(self.proxy, refusal, recorder).await),
         }
     }
 
     async fn carry(
-        &self,
+        &mut self,
         principal: &Principal,
-        message: Result<ScreenedMessage, Refusal>,
+        message: Result<(Whole, Form), Refusal>,
         recorder: &mut Recorder,
-    ) -> Result<Permit, Refusal> {
+    ) -> Result<(Permit, Option<Arc<Known>>, Buffered), Refusal> {
         let slot = self.proxy.limits.enter(principal)?;
-        let message = message?;
-        recorder.asked_in_socket(&message);
+        let (whole, form) = message?;
+        let carried = self.look_through(principal, whole, form)?;
+        recorder.asked_in_socket(&carried);
         recorder.served(self.served.name(), self.served.doubt());
+        let (masks, ask) = (carried.masks().cloned(), carried.ask.clone());
+        let frames = carried.let_through()?;
         if !self.follower.is_readable() {
             let message = "This message's compression cannot be read.";
             return Err(Refusal::new(Word::UnreadableBody, message));
         }
-        let permit = self.proxy.limits.admit(slot, Operation::Responses, message.ask.as_ref())?;
+        let permit = self.proxy.limits.admit(slot, Operation::Responses, ask.as_ref())?;
         recorder.request().await?;
-        Ok(permit)
-    }
-}
-
-impl Held {
-    /// Whether it surely asks nothing: it begins as nothing that could be read as JSON with
-    /// something in it. A byte order mark and wider characters are reckoned with: who stands
-    /// behind us might.
-    fn asks_nothing(&mut self) -> bool {
-        let text = self.collected.text.get(self.blank..).unwrap_or_default();
-        let start = text.trim_ascii_start();
-        self.blank += text.len() - start.len();
-        start.first().is_some_and(|first| !b"{[\"\0\xEF\xFE\xFF".contains(first))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Held;
-
-    #[test]
-    fn what_could_be_read_as_json_is_held() {
-        let check = |pieces: &[&[u8]]| {
-            let mut held = Held::default();
-            let tell = |piece: &&[u8]| {
-                held.collected.text.extend_from_slice(piece);
-                held.asks_nothing()
-            };
-            pieces.iter().map(tell).next_back()
-        };
-        let mut held: Vec<&[u8]> = vec![b"", b" \r\n\t", b"{", b"  {\"a\"", b"[", b"\"{", b"\0{"];
-        held.extend([&b"\xEF\xBB\xBF{"[..], b"\xFF\xFE{\0"]);
-        for text in held {
-            assert_eq!(check(&[text]), Some(false), "{text:?}");
-        }
-        assert_eq!(check(&[b"  ", b" ", b"{"]), Some(false));
-        for text in [&b" x"[..], b"HELLO", b"7", b"true", b"\xC3\xA9"] {
-            assert_eq!(check(&[text]), Some(true), "{text:?}");
-        }
+        Ok((permit, masks, frames))
     }
 }

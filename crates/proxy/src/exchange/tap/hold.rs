@@ -1,4 +1,4 @@
-//! What the bytes of an answer are, and what of it is held back.
+//! What the bytes of an answer are, and what of them waits for the record.
 
 use archive::record::Transport;
 use http::{HeaderMap, header};

@@ -14,7 +14,7 @@ use super::health::Health;
 use super::transport::Origin;
 use crate::config::reference::SecretRef;
 use crate::config::secrets::Secrets;
-use crate::config::target::{AuthHeader, HeaderText, Target};
+use crate::config::target::{AuthHeader, Covers, HeaderText, Target};
 use crate::exchange::refusal::{Refusal, Word};
 
 /// How long an upstream is left alone that could not be reached.
@@ -41,6 +41,8 @@ pub struct Site {
     pub origin: Arc<Origin>,
     base_path: String,
     base_query: Option<String>,
+    /// Whether the address is the one that is asked, or what it stands below.
+    covers: Covers,
     /// The models it is for; none: those that no other is for.
     pub models: Vec<WildMatch>,
     /// The lowest is asked first.
@@ -53,8 +55,9 @@ impl Site {
     pub fn new(url: &Uri) -> Result<Self> {
         Ok(Self {
             origin: Origin::of(url)?,
-            base_path: url.path().trim_end_matches('/').to_owned(),
+            base_path: url.path().to_owned(),
             base_query: url.query().map(str::to_owned),
+            covers: Covers::Below,
             models: Vec::new(),
             priority: 1,
             health: Health::new(UNREACHABLE, Instant::now()),
@@ -64,7 +67,10 @@ impl Site {
     /// The base address's path with ours behind it, and both queries: the form that goes to an
     /// origin's server (RFC 9112 §3.2.1).
     fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
-        let mut target = [&self.base_path, path].concat();
+        let mut target = match self.covers {
+            Covers::Below => [self.base_path.trim_end_matches('/'), path].concat(),
+            Covers::Whole => self.base_path.clone(),
+        };
         let queries = [self.base_query.as_deref(), query];
         for (index, query) in queries.into_iter().flatten().enumerate() {
             target.push(if index == 0 { '?' } else { '&' });
@@ -83,6 +89,7 @@ impl Way {
         let site = Site {
             models: target.models.iter().map(|glob| WildMatch::new(glob)).collect(),
             priority: target.priority,
+            covers: target.covers,
             ..Site::new(&target.url)?
         };
         let (site, more) = (Arc::new(site), more(target, secrets)?);

@@ -12,6 +12,7 @@ use super::credential::Way;
 use crate::config::Config;
 use crate::config::secrets::Secrets;
 use crate::exchange::auth::{Credential, Principal};
+use crate::exchange::conversation;
 use crate::exchange::endpoint::Surface;
 use crate::exchange::refusal::{Refusal, Word};
 
@@ -43,14 +44,7 @@ impl<'r> Wanted<'r> {
         headers: &'r HeaderMap,
         ask: Option<&'r Ask>,
     ) -> Self {
-        let header =
-            |name: &&str| headers.get(*name)?.to_str().ok().filter(|text| !text.is_empty());
-        let conversation = ["thread-id", "session-id", "session_id"]
-            .iter()
-            .find_map(header)
-            .or_else(|| ask?.thread_id.as_deref())
-            .or_else(|| ask?.prompt_cache_key.as_deref())
-            .unwrap_or(&principal.key.id);
+        let conversation = conversation::of(principal, headers, ask);
         let model = ask.and_then(|ask| ask.model.as_deref());
         Self { surface, credential: principal.credential, model, conversation }
     }

@@ -20,6 +20,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use super::BoxError;
 use super::body::UpstreamBody;
 use super::dial::Dialer;
+use super::splice::{HeadComes, Splice, Spliced};
 use crate::exchange::sent::RequestBody;
 
 /// How long a connection may wait for its next exchange. Upstreams close theirs after a minute or
@@ -45,6 +46,7 @@ pub enum Unanswered {
 pub struct Transport {
     dialer: Dialer,
     http1: http1::Builder,
+    splice: Option<Arc<Splice>>,
     idle: Arc<Idle>,
 }
 
@@ -87,14 +89,15 @@ pub struct Link {
     /// Until it has ended.
     connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
     origin: Arc<Origin>,
+    head_comes: HeadComes,
 }
 
 impl Transport {
-    /// Keeps connections that this dialer makes.
-    pub fn new(dialer: Dialer) -> Self {
+    /// Keeps connections that this dialer makes; on them a key may join requests.
+    pub fn new(dialer: Dialer, splice: Option<Arc<Splice>>) -> Self {
         let mut http1 = http1::Builder::new();
         http1.preserve_header_case(true).max_headers(MOST_HEADERS);
-        Self { dialer, http1, idle: Arc::default() }
+        Self { dialer, http1, splice, idle: Arc::default() }
     }
 
     /// Sends a request, whose address is its path there, and waits for the head of its answer.
@@ -133,12 +136,14 @@ impl Transport {
 
     async fn connect(&self, origin: &Arc<Origin>) -> Result<Box<Link>, Unanswered> {
         let line = self.dialer.dial(&origin.address).await.map_err(Unanswered::Unreachable)?;
-        let shaken = self.http1.handshake(line.into_inner()).await;
+        let (line, head_comes) = Spliced::new(line.into_inner(), self.splice.clone());
+        let shaken = self.http1.handshake(line).await;
         let (sender, connection) = shaken.map_err(Unanswered::Broken)?;
         Ok(Box::new(Link {
             sender,
             connection: Some(Box::pin(connection.with_upgrades())),
             origin: origin.clone(),
+            head_comes,
         }))
     }
 
@@ -156,6 +161,7 @@ impl Link {
         request: Request<RequestBody>,
     ) -> Result<(Response<hyper::body::Incoming>, Box<Self>), TrySendError<Request<RequestBody>>>
     {
+        self.head_comes.next();
         let mut answer = pin!(self.sender.try_send_request(request));
         let answer = poll_fn(|cx| {
             let _ = self.drive(cx);

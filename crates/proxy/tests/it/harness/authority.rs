@@ -8,7 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -21,6 +22,12 @@ pub(crate) struct Authority {
 pub(crate) struct Pair {
     pub(crate) certificate: String,
     pub(crate) key: String,
+}
+
+/// Whoever speaks TLS for another.
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    _tasks: JoinSet<()>,
 }
 
 /// How a client speaks TLS.
@@ -44,7 +51,13 @@ impl Authority {
 
     /// A certificate for this machine's loopback address, with a name to tell it by.
     pub(crate) fn sign(&self, name: &str) -> Pair {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        self.sign_for(&["127.0.0.1"], name)
+    }
+
+    /// The same for other hosts.
+    pub(crate) fn sign_for(&self, hosts: &[&str], name: &str) -> Pair {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -89,7 +102,34 @@ impl Authority {
     }
 }
 
+/// Takes TLS off a connection, and joins it to one towards this address.
+async fn join(stream: TcpStream, acceptor: tokio_rustls::TlsAcceptor, to: SocketAddr) {
+    let Ok(mut near) = acceptor.accept(stream).await else { return };
+    let mut far = TcpStream::connect(to).await.unwrap();
+    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+}
+
 impl Pair {
+    /// Speaks TLS as this host, at a free port or this one, and passes everything on to an address
+    /// where nobody does.
+    pub(crate) async fn stand_before(&self, to: SocketAddr, at: SocketAddr) -> Front {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(self.chain(), self.private());
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.unwrap()));
+        let listener = TcpListener::bind(at).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(join(stream, acceptor.clone(), to));
+            }
+        });
+        Front { address, _tasks: tasks }
+    }
+
     /// Puts both into a folder.
     pub(crate) fn write(&self, folder: &Path) {
         std::fs::write(folder.join("tls.pem"), &self.certificate).unwrap();

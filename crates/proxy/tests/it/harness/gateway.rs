@@ -71,6 +71,14 @@ impl Gateway {
         Self::spawn(folder, &[below, &serve].concat(), settings)
     }
 
+    /// Starts one in this folder that tells everything it does.
+    pub(crate) fn traced(folder: TempDir, upstream: &str, settings: &[(&str, &str)]) -> Self {
+        let told = [PROGRAM, "--log", "trace"];
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--upstream-url", upstream];
+        Self::spawn(folder, &[&told[..], &serve].concat(), settings)
+            .unwrap_or_else(|(_, said)| panic!("the gateway did not start: {said}"))
+    }
+
     /// Starts one in this folder that listens at more places than the usual one.
     pub(crate) fn listening(
         folder: TempDir,

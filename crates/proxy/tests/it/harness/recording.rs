@@ -22,6 +22,9 @@ pub(crate) enum Step {
     Close,
 }
 
+/// What a request is answered with.
+type Answers = Arc<dyn Fn(&str) -> Vec<Step> + Send + Sync>;
+
 /// An upstream that answers every request with the same steps.
 pub(crate) struct Recording {
     pub(crate) address: SocketAddr,
@@ -35,6 +38,14 @@ pub(crate) struct Recording {
 impl Recording {
     /// Answers each whole request (by its content length) with these steps.
     pub(crate) async fn start(steps: Vec<Step>) -> Self {
+        Self::answering(move |_| steps.clone()).await
+    }
+
+    /// Answers each whole request with steps of its own.
+    pub(crate) async fn answering(
+        answers: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let answers: Answers = Arc::new(answers);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -46,7 +57,7 @@ impl Recording {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (all, notify, gone) = (all.clone(), notify.clone(), gone.clone());
-                connections.spawn(serve(stream, steps.clone(), all, notify, gone));
+                connections.spawn(serve(stream, answers.clone(), all, notify, gone));
             }
         });
         Self { address, seen, go_on, left, _tasks: tasks }
@@ -86,13 +97,14 @@ pub(crate) fn chunk(text: &str) -> Step {
 
 async fn serve(
     mut stream: TcpStream,
-    steps: Vec<Step>,
+    answers: Answers,
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
     go_on: Arc<Notify>,
     gone: mpsc::UnboundedSender<()>,
 ) {
     let mut read = Vec::new();
     while let Some(request) = next_request(&mut stream, &mut read).await {
+        let steps = answers(&String::from_utf8_lossy(&request));
         seen.lock().unwrap().push(request);
         for step in &steps {
             match step {

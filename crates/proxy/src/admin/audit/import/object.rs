@@ -1,7 +1,7 @@
 //! An object of the other archive as a record of ours.
 //!
-//! Its fields are read by the names that are usual for them: which ones a copy has depends on when
-//! it was written.
+//! Its fields are read by the names that are usual for them, however they are spelled: which ones a
+//! copy has depends on when it was written.
 
 use anyhow::{Context, Result};
 use archive::frame::{RequestHead, ResponseHead};
@@ -17,6 +17,7 @@ use wire::meter::{Ending, Meter, Reading, Shape};
 use wire::price::{PriceTable, usd};
 
 use super::Place;
+use super::fields::Fields;
 use crate::admin::keys::normal;
 
 /// An exchange, ready to be written.
@@ -31,25 +32,34 @@ pub(super) struct Object {
 /// Bodies were cut off there, in bytes or in kilobytes of either kind.
 const CUT: usize = 100_000;
 
+const REQUEST: &[&str] = &["request_body", "req_body", "request"];
+const RESPONSE: &[&str] = &["response_body", "resp_body", "res_body", "response"];
+const STATUS: &[&str] = &["status_code", "response_status", "response_status_code", "status"];
+const PATH: &[&str] = &["path", "request_path", "raw_path", "endpoint", "url", "uri"];
+const METHOD: &[&str] = &["method", "http_method", "request_method"];
+const TIME: &[&str] = &["timestamp", "time", "created_at", "request_time", "started_at", "ts"];
+const USER: &[&str] = &["user_id", "user", "email", "user_email", "user_name"];
+const TOOK: &[&str] = &["duration_ms", "latency_ms", "took_ms", "elapsed_ms"];
+const REQUEST_CUT: &[&str] = &["request_truncated", "request_body_truncated", "truncated"];
+const RESPONSE_CUT: &[&str] = &["response_truncated", "response_body_truncated", "truncated"];
+
 /// Reads an object.
 pub(super) fn read(json: &[u8], place: &Place, prices: &PriceTable, node: &str) -> Result<Object> {
     let object: Value = serde_json::from_slice(json).context("reading its JSON")?;
-    let field = |names: &[&str]| {
-        let found = names.iter().filter_map(|name| object.get(*name));
-        found.into_iter().find(|value| !value.is_null()).cloned().unwrap_or_default()
-    };
-    let text = |names: &[&str]| field(names).as_str().map(str::to_owned);
-    let request_body = body(&field(&["request_body", "requestBody", "request"]));
-    let response_body = body(&field(&["response_body", "responseBody", "response"]));
-    let status = number(&field(&["status_code", "statusCode", "response_status", "status"]));
+    let fields = Fields::of(&object);
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let request_body = body(fields.request_body(REQUEST));
+    let response_body = body(fields.response_body(RESPONSE));
+    let status = number(fields.of_response(STATUS));
     let status = status.and_then(|status| u16::try_from(status).ok());
-    let path = text(&["path", "endpoint", "url"]).unwrap_or_else(|| "/v1/responses".to_owned());
-    let method = text(&["method", "http_method"]).unwrap_or_else(|| "POST".to_owned());
-    let time = time(&field(&["timestamp", "time", "created_at"]), place)?;
+    let path =
+        text(fields.of_request(PATH)).map_or("/v1/responses".to_owned(), |path| below(&path));
+    let method = text(fields.of_request(METHOD)).unwrap_or_else(|| "POST".to_owned());
+    let time = time(fields.any(TIME), place)?;
 
     let ask = Ask::read(&request_body);
     let (reading, transport) = answer(&response_body, &path);
-    let user = text(&["user_id", "user", "email", "userId"]);
+    let user = text(fields.any(USER));
     let mut record = Record::blank(id(time, place), time, node);
     "imported".clone_into(&mut record.key_id);
     record.source = Source::Upstream;
@@ -58,13 +68,15 @@ pub(super) fn read(json: &[u8], place: &Place, prices: &PriceTable, node: &str) 
     record.endpoint = format!("{method} {}", path.split('?').next().unwrap_or_default());
     record.transport = transport;
     record.status = status;
-    record.model = ask.as_ref().and_then(|ask| ask.model.clone()).or_else(|| text(&["model"]));
-    record.took_ms = number(&field(&["duration_ms", "latency_ms", "took_ms"])).unwrap_or(0);
+    record.model =
+        ask.as_ref().and_then(|ask| ask.model.clone()).or_else(|| text(fields.any(&["model"])));
+    record.took_ms = number(fields.any(TOOK)).unwrap_or(0);
     record.request_bytes = request_body.len() as u64;
     record.response_bytes = response_body.len() as u64;
     attribute(&mut record, ask);
     conclude(&mut record, &reading, prices);
-    mark(&mut record, &request_body, (&response_body, &reading));
+    let says = [REQUEST_CUT, RESPONSE_CUT].map(|names| fields.any(names) == &Value::Bool(true));
+    mark(&mut record, says, &request_body, (&response_body, &reading));
     let request = RequestHead { method, target: path, headers: Vec::new(), wire: None };
     let response = ResponseHead { status: status.unwrap_or(0), headers: Vec::new(), wire: None };
     Ok(Object { record, request, response, request_body, response_body })
@@ -79,25 +91,38 @@ fn body(value: &Value) -> Vec<u8> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_f64().map(|number| number as u64))
+/// The path of an address.
+fn below(address: &str) -> String {
+    let Some((_, rest)) = address.split_once("://") else { return address.to_owned() };
+    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/").to_owned()
 }
 
-/// When it began: as a text, in seconds or in milliseconds since 1970; else the beginning of its
-/// day.
+/// A number, also one that was written as a text.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+fn number(value: &Value) -> Option<u64> {
+    let written = || value.as_str().and_then(|text| text.trim().parse().ok());
+    value.as_u64().or_else(|| value.as_f64().or_else(written).map(|number| number as u64))
+}
+
+/// When it began: as a text, or as a number since 1970; else the beginning of its day.
 fn time(value: &Value, place: &Place) -> Result<Timestamp> {
-    let time = match (value.as_str(), number(value)) {
-        (Some(text), _) => text.parse().with_context(|| format!("reading its time {text}"))?,
-        (None, Some(number)) => {
-            let number = i64::try_from(number)?;
-            let is_seconds = number < 100_000_000_000;
-            Timestamp::from_millisecond(if is_seconds { number * 1000 } else { number })?
-        }
+    let time = match (number(value), value.as_str()) {
+        (Some(number), _) => since_1970(i64::try_from(number)?)?,
+        (None, Some(text)) => text.parse().with_context(|| format!("reading its time {text}"))?,
         (None, None) => place.day.to_zoned(TimeZone::UTC)?.timestamp(),
     };
     // Records are kept to the millisecond.
     Ok(Timestamp::from_millisecond(time.as_millisecond())?)
+}
+
+/// Seconds, milliseconds, microseconds or nanoseconds: which they are shows in how many there are.
+fn since_1970(number: i64) -> Result<Timestamp> {
+    Ok(match number.checked_ilog10().unwrap_or_default() {
+        ..11 => Timestamp::from_second(number)?,
+        11..14 => Timestamp::from_millisecond(number)?,
+        14..17 => Timestamp::from_microsecond(number)?,
+        _ => Timestamp::from_nanosecond(i128::from(number))?,
+    })
 }
 
 /// The same id each time, so that nothing is taken over twice; the token cannot be read from it.
@@ -162,17 +187,22 @@ fn conclude(record: &mut Record, reading: &Reading, prices: &PriceTable) {
 }
 
 /// Says which bodies are cut off.
-fn mark(record: &mut Record, request: &[u8], (response, reading): (&[u8], &Reading)) {
+fn mark(
+    record: &mut Record,
+    [request_says, response_says]: [bool; 2],
+    request: &[u8],
+    (response, reading): (&[u8], &Reading),
+) {
     let is_json = |body: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
     let is_cut = |body: &[u8], is_whole: bool| {
         let says = body.ends_with(b"[truncated]") || body.ends_with(b"...(truncated)");
         says || body.len() >= CUT && !is_whole
     };
     let mut cut = Vec::new();
-    if is_cut(request, is_json(request)) {
+    if request_says || is_cut(request, is_json(request)) {
         cut.push("request");
     }
-    if is_cut(response, reading.ending.is_some() || is_json(response)) {
+    if response_says || is_cut(response, reading.ending.is_some() || is_json(response)) {
         cut.push("response");
     }
     if !cut.is_empty() {

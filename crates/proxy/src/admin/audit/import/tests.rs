@@ -74,3 +74,36 @@ fn an_object_has_the_same_id_each_time_and_none_shows_the_token() {
     assert_eq!(other.record.time.to_string(), "2026-02-16T00:00:00Z");
     assert!(!serde_json::to_string(&one.record).unwrap().contains("codexproxy"));
 }
+
+#[test]
+fn fields_are_found_however_they_are_spelled() {
+    let spelled = [
+        json!({ "Timestamp": "2026-02-16T14:03:05Z", "UserID": "ada@example.com", "Method": "POST",
+            "Path": "/v1/responses", "StatusCode": 429, "LatencyMs": 12.7,
+            "RequestBody": "{\"model\":\"m\"}", "ResponseBody": "{}" }),
+        json!({ "request-time": 1_771_250_585_000_000_000_u64, "user_email": "ada@example.com",
+            "url": "https://proxy.example.com/v1/responses?x=1", "status": "429", "tookMs": "12",
+            "request": {"model": "m"}, "response": {} }),
+        json!({ "@timestamp": "1771250585", "user": "Ada@example.com",
+            "request": { "method": "POST", "uri": "/v1/responses", "headers": {},
+                "body": {"model": "m"} },
+            "response": { "statusCode": 429, "body": "{}" }, "durationMs": 12 }),
+    ];
+    for value in spelled {
+        let taken = object(&value);
+        let record = &taken.record;
+        assert_eq!(record.time.to_string(), "2026-02-16T14:03:05Z", "{value}");
+        assert_eq!((&*record.user, &*record.endpoint), ("ada@example.com", "POST /v1/responses"));
+        assert_eq!((record.status, record.took_ms), (Some(429), 12), "{value}");
+        assert_eq!((record.model.as_deref(), taken.response_body), (Some("m"), b"{}".to_vec()));
+        assert_eq!(taken.request_body, b"{\"model\":\"m\"}");
+    }
+}
+
+#[test]
+fn an_object_may_say_itself_that_it_is_cut_off() {
+    let cut = object(&json!({ "request_body": "{}", "ResponseTruncated": true }));
+    assert_eq!(tags(&cut)["truncated"], "response");
+    let both = object(&json!({ "truncated": true }));
+    assert_eq!(tags(&both)["truncated"], "request response");
+}

@@ -41,7 +41,7 @@ impl Pair {
         let to: Uri = format!("http://{}/v1/x", listener.local_addr().unwrap()).parse().unwrap();
         let dialer = Dialer::new(Duration::from_secs(5), &Scheme::HTTP).unwrap();
         let origin = Origin::of(&to).unwrap();
-        Self { listener, transport: Transport::new(dialer), origin }
+        Self { listener, transport: Transport::new(dialer, None), origin }
     }
 
     async fn ask(&self, method: &str) -> Seen {
