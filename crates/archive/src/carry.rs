@@ -38,18 +38,19 @@ impl Carry {
         Ok(Self { after, entries: bytes })
     }
 
-    /// Puts this in place of what the folder says, at once and for good.
-    pub(crate) fn save(&self, folder: &Path) -> Result<(), Error> {
+    /// Puts these entries, behind this journal, in place of what the folder says, at once and for
+    /// good. They are not brought together in memory: there may be much of them.
+    pub(crate) fn save(folder: &Path, after: &str, entries: &[&[u8]]) -> Result<(), Error> {
         let path = folder.join(NAME);
         // So a full disk does not keep the spool from becoming empty.
-        if self.entries.is_empty() && !path.exists() {
+        if entries.is_empty() && !path.exists() {
             return Ok(());
         }
-        let head = format!("{}\n", self.after);
-        if self.entries.is_empty() {
+        let head = format!("{after}\n");
+        if entries.is_empty() {
             return crate::replace_few(&path, head.as_bytes());
         }
-        crate::replace_by_parts(&path, &[head.as_bytes(), &self.entries])
+        crate::replace_by_parts(&path, &[&[head.as_bytes()], entries].concat())
     }
 
     /// Removes what a folder says, where nothing is carried.

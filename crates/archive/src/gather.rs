@@ -84,12 +84,10 @@ impl<'a> Gathered<'a> {
 
     /// The entries of what has no end yet, to be carried over. In the order of the ids, which is
     /// that of time.
-    pub(crate) fn carried(&self) -> Vec<u8> {
+    pub(crate) fn carried(&self) -> Vec<&'a [u8]> {
         let mut open: Vec<_> = self.open.iter().collect();
         open.sort_by_key(|(id, _)| *id);
-        let entries: Vec<&[u8]> =
-            open.iter().flat_map(|(_, pieces)| pieces.entries.iter().copied()).collect();
-        entries.concat()
+        open.iter().flat_map(|(_, pieces)| pieces.entries.iter().copied()).collect()
     }
 }
 
