@@ -31,24 +31,26 @@ impl Carry {
         };
         let damaged = || Error::Damaged(path.display().to_string(), "it has no first line".into());
         let end = memchr::memchr(b'\n', &bytes).ok_or_else(damaged)?;
-        let entries = bytes.split_off(end + 1);
-        bytes.truncate(end);
-        let after = String::from_utf8(bytes).map_err(|_| damaged())?;
-        Ok(Self { after, entries })
+        let after = bytes.get(..end).unwrap_or_default().to_vec();
+        let after = String::from_utf8(after).map_err(|_| damaged())?;
+        // In place: there may be much of it.
+        bytes.drain(..=end);
+        Ok(Self { after, entries: bytes })
     }
 
-    /// Puts this in place of what the folder says, at once and for good.
-    pub(crate) fn save(&self, folder: &Path) -> Result<(), Error> {
+    /// Puts these entries, behind this journal, in place of what the folder says, at once and for
+    /// good. They are not brought together in memory: there may be much of them.
+    pub(crate) fn save(folder: &Path, after: &str, entries: &[&[u8]]) -> Result<(), Error> {
         let path = folder.join(NAME);
         // So a full disk does not keep the spool from becoming empty.
-        if self.entries.is_empty() && !path.exists() {
+        if entries.is_empty() && !path.exists() {
             return Ok(());
         }
-        let head = format!("{}\n", self.after);
-        if self.entries.is_empty() {
+        let head = format!("{after}\n");
+        if entries.is_empty() {
             return crate::replace_few(&path, head.as_bytes());
         }
-        crate::replace(&path, &[head.as_bytes(), &self.entries].concat())
+        crate::replace_by_parts(&path, &[&[head.as_bytes()], entries].concat())
     }
 
     /// Removes what a folder says, where nothing is carried.

@@ -5,7 +5,11 @@ use std::collections::HashMap;
 
 use crate::frame::{Opening, RequestHead, ResponseHead, Side};
 use crate::journal::{Framed, Noted, split};
+use crate::publish::others_first;
 use crate::record::Record;
+
+/// Others have their turn after so many entries.
+const BREATH: usize = 8;
 
 /// What a writer's journals tell, in the order in which they are taken.
 #[derive(Default)]
@@ -29,8 +33,6 @@ pub(crate) struct Whole<'a> {
 #[derive(Default)]
 pub(crate) struct Pieces<'a> {
     pub(crate) request: Option<RequestHead>,
-    /// The record as it would stand were this the end.
-    pub(crate) record: Option<Record>,
     /// Its entries, each as it stands in the journal.
     pub(crate) entries: Vec<&'a [u8]>,
     bodies: Vec<(Side, &'a [u8])>,
@@ -40,7 +42,10 @@ impl<'a> Gathered<'a> {
     /// Takes the entries of a journal, which come after all that were taken before; `name` is only
     /// told where one cannot be read.
     pub(crate) fn take(&mut self, name: &str, journal: &'a [u8]) {
-        for entry in split(journal) {
+        for (number, entry) in split(journal).into_iter().enumerate() {
+            if number.is_multiple_of(BREATH) {
+                others_first();
+            }
             let Some(bytes) = raw(journal, &entry) else { continue };
             match entry.noted() {
                 Ok(noted) => self.note(noted, bytes, entry.body),
@@ -53,11 +58,9 @@ impl<'a> Gathered<'a> {
         match noted {
             Noted::Open(opening) => {
                 let Opening { record, request } = *opening;
-                let id = record.id.clone();
                 let mut pieces = Pieces { request: Some(request), ..Pieces::default() };
-                pieces.record = Some(record);
                 pieces.add(Side::Request, bytes, body);
-                self.open.insert(id, pieces);
+                self.open.insert(record.id, pieces);
             }
             Noted::Body { id, side } => self.body(&id, side, bytes, body),
             Noted::Close(closing) => {
@@ -81,14 +84,10 @@ impl<'a> Gathered<'a> {
 
     /// The entries of what has no end yet, to be carried over. In the order of the ids, which is
     /// that of time.
-    pub(crate) fn carried(&self) -> Vec<u8> {
+    pub(crate) fn carried(&self) -> Vec<&'a [u8]> {
         let mut open: Vec<_> = self.open.iter().collect();
         open.sort_by_key(|(id, _)| *id);
-        open.iter()
-            .flat_map(|(_, pieces)| pieces.entries.iter())
-            .flat_map(|bytes| *bytes)
-            .copied()
-            .collect()
+        open.iter().flat_map(|(_, pieces)| pieces.entries.iter().copied()).collect()
     }
 }
 

@@ -66,8 +66,26 @@ pub(crate) enum Noted {
 /// Entries that are appended together, ready to be written.
 #[derive(Debug, Default)]
 pub struct Draft {
-    parts: Vec<Bytes>,
+    parts: Vec<Part>,
     length: usize,
+}
+
+/// Bytes of a draft.
+#[derive(Debug)]
+enum Part {
+    /// An entry's header and note.
+    Head(Vec<u8>),
+    /// Its body.
+    Body(Bytes),
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Head(bytes) => bytes,
+            Self::Body(bytes) => bytes,
+        }
+    }
 }
 
 impl Draft {
@@ -106,9 +124,9 @@ impl Draft {
             *place = *byte;
         }
         self.length += head.len() + body.len();
-        self.parts.push(head.into());
+        self.parts.push(Part::Head(head));
         if !body.is_empty() {
-            self.parts.push(body);
+            self.parts.push(Part::Body(body));
         }
     }
 
@@ -119,12 +137,12 @@ impl Draft {
 
     /// The bytes in one.
     pub(crate) fn whole(&self) -> Vec<u8> {
-        self.parts.concat()
+        self.parts.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>().concat()
     }
 
     /// The bytes, for one write.
     pub(crate) fn slices(&self) -> Vec<IoSlice<'_>> {
-        self.parts.iter().map(|part| IoSlice::new(part)).collect()
+        self.parts.iter().map(|part| IoSlice::new(part.as_ref())).collect()
     }
 }
 

@@ -34,7 +34,7 @@ pub mod survey;
 pub mod verify;
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufWriter, IntoInnerError, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -159,11 +159,18 @@ pub(crate) fn error_text(error: &Error) -> String {
 
 /// Puts bytes in place of a file, at once and for good.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace_by_parts(path, &[bytes])
+}
+
+/// The same of bytes in several parts.
+pub(crate) fn replace_by_parts(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
     let part = path.with_extension("part");
     let write = || {
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        let mut file = BufWriter::new(File::create(&part)?);
+        for bytes in parts {
+            file.write_all(bytes)?;
+        }
+        file.into_inner().map_err(IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&part, path)
     };
     write().map_err(Error::disk(format!("writing {}", path.display())))?;

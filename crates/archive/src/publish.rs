@@ -46,6 +46,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How often it is looked whether another writer is gone that left something behind.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// Others have their turn after so many bytes that are read.
+const BREATH: u64 = 256 << 10;
+
 /// How far it steps back, of 19: it still gets a tenth of a core that has no end of other work.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
@@ -96,6 +99,13 @@ fn step_back() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
+/// On a busy core whoever serves need not wait for the rest: where the system gives a thread its time
+/// in slices of milliseconds, priority alone does not help who wakes within one. Called after each
+/// tenth of a millisecond, or two, of work.
+pub(crate) fn others_first() {
+    std::thread::yield_now();
+}
+
 async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
     let mut stopping = false;
     loop {
@@ -121,6 +131,15 @@ async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
             _ = &mut stop => stopping = true,
         }
     }
+}
+
+/// Reads a file, with breaks.
+fn read_whole(path: &Path, into: &mut Vec<u8>) -> std::io::Result<()> {
+    let file = File::open(path)?;
+    while (&file).take(BREATH).read_to_end(into)? > 0 {
+        others_first();
+    }
+    Ok(())
 }
 
 /// What it takes to publish.
@@ -236,11 +255,10 @@ impl Work {
         }
         // Somebody else is at it.
         let Some(_publishing) = publishing(folder)? else { return Ok(()) };
-        let mut carry = Carry::load(folder)?;
         for (name, path) in list(folder, &[FULL])? {
+            let carry = Carry::load(folder)?;
             if name != carry.after {
-                carry = self.publish(&name, &path, &carry).await?;
-                carry.save(folder)?;
+                self.publish((&name, &path), folder, carry).await?;
                 self.published += 1;
             }
             made::forget(&path);
@@ -252,50 +270,51 @@ impl Work {
         Ok(())
     }
 
-    /// Publishes a journal; tells what is carried over behind it.
-    async fn publish(&mut self, name: &str, path: &Path, before: &Carry) -> Result<Carry, Error> {
+    /// Publishes a journal, and notes in its folder what is carried over behind it.
+    async fn publish(
+        &mut self,
+        (name, path): (&str, &Path),
+        folder: &Path,
+        before: Carry,
+    ) -> Result<(), Error> {
         let reading = format!("reading {}", path.display());
         // Taken, and given back at the end: fresh memory costs as much as reading into it.
         let mut journal = std::mem::take(&mut self.journal);
         journal.clear();
-        let read = File::open(path).and_then(|mut file| file.read_to_end(&mut journal));
-        read.map_err(Error::disk(reading))?;
-        let carry = self.publish_entries((name, path), &journal, before).await;
-        self.journal = journal;
-        carry
-    }
-
-    async fn publish_entries(
-        &mut self,
-        (name, path): (&str, &Path),
-        journal: &[u8],
-        before: &Carry,
-    ) -> Result<Carry, Error> {
+        read_whole(path, &mut journal).map_err(Error::disk(reading))?;
         let mut gathered = Gathered::default();
         gathered.take(&before.after, &before.entries);
-        gathered.take(name, journal);
+        gathered.take(name, &journal);
+        let published = self.publish_ended((name, path), &mut gathered).await;
+        let carried = published.and_then(|()| Carry::save(folder, name, &gathered.carried()));
+        self.journal = journal;
+        carried
+    }
+
+    async fn publish_ended(
+        &mut self,
+        (name, path): (&str, &Path),
+        gathered: &mut Gathered<'_>,
+    ) -> Result<(), Error> {
         if gathered.late > 0 {
             let late = gathered.late;
             tracing::error!(
                 "{late} bytes of answers are lost that came after their end, in {name}"
             );
         }
-        let carry = Carry { after: name.to_owned(), entries: gathered.carried() };
         if self.is_published(name).await? {
-            return Ok(carry);
+            return Ok(());
         }
         if let Some(files) = made::load(path)? {
             // An earlier try did not come to its end.
-            self.put(name, files).await?;
-            return Ok(carry);
+            return self.put(name, files).await;
         }
         self.known.turn_to(day_of_name(name));
         self.forget_erased().await?;
         let mut segment = Segment::new(name, &self.known, &mut self.press);
-        for whole in gathered.ended {
+        for whole in std::mem::take(&mut gathered.ended) {
             segment.add(whole)?;
-            // On a busy core whoever serves need not wait for the rest.
-            std::thread::yield_now();
+            others_first();
         }
         let Made { files, fresh } = segment.made()?;
         if !files.is_empty() {
@@ -306,7 +325,7 @@ impl Work {
             self.put(name, files).await?;
         }
         self.known.learn(fresh);
-        Ok(carry)
+        Ok(())
     }
 
     /// Puts the files of a segment into the archive. The bodies first: a record that is visible can

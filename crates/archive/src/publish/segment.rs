@@ -1,11 +1,13 @@
 //! A segment while it is made: a frame for each exchange, and its records beside it.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
 use super::draw::{Draw, Owner, write_line};
+use super::others_first;
 use crate::Error;
 use crate::frame::{ExchangeLine, Half, Side};
 use crate::gather::Whole;
@@ -13,6 +15,9 @@ use crate::known::{Frame, Fresh, Known};
 use crate::manifest::Filed;
 use crate::record::Record;
 use crate::segment::{day_of, in_day, object_path};
+
+/// Others have their turn after so many bytes of records.
+const BREATH: usize = 32 << 10;
 
 /// Memory that is kept from one frame to the next.
 const KEPT: usize = 4 << 20;
@@ -33,6 +38,20 @@ impl Press {
         frames.include_checksum(true).map_err(Error::disk(preparing))?;
         Ok(Self { frames, lines: Vec::new(), frame: Vec::new() })
     }
+}
+
+/// Compresses records, with breaks.
+fn compress(lines: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), super::RECORDS_LEVEL)?;
+    encoder.set_pledged_src_size(Some(lines.len() as u64))?;
+    encoder.include_contentsize(true)?;
+    for piece in lines.chunks(BREATH) {
+        encoder.write_all(piece)?;
+        // Else zstd waits for more and then has more to do at once.
+        encoder.flush()?;
+        others_first();
+    }
+    encoder.finish()
 }
 
 /// What a segment comes to.
@@ -112,8 +131,7 @@ impl<'a> Segment<'a> {
             files.push((Filed { link: self.link, ..bodies }, self.bytes));
         }
         for (day, (lines, count)) in self.records {
-            let lines = zstd::bulk::compress(&lines, super::RECORDS_LEVEL);
-            let lines = lines.map_err(Error::disk("compressing records"))?;
+            let lines = compress(&lines).map_err(Error::disk("compressing records"))?;
             files.push((Filed::of(&in_day("records", day, name), &lines, count), lines));
         }
         Ok(Made { files, fresh: self.fresh })

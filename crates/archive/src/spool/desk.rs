@@ -22,6 +22,8 @@ use crate::{Error, error_text};
 const SMALL: u64 = 16 << 10;
 /// More than this does not wait.
 const MOST_WAITING: usize = 256 << 10;
+/// Memory that is kept from one write to the next.
+const KEPT: usize = 64 << 10;
 
 /// Takes entries, from any thread.
 pub struct Desk {
@@ -320,6 +322,8 @@ impl Waiting {
 
     fn emptied(mut self) -> Self {
         self.bytes.clear();
+        // A moment in which hundreds began must not be remembered for ever.
+        self.bytes.shrink_to(KEPT);
         self.ends.clear();
         Self { fate: Arc::default(), ..self }
     }

@@ -148,7 +148,9 @@ impl Tap {
                     let written = ready!(Pin::new(closed).poll(cx));
                     self.closed(written);
                 }
-                Stage::Trailing | Stage::Breaking(_) | Stage::Broken(_) | Stage::Over => break,
+                // Else it would leave as a body of another kind: one of known length.
+                Stage::Over => self.ready.push_back(Frame::data(Bytes::new())),
+                Stage::Trailing | Stage::Breaking(_) | Stage::Broken(_) => break,
             }
         }
         Poll::Ready(())

@@ -143,6 +143,8 @@ impl Recorder {
         if self.books.room.is_left() && self.open().await.is_ok() {
             self.opened = true;
             self.question = Buffered::default();
+            // They stand in the opening, and who asks has been read from them.
+            self.account.request.headers = Vec::new();
         } else if self.proceeds_unwritten() {
             // It goes on without a record, and is counted.
             self.place = None;

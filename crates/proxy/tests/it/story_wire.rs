@@ -7,9 +7,10 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::client::{ask, post};
-use crate::harness::recording::Step;
+use crate::harness::recording::{Step, whole};
 use crate::harness::{Gateway, Recording, simulator, until, url};
 
 #[tokio::test]
@@ -48,6 +49,40 @@ async fn http2_in_is_the_same_journey() {
     expected.sort_by_key(|end| end.0);
     assert_eq!(ends, expected);
     simulator.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_there_leaves_with_its_head() {
+    let upstream = Recording::start(vec![whole("application/json", "{\"id\":\"resp_1\"}")]).await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+    let mut stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
+    let request = format!(
+        "GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
+        key.value
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+
+    let mut first = vec![0; 64 << 10];
+    let length = stream.read(&mut first).await.unwrap();
+
+    let first = String::from_utf8_lossy(&first[..length]).into_owned();
+    assert!(first.ends_with("\r\n\r\n{\"id\":\"resp_1\"}"), "{first}");
+}
+
+#[tokio::test]
+async fn a_chunked_body_without_bytes_stays_chunked() {
+    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    let upstream = Recording::start(vec![Step::Send(answer.to_vec())]).await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+
+    let got = post(gateway.address, "/v1/responses", &key.value, r#"{"model":"gpt-5.5"}"#).await;
+
+    assert_eq!(
+        (got.header("transfer-encoding"), got.header("content-length")),
+        (Some("chunked"), None)
+    );
 }
 
 #[tokio::test]
