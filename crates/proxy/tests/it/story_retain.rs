@@ -26,8 +26,9 @@ async fn a_gateway_deletes_what_is_too_old_and_nothing_else() {
     let newer = lay(folder.path(), "records", "year=2999/month=01/day=01");
     let settings = [("CODEX_PROXY_ARCHIVE_RETAIN_RECORDS_DAYS", "400000")];
     let gateway = Gateway::start_in(folder, &url(&simulator), &settings);
-    // When the second is gone, the first has been told of.
     until("the old days gone", || !older.exists() && !old.exists()).await;
+    // It is told a moment after they are gone: another command takes longer than that.
+    assert!(!gateway.ok(&["audit", "list"]).contains("deleted"));
     let (_folder, well, said) = gateway.stop();
     assert!(well && said.contains("bodies of 2019-12-31 are deleted"), "{said}");
     assert!(record.exists() && newer.exists(), "what is kept for longer stays");
