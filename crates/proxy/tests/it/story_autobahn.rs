@@ -23,7 +23,10 @@ struct Between {
 impl Between {
     async fn start(upstream: SocketAddr) -> Self {
         let far = Bend::start(upstream, move |head| unbent(head, upstream)).await;
-        let gateway = Gateway::start(&format!("http://{}/v1", far.address));
+        // Where messages may be masked no compression is offered, and those that might be questions
+        // must be UTF-8: that is judged elsewhere.
+        let off = [("CODEX_PROXY_SCREEN_ACTION", "off")];
+        let gateway = Gateway::start_with(&format!("http://{}/v1", far.address), &off);
         let key = gateway.key("ada@example.com").value;
         let near = Bend::start(gateway.address, move |head| bent(head, &key)).await;
         Self { _gateway: gateway, near, _far: far }
