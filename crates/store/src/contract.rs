@@ -1,5 +1,8 @@
 //! The suite that every engine passes: a promise of [`Store`] a function.
 
+use crate::budget::{
+    Budget, Grant, Holder, Level, Raise, Scope, Settled, Slice, Unit, Want, Window,
+};
 use crate::{Error, Key, KeyState, Refusals, Store};
 
 /// Opens the same store again, as another process would.
@@ -20,6 +23,12 @@ pub async fn all(open: Open<'_>) {
     a_rotated_key_has_only_its_new_hash(&*here).await;
     refusals_add_up(&*here).await;
     a_store_keeps_to_its_secret(&*here, &*there).await;
+    budgets_are_put_and_removed(&*here, &*there).await;
+    leases_never_exceed_the_limit(&*here, &*there).await;
+    what_is_spent_or_returned_is_leased_no_more(&*here).await;
+    leases_of_who_is_gone_lapse(&*here, &*there).await;
+    windows_that_are_over_are_forgotten(&*here).await;
+    many_at_once_share_what_there_is(open).await;
 
     let before = here.keys().await.unwrap();
     drop((here, there));
@@ -97,4 +106,105 @@ async fn a_store_keeps_to_its_secret(here: &dyn Store, there: &dyn Store) {
     here.claim([1; 32]).await.unwrap();
     there.claim([1; 32]).await.unwrap();
     assert!(matches!(there.claim([2; 32]).await, Err(Error::OtherSecret)));
+}
+
+fn budget(id: &str, scope: Scope) -> Budget {
+    Budget {
+        id: id.to_owned(),
+        scope,
+        models: vec!["gpt-*".to_owned()],
+        amount: 1 << 60,
+        unit: Unit::Usd,
+        window: Window::Month,
+        zone: "Europe/Berlin".to_owned(),
+        raise: Some(Raise { by: 7, until_ms: 99 }),
+        created_ms: 5,
+    }
+}
+
+fn holder(process: &str) -> Holder {
+    Holder { node: "node".to_owned(), process: process.to_owned() }
+}
+
+fn slice(budget: &str) -> Slice {
+    Slice { budget: budget.to_owned(), begins_ms: 1000 }
+}
+
+fn want(budget: &str, least: u64, most: u64) -> Want {
+    Want { slice: slice(budget), limit: 100, least, most }
+}
+
+fn level(budget: &str, spent: u64, leased: u64) -> Level {
+    Level { slice: slice(budget), spent, leased }
+}
+
+#[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
+async fn budgets_are_put_and_removed(here: &dyn Store, there: &dyn Store) {
+    let before = there.version().unwrap();
+    let team = budget("b1", Scope::Team("blue".to_owned()));
+    let plain = Budget { models: vec![], raise: None, ..budget("b2", Scope::Organisation) };
+    here.put_budgets(vec![team.clone(), plain.clone()]).await.unwrap();
+    assert!(there.version().unwrap() > before, "others hear of it");
+    let changed = Budget { amount: 3, unit: Unit::AtOnce, window: Window::Ever, ..team };
+    here.put_budgets(vec![changed.clone()]).await.unwrap();
+    assert_eq!(there.budgets().await.unwrap(), [changed, plain.clone()]);
+    assert!(here.remove_budget("b1".to_owned()).await.unwrap());
+    assert!(!here.remove_budget("b1".to_owned()).await.unwrap());
+    assert_eq!(there.budgets().await.unwrap(), [plain]);
+}
+
+#[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
+async fn leases_never_exceed_the_limit(here: &dyn Store, there: &dyn Store) {
+    let wants = vec![want("l", 10, 60), want("other", 1, 1000)];
+    let granted = here.lease(holder("a"), wants).await.unwrap();
+    let expected = [(60, level("l", 0, 60)), (100, level("other", 0, 100))];
+    assert_eq!(granted, expected.map(|(amount, level)| Grant { amount, level }));
+    let too_much = there.lease(holder("b"), vec![want("l", 41, 50)]).await.unwrap();
+    assert_eq!(too_much, [Grant { amount: 0, level: level("l", 0, 60) }], "less is of no use");
+    let rest = there.lease(holder("b"), vec![want("l", 10, 60)]).await.unwrap();
+    assert_eq!(rest, [Grant { amount: 40, level: level("l", 0, 100) }]);
+}
+
+#[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
+async fn what_is_spent_or_returned_is_leased_no_more(store: &dyn Store) {
+    let settled = |spent, returned| vec![Settled { slice: slice("l"), spent, returned }];
+    let levels = store.settle(holder("a"), settled(20, 30)).await.unwrap();
+    assert_eq!(levels, [level("l", 20, 50)]);
+    let more = store.settle(holder("a"), settled(25, 0)).await.unwrap();
+    assert_eq!(more, [level("l", 45, 40)], "more than was leased: it counts all the same");
+    assert!(store.levels().await.unwrap().contains(&level("l", 45, 40)));
+}
+
+#[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
+async fn leases_of_who_is_gone_lapse(here: &dyn Store, there: &dyn Store) {
+    here.lapse("node".to_owned(), Some("b".to_owned())).await.unwrap();
+    let rest = there.lease(holder("c"), vec![want("l", 1, 60)]).await.unwrap();
+    assert_eq!(rest, [Grant { amount: 55, level: level("l", 45, 55) }]);
+    here.lapse("node".to_owned(), None).await.unwrap();
+    assert!(there.levels().await.unwrap().contains(&level("l", 45, 0)), "what is spent stays");
+}
+
+#[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
+async fn windows_that_are_over_are_forgotten(store: &dyn Store) {
+    let ever = Slice { begins_ms: 0, ..slice("l") };
+    let spent = Settled { slice: ever.clone(), spent: 1, returned: 0 };
+    store.settle(holder("a"), vec![spent]).await.unwrap();
+    store.forget(1000).await.unwrap();
+    assert!(store.levels().await.unwrap().contains(&level("l", 45, 0)));
+    store.forget(1001).await.unwrap();
+    assert_eq!(store.levels().await.unwrap(), [Level { slice: ever, spent: 1, leased: 0 }]);
+}
+
+/// Several processes lease one by one what only some of them can have.
+#[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
+async fn many_at_once_share_what_there_is(open: Open<'_>) {
+    let stores: Vec<_> = (0..4).map(|_| open()).collect();
+    let leases = (0..60).map(|number| {
+        let store = stores.get(number % stores.len()).unwrap();
+        store.lease(holder(&format!("many-{}", number % 4)), vec![want("many", 3, 3)])
+    });
+    let granted = futures_util::future::join_all(leases).await;
+    let granted = granted.into_iter().flat_map(Result::unwrap);
+    let granted: u64 = granted.map(|grant| grant.amount).sum();
+    assert_eq!(granted, 99, "as much as goes into a hundred by threes");
 }

@@ -2,6 +2,7 @@
 //!
 //! The store holds no prompt text and no key, only a key's keyed hash.
 
+pub mod budget;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod sqlite;
@@ -10,6 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+use budget::{Budget, Grant, Holder, Level, Settled, Want};
 
 /// What a caller of the store can act on.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +102,7 @@ pub struct Refusals {
 /// Where small state lives. Object-safe; each engine passes the same contract suite.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// A number that grows with every change to keys, also by another process.
+    /// A number that grows with every change to keys and budgets, also by another process.
     ///
     /// Cheap enough to be asked on each request (a few microseconds); never waits for the network.
     fn version(&self) -> Result<u64, Error>;
@@ -124,6 +127,34 @@ pub trait Store: Send + Sync {
 
     /// The refusals of a key, newest first.
     async fn refusals(&self, key_id: String) -> Result<Vec<Refusals>, Error>;
+
+    /// All budgets, oldest first.
+    async fn budgets(&self) -> Result<Vec<Budget>, Error>;
+
+    /// Makes budgets, all or none, or puts others in the place of those of these ids.
+    async fn put_budgets(&self, budgets: Vec<Budget>) -> Result<(), Error>;
+
+    /// Removes a budget with all that was counted, and tells whether there was one.
+    async fn remove_budget(&self, id: String) -> Result<bool, Error>;
+
+    /// Leases of several budgets at once what there is, each for itself; renews all leases of the
+    /// holder. What is spent and leased of a budget is never more than the limit that is told, but
+    /// where more was spent than was leased.
+    async fn lease(&self, holder: Holder, wants: Vec<Want>) -> Result<Vec<Grant>, Error>;
+
+    /// Takes reports of what was spent and what is given back, and tells how it stands after each;
+    /// renews all leases of the holder, also without a report.
+    async fn settle(&self, holder: Holder, settled: Vec<Settled>) -> Result<Vec<Level>, Error>;
+
+    /// Forgets the leases of a node that has begun anew, or of one process that has ended.
+    async fn lapse(&self, node: String, process: Option<String>) -> Result<(), Error>;
+
+    /// How all budgets stand in the windows that are counted.
+    async fn levels(&self) -> Result<Vec<Level>, Error>;
+
+    /// Forgets what was counted in windows that began before this time, in milliseconds since 1970,
+    /// and leases that have lapsed.
+    async fn forget(&self, before_ms: i64) -> Result<(), Error>;
 }
 
 /// Opens the store that an address names, making it where it is new.

@@ -3,23 +3,26 @@
 //! One thread owns the writing connection; a second connection answers [`Store::version`] where
 //! it is asked, and a look at the write-ahead log's index tells whether it need be asked at all.
 
+mod budgets;
 mod index;
 
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use tokio::sync::oneshot;
 
+use crate::budget::{Budget, Grant, Holder, Level, Settled, Want};
 use crate::{Error, Key, KeyState, Refusals, Store};
 use index::{Index, Look};
 
 /// Each entry brings the tables one version forward; entries are only ever added.
-const MIGRATIONS: &[&str] = &[include_str!("sqlite/001_keys.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("sqlite/001_keys.sql"), include_str!("sqlite/002_budgets.sql")];
 
 /// Jobs that may wait for the thread; whoever brings one more waits himself.
 const QUEUE: usize = 1024;
@@ -62,10 +65,32 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.on_thread(move |connection| in_transaction(connection, work)).await
+    }
+
+    /// The same for counts, which need not survive a power loss: what is lost with it was spent in
+    /// the last moment, and waiting for the disk would stand in the way of exchanges.
+    async fn count<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, i64) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.on_thread(move |connection| {
+            connection.pragma_update(None, "synchronous", "normal")?;
+            let counted = in_transaction(connection, |tx| work(tx, now_ms()));
+            connection.pragma_update(None, "synchronous", "full")?;
+            counted
+        })
+        .await
+    }
+
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let (answer, result) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             // Whoever asked may have gone: then nobody needs the answer.
-            let _ = answer.send(in_transaction(connection, work));
+            let _ = answer.send(work(connection));
         });
         let gone = || Error::Engine("the store's thread has ended".into());
         self.jobs.as_ref().ok_or_else(gone)?.send(job).map_err(|_| gone())?;
@@ -167,6 +192,55 @@ impl Store for Sqlite {
         })
         .await
     }
+
+    async fn budgets(&self) -> Result<Vec<Budget>, Error> {
+        self.run(budgets::all).await
+    }
+
+    async fn put_budgets(&self, budgets: Vec<Budget>) -> Result<(), Error> {
+        self.run(move |tx| {
+            budgets.iter().try_for_each(|budget| budgets::put(tx, budget))?;
+            changed(tx)
+        })
+        .await
+    }
+
+    async fn remove_budget(&self, id: String) -> Result<bool, Error> {
+        self.run(move |tx| {
+            let was_there = budgets::remove(tx, &id)?;
+            changed(tx)?;
+            Ok(was_there)
+        })
+        .await
+    }
+
+    async fn lease(&self, holder: Holder, wants: Vec<Want>) -> Result<Vec<Grant>, Error> {
+        self.count(move |tx, now_ms| budgets::lease(tx, &holder, &wants, now_ms)).await
+    }
+
+    async fn settle(&self, holder: Holder, settled: Vec<Settled>) -> Result<Vec<Level>, Error> {
+        self.count(move |tx, now_ms| budgets::settle(tx, &holder, &settled, now_ms)).await
+    }
+
+    async fn lapse(&self, node: String, process: Option<String>) -> Result<(), Error> {
+        self.count(move |tx, _| budgets::lapse(tx, &node, process.as_deref())).await
+    }
+
+    async fn levels(&self) -> Result<Vec<Level>, Error> {
+        self.count(budgets::levels).await
+    }
+
+    async fn forget(&self, before_ms: i64) -> Result<(), Error> {
+        self.count(move |tx, now_ms| budgets::forget(tx, before_ms, now_ms)).await
+    }
+}
+
+/// Leases of all processes are measured by the clock of where they stand: here the machine's.
+fn now_ms() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "a database reads its own clock")]
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Watch {
@@ -322,6 +396,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         super::connect(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(Sqlite::open(&path), Err(Error::TooNew { found: 99, known: 1 })));
+        assert!(matches!(Sqlite::open(&path), Err(Error::TooNew { found: 99, known: 2 })));
     }
 }
