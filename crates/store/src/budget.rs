@@ -206,6 +206,6 @@ pub struct Settled {
     pub slice: Slice,
     /// What was spent since the last report.
     pub spent: u64,
-    /// What of its lease it gives back, besides what was spent.
-    pub returned: u64,
+    /// What it still holds of its lease: the rest is free for others.
+    pub held: u64,
 }

@@ -167,19 +167,25 @@ async fn leases_never_exceed_the_limit(here: &dyn Store, there: &dyn Store) {
 
 #[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
 async fn what_is_spent_or_returned_is_leased_no_more(store: &dyn Store) {
-    let settled = |spent, returned| vec![Settled { slice: slice("l"), spent, returned }];
-    let levels = store.settle(holder("a"), settled(20, 30)).await.unwrap();
-    assert_eq!(levels, [level("l", 20, 50)]);
-    let more = store.settle(holder("a"), settled(25, 0)).await.unwrap();
-    assert_eq!(more, [level("l", 45, 40)], "more than was leased: it counts all the same");
-    assert!(store.levels().await.unwrap().contains(&level("l", 45, 40)));
+    let settled = |spent, held| vec![Settled { slice: slice("l"), spent, held }];
+    let levels = store.settle(holder("a"), 1, settled(20, 10)).await.unwrap();
+    assert_eq!(levels, [level("l", 20, 50)], "b holds 40 besides");
+    let again = store.settle(holder("a"), 1, settled(20, 10)).await.unwrap();
+    assert_eq!(again, levels, "a report counts once");
+    let more = store.settle(holder("a"), 2, settled(25, 15)).await.unwrap();
+    assert_eq!(
+        more,
+        [level("l", 45, 50)],
+        "what was spent counts; what was given back does not return"
+    );
+    assert!(store.levels().await.unwrap().contains(&level("l", 45, 50)));
 }
 
 #[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
 async fn leases_of_who_is_gone_lapse(here: &dyn Store, there: &dyn Store) {
     here.lapse("node".to_owned(), Some("b".to_owned())).await.unwrap();
     let rest = there.lease(holder("c"), vec![want("l", 1, 60)]).await.unwrap();
-    assert_eq!(rest, [Grant { amount: 55, level: level("l", 45, 55) }]);
+    assert_eq!(rest, [Grant { amount: 45, level: level("l", 45, 55) }]);
     here.lapse("node".to_owned(), None).await.unwrap();
     assert!(there.levels().await.unwrap().contains(&level("l", 45, 0)), "what is spent stays");
 }
@@ -187,8 +193,8 @@ async fn leases_of_who_is_gone_lapse(here: &dyn Store, there: &dyn Store) {
 #[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
 async fn windows_that_are_over_are_forgotten(store: &dyn Store) {
     let ever = Slice { begins_ms: 0, ..slice("l") };
-    let spent = Settled { slice: ever.clone(), spent: 1, returned: 0 };
-    store.settle(holder("a"), vec![spent]).await.unwrap();
+    let spent = Settled { slice: ever.clone(), spent: 1, held: 0 };
+    store.settle(holder("a"), 3, vec![spent]).await.unwrap();
     store.forget(1000).await.unwrap();
     assert!(store.levels().await.unwrap().contains(&level("l", 45, 0)));
     store.forget(1001).await.unwrap();

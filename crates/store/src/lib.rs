@@ -142,9 +142,18 @@ pub trait Store: Send + Sync {
     /// where more was spent than was leased.
     async fn lease(&self, holder: Holder, wants: Vec<Want>) -> Result<Vec<Grant>, Error>;
 
-    /// Takes reports of what was spent and what is given back, and tells how it stands after each;
-    /// renews all leases of the holder, also without a report.
-    async fn settle(&self, holder: Holder, settled: Vec<Settled>) -> Result<Vec<Level>, Error>;
+    /// Takes a report of what was spent and what is still held, and tells how it stands after each
+    /// line; renews all leases of the holder, also without a line.
+    ///
+    /// Reports of a holder are numbered from 1 on. One whose number is not above the last one's was
+    /// taken before, by a call whose answer was lost: nothing is counted twice. A holder makes one
+    /// call at a time, of this and [`Self::lease`].
+    async fn settle(
+        &self,
+        holder: Holder,
+        number: u64,
+        settled: Vec<Settled>,
+    ) -> Result<Vec<Level>, Error>;
 
     /// Forgets the leases of a node that has begun anew, or of one process that has ended.
     async fn lapse(&self, node: String, process: Option<String>) -> Result<(), Error>;

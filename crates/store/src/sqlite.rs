@@ -218,8 +218,16 @@ impl Store for Sqlite {
         self.count(move |tx, now_ms| budgets::lease(tx, &holder, &wants, now_ms)).await
     }
 
-    async fn settle(&self, holder: Holder, settled: Vec<Settled>) -> Result<Vec<Level>, Error> {
-        self.count(move |tx, now_ms| budgets::settle(tx, &holder, &settled, now_ms)).await
+    async fn settle(
+        &self,
+        holder: Holder,
+        number: u64,
+        settled: Vec<Settled>,
+    ) -> Result<Vec<Level>, Error> {
+        self.count(move |tx, now_ms| {
+            budgets::settle(tx, &holder, &budgets::Report { number, settled }, now_ms)
+        })
+        .await
     }
 
     async fn lapse(&self, node: String, process: Option<String>) -> Result<(), Error> {

@@ -25,6 +25,7 @@ CREATE TABLE holders (
   node       TEXT NOT NULL,
   process    TEXT NOT NULL,
   expires_ms INTEGER NOT NULL,
+  report     INTEGER NOT NULL DEFAULT 0,  -- the number of its last one
   PRIMARY KEY (node, process)
 ) WITHOUT ROWID;
 

@@ -79,35 +79,49 @@ pub(super) fn lease(
     Ok(grants)
 }
 
-/// Takes reports, and tells how it stands after each.
+/// What a holder reports at once.
+pub(super) struct Report {
+    pub(super) number: u64,
+    pub(super) settled: Vec<Settled>,
+}
+
+/// Takes a report, and tells how it stands after each line.
 pub(super) fn settle(
     tx: &Transaction<'_>,
     holder: &Holder,
-    settled: &[Settled],
+    report: &Report,
     now_ms: i64,
 ) -> Result<Vec<Level>, Error> {
     renew(tx, holder, now_ms)?;
-    let mut levels = Vec::with_capacity(settled.len());
-    for Settled { slice, spent, returned } in settled {
-        tx.prepare_cached(
-            "INSERT INTO spent (budget, begins_ms, amount) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+    let is_new = tx
+        .prepare_cached(
+            "UPDATE holders SET report = ?3 WHERE node = ?1 AND process = ?2 AND report < ?3",
         )?
-        .execute(params![slice.budget, slice.begins_ms, spent])?;
-        tx.prepare_cached(
-            "UPDATE leases SET amount = max(0, amount - ?5)
-             WHERE budget = ?1 AND begins_ms = ?2 AND node = ?3 AND process = ?4",
-        )?
-        .execute(params![
-            slice.budget,
-            slice.begins_ms,
-            holder.node,
-            holder.process,
-            spent.saturating_add(*returned),
-        ])?;
-        levels.push(level(tx, slice, now_ms)?);
+        .execute(params![holder.node, holder.process, report.number])?;
+    let mut levels = Vec::with_capacity(report.settled.len());
+    for line in &report.settled {
+        if is_new > 0 {
+            settle_line(tx, holder, line)?;
+        }
+        levels.push(level(tx, &line.slice, now_ms)?);
     }
     Ok(levels)
+}
+
+fn settle_line(tx: &Transaction<'_>, holder: &Holder, line: &Settled) -> Result<(), Error> {
+    let Settled { slice, spent, held } = line;
+    tx.prepare_cached(
+        "INSERT INTO spent (budget, begins_ms, amount) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+    )?
+    .execute(params![slice.budget, slice.begins_ms, spent])?;
+    // Only downwards: where the lease has lapsed, others may have it by now.
+    tx.prepare_cached(
+        "UPDATE leases SET amount = min(amount, ?5)
+         WHERE budget = ?1 AND begins_ms = ?2 AND node = ?3 AND process = ?4",
+    )?
+    .execute(params![slice.budget, slice.begins_ms, holder.node, holder.process, held])?;
+    Ok(())
 }
 
 /// Forgets a node's leases, or those of one process.
