@@ -1,6 +1,7 @@
 //! What an operator can do. Commands call it now; the API and pages will call the same.
 
 pub mod audit;
+pub mod budgets;
 pub mod doctor;
 pub mod import;
 pub mod keys;

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
 pub mod audit;
+pub mod budget;
 pub mod config;
 pub mod demo;
 pub mod doctor;
@@ -56,6 +57,7 @@ enum Command {
     Serve(serve::Args),
     Demo(demo::Args),
     Key(key::Args),
+    Budget(budget::Args),
     Report(report::Args),
     Audit(audit::Args),
     Config(config::Args),
@@ -111,6 +113,7 @@ fn start(common: &Common, command: Command) -> Result<()> {
         Command::Serve(args) => serve::run(common, &args),
         Command::Demo(args) => demo::run(&args),
         Command::Key(args) => key::run(common, args),
+        Command::Budget(args) => budget::run(common, args),
         Command::Report(args) => report::run(common, &args),
         Command::Audit(args) => audit::run(common, args),
         Command::Config(args) => config::run(common, &args),

@@ -71,6 +71,8 @@ pub struct Config {
     pub upstreams: Vec<Target>,
     /// How much at once.
     pub limits: Limits,
+    /// How budgets are reserved from.
+    pub budgets: Budgets,
     /// Address of the store.
     pub store_url: String,
     /// The archive and its spool.
@@ -153,6 +155,24 @@ pub struct Limits {
     pub exchanges_per_key: usize,
     /// Connections from clients.
     pub connections: usize,
+}
+
+/// How budgets are reserved from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// What an exchange reserves.
+    pub bound: Bound,
+    /// What a model without a price counts, in US dollars per million tokens; nothing: it is refused.
+    pub unpriced_rate: Option<u64>,
+}
+
+/// What an exchange reserves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The most it may cost.
+    Worst,
+    /// What hardly any exchange of its model has cost here.
+    Observed,
 }
 
 /// Whether bodies are kept.
@@ -302,6 +322,13 @@ impl Config {
                 exchanges: layers.count("limits.exchanges"),
                 exchanges_per_key: layers.count("limits.exchanges_per_key"),
                 connections: layers.count("limits.connections"),
+            },
+            budgets: Budgets {
+                bound: match layers.text("budgets.bound").as_str() {
+                    "observed" => Bound::Observed,
+                    _ => Bound::Worst,
+                },
+                unpriced_rate: Some(layers.bytes("budgets.unpriced_rate")).filter(|rate| *rate > 0),
             },
             store_url: layers
                 .optional_text("store.url")

@@ -17,7 +17,7 @@ pub mod upstream;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 
 use crate::config::WebSocket;
 use crate::ledger::Ledger;
@@ -26,12 +26,15 @@ use crate::ledger::recorder::Recorder;
 use arrived::ClientBody;
 use auth::{Auth, Principal};
 use endpoint::{Endpoint, Endpoints};
-use limit::Limits;
+use limit::{Asked, Limits};
 use manner::Manner;
 use refusal::{Reach, Refusal, Word};
 use screen::Screen;
 use tap::{Body, Tap};
 use upstream::{Answer, Upstream};
+
+/// Tells of a budget that is nearly spent.
+const BUDGET_HEADER: HeaderName = HeaderName::from_static("x-codex-proxy-budget");
 
 /// All that a request needs, built once.
 pub struct Proxy {
@@ -82,8 +85,12 @@ pub async fn exchange(
         Ok(answer) => {
             recorder.served(answer.served.name(), answer.served.doubt());
             let (masks, expected) = (answer.masks.clone(), recorder.expected());
+            let note = recorder.budget_note();
             let tapped = Tap::on(answer, recorder, operation, proxy.manner.clone()).await?;
-            Ok(restored::over(tapped, masks, (operation, expected)))
+            let mut response = restored::over(tapped, masks, (operation, expected));
+            // Ours to say, so it is not among what the upstream said.
+            response.headers_mut().extend(note.map(|note| (BUDGET_HEADER, note)));
+            Ok(response)
         }
         Err(refusal) => Err(refused(proxy, refusal, recorder).await),
     }
@@ -103,8 +110,11 @@ async fn carry(
     let mut inspected = proxy.screen.inspect(principal, endpoint, request).await?;
     recorder.asked(&mut inspected);
     let screened = inspected.let_through()?;
-    let admitted = proxy.limits.admit(slot, endpoint.operation, screened.ask.as_ref());
-    let permit = admitted.map_err(|refusal| screened.explain(refusal))?;
+    let ask = screened.ask.as_ref();
+    let asked = Asked { operation: endpoint.operation, ask, text: recorder.question() };
+    let admitted = proxy.limits.admit(slot, &asked).await;
+    let mut permit = admitted.map_err(|refusal| screened.explain(refusal))?;
+    recorder.reserved(permit.take_reservation());
     recorder.request().await?;
     proxy.upstream.forward(permit, screened, &proxy.manner).await
 }

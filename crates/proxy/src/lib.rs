@@ -3,6 +3,7 @@
 //! `exchange.rs` is the journey of one request; ARCHITECTURE.md tells the rest.
 
 pub mod admin;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -35,6 +35,7 @@ pub struct Metrics {
     stored_findings: Family<RuleLabel, Counter>,
     served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
+    budgets: Family<ThresholdLabel, Counter>,
     spool: Spool,
     /// Of `exchanges` and `tokens` those that each exchange counts, looked up once.
     ended: [OnceLock<Counter>; 4],
@@ -55,6 +56,11 @@ struct Spool {
 struct ReloadLabel {
     what: &'static str,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ThresholdLabel {
+    percent: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -110,6 +116,7 @@ impl Default for Metrics {
             stored_findings: Family::default(),
             served: Family::default(),
             reloads: Family::default(),
+            budgets: Family::default(),
             spool: Spool::default(),
             ended: Default::default(),
             counted: Default::default(),
@@ -150,12 +157,19 @@ impl Metrics {
         to.register("stored_findings", "Secrets found in what is stored, by rule and tier", stored);
         let reloads = self.reloads.clone();
         to.register("reloads", "What was read again under way, and whether it was taken", reloads);
+        let passed = self.budgets.clone();
+        to.register("budgets_passed", "Budgets that were spent to a share, in percent", passed);
         let Spool { bytes, oldest, failures } = &self.spool;
         to.register("spool_bytes", "Bytes that are not in the archive yet", bytes.clone());
         let help = "How long the oldest sealed journal waits for the archive";
         to.register("spool_oldest_seconds", help, oldest.clone());
         let help = "Rounds in which the archive did not take what waits";
         to.register("publish_failures", help, failures.clone());
+    }
+
+    /// Notes that so much of a budget is spent, in percent.
+    pub fn budget_passed(&self, percent: u64) {
+        self.budgets.get_or_create(&ThresholdLabel { percent }).inc();
     }
 
     /// The text that Prometheus reads; so much memory is held by request bodies now.

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::price::PriceTable;
 
+use crate::budget::Budgets;
 use crate::clock;
 use crate::config::listen::Listen;
 use crate::config::preset::Keeps;
@@ -42,7 +43,7 @@ use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
 use doors::{Doors, Inherited, Listening};
 use identity::Renewal;
-use kept::Writing;
+use kept::{Before, Callings, Writing};
 use reload::{Reader, Watch};
 use retain::Retain;
 use route::Site;
@@ -54,6 +55,10 @@ use terms::{Lasting, Read, Terms};
 const KEY_WATCH: Duration = Duration::from_millis(250);
 /// How often the counts of refusals go to the store.
 const FLUSH: Duration = Duration::from_millis(500);
+/// How often it goes to the store what was spent of budgets.
+const REPORT: Duration = Duration::from_millis(100);
+/// How often counts are removed that are over.
+const FORGET: Duration = Duration::from_hours(1);
 /// How often kept connections to the upstream are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
 /// How often it is measured what waits in the spool.
@@ -103,13 +108,15 @@ impl Gateway {
     pub async fn start(config: &Config, given: Given) -> Result<Self> {
         // What can be wrong without touching anything comes first.
         let read = given.read.map_or_else(|| Read::new(config, None), Ok)?;
+        let before = if given.lock.is_some() { Before::Serves } else { Before::Ended };
         let lock = kept::folder(config, given.lock)?;
         let derived = kept::derived(config)?;
         let retain = Retain::new(config.archive.clone(), derived.signer().public_key());
         let screen_key = derived.screen_key();
         let guard = Guard::new(&config.screen, &screen_key);
-        let (auth, store) = kept::auth(config, derived).await?;
+        let Callings { auth, stored } = kept::callers(config, derived, before).await?;
         let auth = Arc::new(auth);
+        let (store, budgets) = stored.unzip();
         let doors = Doors::bind(config, given.sockets).await?;
         let metrics = Arc::new(Metrics::default());
         let (ledger, writing) = kept::ledger(config, &read.prices, metrics.clone()).await?;
@@ -117,7 +124,7 @@ impl Gateway {
         let screen = Screen::new(intake, guard);
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let connections = TaskTracker::new();
-        let lasting = Lasting { auth, ledger, screen, connections, draining, closing };
+        let lasting = Lasting { auth, budgets, ledger, screen, connections, draining, closing };
         let terms = Terms::new(config, read, &lasting);
         let site = Arc::new(Site::new(terms, config.opens, metrics, lasting.connections.clone()));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -266,6 +273,11 @@ impl Gateway {
             Some(store) => lasting.ledger.flush(&**store).await,
             None => Ok(()),
         };
+        if let Some(budgets) = &lasting.budgets
+            && let Err(error) = budgets.close(clock::now(), &site.metrics).await
+        {
+            tracing::error!(%error, "what was spent last is not counted in budgets");
+        }
         // Whatever became of the counts, the records are written.
         let write_all = move || {
             if let Some((spool, publisher)) = background.writing {
@@ -299,9 +311,28 @@ impl Background {
                 }
             }));
         }
+        if let Some(budgets) = &lasting.budgets {
+            self.keep(budgets, site);
+        }
         let (measured, stop) = (lasting.clone(), self.stop.clone());
         let measure = async move || measured.ledger.measure().await;
         self.tasks.spawn(every(MEASURE, stop, measure));
+    }
+
+    /// Reports to the store what was spent of budgets.
+    fn keep(&self, budgets: &Arc<Budgets>, site: &Arc<Site>) {
+        let (kept, site, stop) = (budgets.clone(), site.clone(), self.stop.clone());
+        self.tasks.spawn(every(REPORT, stop, async move || {
+            if let Err(error) = kept.report(clock::now(), &site.metrics).await {
+                tracing::warn!(%error, "what was spent of budgets cannot be written, it is kept");
+            }
+        }));
+        let (kept, stop) = (budgets.clone(), self.stop.clone());
+        self.tasks.spawn(every(FORGET, stop, async move || {
+            if let Err(error) = kept.forget(clock::now()).await {
+                tracing::warn!(%error, "old counts of budgets cannot be removed");
+            }
+        }));
     }
 
     fn retain(&self, retain: Retain) {

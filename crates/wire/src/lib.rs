@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod attribution;
+pub mod bound;
 pub mod coding;
 pub mod form;
 pub mod meter;

@@ -114,6 +114,16 @@ impl Row {
         pattern.matches(model).then_some(Fit::Pattern(self.model.len()))
     }
 
+    /// What so many tokens cost at most, each in its dearest class, and fewer of them too; nothing if
+    /// the tier has no price.
+    pub(crate) fn dearest(&self, tier: Option<&str>, input: u64, output: u64) -> Option<Cost> {
+        // Long rates may be lower than short ones: then fewer tokens cost more.
+        let counts = [input, input.min(LONG_ABOVE_TOKENS)];
+        let costs = counts.map(|input| Some(self.rates(tier, input)?.dearest_picos(input, output)));
+        let picos = costs.into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()?;
+        Some(Cost { nanos: to_nanos(picos.saturating_add(499)) })
+    }
+
     /// The rates of a request with so many input tokens in a tier, if the tier has a price.
     fn rates(&self, tier: Option<&str>, input_tokens: u64) -> Option<Rates> {
         let tier = match tier {

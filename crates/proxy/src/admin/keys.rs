@@ -8,8 +8,11 @@ use jiff::Timestamp;
 use redact::own_key;
 use redact::secret::Secret;
 use serde::Serialize;
+use store::budget::Scope;
 use store::{Key, KeyState, Store};
 
+use super::budgets::{Wanted, budget};
+use crate::budget::rule::Rule;
 use crate::config::Wrong;
 use crate::secret::{Derived, hex, random, random_digits};
 
@@ -26,6 +29,8 @@ pub struct Order {
     pub expires: Option<Duration>,
     /// Globs of the models it may ask; empty: all.
     pub models: Vec<String>,
+    /// How much it may use.
+    pub budgets: Vec<Rule>,
 }
 
 /// A key as listings show it.
@@ -91,7 +96,14 @@ impl Keys {
             return Err(Wrong("user, team and label hold no control characters".to_owned()).into());
         }
         let secret = Secret::new(own_key::build(random_digits()?));
+        let rules = order.budgets.clone();
         let key = self.key(order, &secret, now)?;
+        let budgets = rules.into_iter().map(|rule| {
+            let (scope, zone) = (Scope::Key(key.id.clone()), "UTC".to_owned());
+            budget(Wanted { scope, rule, models: Vec::new(), zone }, now)
+        });
+        // Before the key: it is never without them.
+        self.store.put_budgets(budgets.collect::<Result<_, _>>()?).await?;
         self.store.add_keys(vec![key.clone()]).await?;
         Ok((listed(&key, now), secret))
     }

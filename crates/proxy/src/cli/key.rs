@@ -11,6 +11,7 @@ use super::output::{Format, Listing, line};
 use super::{Common, block_on};
 use crate::admin::import;
 use crate::admin::keys::{Keys, Listed, Order};
+use crate::budget::rule::Rule;
 use crate::clock;
 use crate::config::{Flags, Wrong};
 use crate::secret::Derived;
@@ -52,7 +53,8 @@ enum Command {
 /// Make a key; it is printed once
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  codex-proxy key create --user ada@example.com --team blue --models 'gpt-5*,gpt-6*'")]
+  codex-proxy key create --user ada@example.com --team blue --models 'gpt-5*,gpt-6*'
+  codex-proxy key create --user ada@example.com --budget 50usd/month --budget 8at-once")]
 struct Create {
     /// Whose key, as an e-mail address
     #[arg(long)]
@@ -69,6 +71,9 @@ struct Create {
     /// Globs of the models it may ask, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "GLOB")]
     models: Vec<String>,
+    /// How much it may use, as 50usd/month; may be given several times, see `budget set --help`
+    #[arg(long = "budget", value_name = "BUDGET", value_parser = Rule::parse)]
+    budgets: Vec<Rule>,
     /// Form of the listing; `table` prints the key alone
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -161,8 +166,8 @@ struct Made<'a> {
 }
 
 async fn make(keys: &Keys, create: Create) -> Result<()> {
-    let Create { user, team, label, expires, models, format } = create;
-    let order = Order { user, team, label, expires, models };
+    let Create { user, team, label, expires, models, budgets, format } = create;
+    let order = Order { user, team, label, expires, models, budgets };
     let (key, secret) = keys.create(order, clock::now()).await?;
     if format == Format::Table {
         note(&format!("{} for {}; the key is shown only now:", key.id, key.user))?;

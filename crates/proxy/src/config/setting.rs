@@ -168,6 +168,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("limits.exchanges", Count, "4096", "exchanges under way at once"),
     setting("limits.exchanges_per_key", Count, "256", "of them, by one key"),
     setting("limits.connections", Count, "16384", "connections from clients at once"),
+    setting("budgets.bound", Choice(&["worst", "observed"]), "worst", "what an exchange reserves of budgets: the most it may cost, or what hardly any of its model has cost here"),
+    setting("budgets.unpriced_rate", Count, "", "what a model without a price counts in budgets, US dollars per million tokens; unset: it is refused where a budget in money applies"),
     setting("store.url", Engine(&["sqlite:PATH"]), "", "where keys live; unset: store.db in the data folder"),
     setting("archive.url", Engine(&["file:PATH", "s3://BUCKET/PREFIX", "gs://BUCKET/PREFIX", "az://CONTAINER/PREFIX"]), "", "where records and bodies live; unset: archive in the data folder"),
     setting("archive.region", Text, "", "region of the bucket of an s3:// address; unset: as AWS_REGION says"),

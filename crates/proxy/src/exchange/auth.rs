@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::{Refusal, Word};
+use crate::budget::Budgets;
 use crate::secret::Derived;
 
 /// The header for our key where `authorization` holds the caller's own credential.
@@ -70,6 +71,8 @@ pub enum Auth {
 /// Checks keys against a snapshot of the store in memory.
 pub struct Keys {
     store: Arc<dyn Store>,
+    /// They change as keys do.
+    budgets: Arc<Budgets>,
     derived: Derived,
     snapshot: RwLock<Arc<Snapshot>>,
     refreshing: tokio::sync::Mutex<()>,
@@ -91,9 +94,14 @@ struct Holder {
 
 impl Auth {
     /// Takes the first snapshot of a store.
-    pub async fn new(store: Arc<dyn Store>, derived: Derived) -> Result<Self, store::Error> {
+    pub async fn new(
+        store: Arc<dyn Store>,
+        budgets: Arc<Budgets>,
+        derived: Derived,
+    ) -> Result<Self, store::Error> {
         let keys = Keys {
             store,
+            budgets,
             derived,
             snapshot: RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
@@ -188,6 +196,8 @@ impl Keys {
         let old = self.snapshot();
         if version != old.version {
             let keys = self.store.keys().await?;
+            // Before the keys are in force: a new one is never without its budget.
+            self.budgets.refresh().await?;
             let fresh = Arc::new(old.replaced(version, keys));
             *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         }

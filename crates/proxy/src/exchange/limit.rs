@@ -1,17 +1,43 @@
 //! How much at once, and which models: what a principal may do.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use archive::segment::day_of;
+use jiff::Timestamp;
+use store::budget::{Scope, Unit, Window};
 use wildmatch::WildMatch;
 use wire::ask::Ask;
+use wire::bound::Before;
+use wire::price::PriceTable;
 
 use super::auth::Principal;
 use super::endpoint::Operation;
 use super::refusal::{Refusal, Word};
+use crate::budget::rule::{amount, spoken};
+use crate::budget::{Budgets, Demand, Denied, Reservation, Standing, Who};
+use crate::clock;
+use crate::config::Config;
 
 /// Decides what is admitted.
 pub struct Limits {
     per_key: usize,
+    /// Nothing where none are kept.
+    budgets: Option<Arc<Budgets>>,
+    prices: PriceTable,
+    /// What a model without a price counts, US dollars per million tokens.
+    unpriced_rate: Option<u64>,
+}
+
+/// What a request asks, as far as budgets and models go.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Which operation.
+    pub operation: Operation,
+    /// What its body asks, where it can be read.
+    pub ask: Option<&'a Ask>,
+    /// Its body without its content coding; nothing where it streams by.
+    pub text: Option<&'a [u8]>,
 }
 
 /// A place among the exchanges of a key, given back when dropped.
@@ -24,6 +50,7 @@ pub struct Slot {
 #[derive(Debug)]
 pub struct Permit {
     slot: Slot,
+    reservation: Option<Reservation>,
 }
 
 impl Permit {
@@ -31,12 +58,18 @@ impl Permit {
     pub fn principal(&self) -> &Principal {
         &self.slot.principal
     }
+
+    /// What was reserved: the exchange's recorder settles it.
+    pub fn take_reservation(&mut self) -> Option<Reservation> {
+        self.reservation.take()
+    }
 }
 
 impl Limits {
-    /// At most `per_key` exchanges of one key at once.
-    pub fn new(per_key: usize) -> Self {
-        Self { per_key }
+    /// What the configuration allows, and what budgets do.
+    pub fn new(config: &Config, budgets: Option<Arc<Budgets>>, prices: PriceTable) -> Self {
+        let per_key = config.limits.exchanges_per_key;
+        Self { per_key, budgets, prices, unpriced_rate: config.budgets.unpriced_rate }
     }
 
     /// Takes a place, before the body is read: a client that stalls still holds one.
@@ -51,35 +84,158 @@ impl Limits {
         Ok(Slot { principal: principal.clone() })
     }
 
-    /// Decides on what is asked. A key that may ask only some models may ask nothing whose model
-    /// cannot be read.
-    pub fn admit(
+    /// Decides on what is asked: whether the key may ask this model, and whether all budgets that
+    /// apply have enough left. What it may need is reserved by then.
+    pub async fn admit(&self, slot: Slot, asked: &Asked<'_>) -> Result<Permit, Refusal> {
+        allowed(&slot.principal.key.models, asked)?;
+        let reservation = self.reserve(&slot.principal, asked).await?;
+        Ok(Permit { slot, reservation })
+    }
+
+    async fn reserve(
         &self,
-        slot: Slot,
-        operation: Operation,
-        ask: Option<&Ask>,
-    ) -> Result<Permit, Refusal> {
-        let globs = &slot.principal.key.models;
-        if globs.is_empty() || operation == Operation::Other {
-            return Ok(Permit { slot });
+        principal: &Principal,
+        asked: &Asked<'_>,
+    ) -> Result<Option<Reservation>, Refusal> {
+        let Some(budgets) = &self.budgets else { return Ok(None) };
+        if asked.operation == Operation::Other {
+            return Ok(None);
         }
-        let models = globs.join(", ");
-        match ask.and_then(|ask| ask.model.as_deref()) {
-            Some(model) if globs.iter().any(|glob| WildMatch::new(glob).matches(model)) => {
-                Ok(Permit { slot })
-            }
-            Some(model) => {
-                let message = format!("This key may not ask the model {model}, only {models}.");
-                Err(Refusal::new(Word::ModelNotAllowed, message))
-            }
-            None => {
-                let message = format!(
-                    "This key may ask only {models}, and which model this request asks cannot be read."
-                );
-                Err(Refusal::new(Word::UnreadableBody, message))
-            }
+        let key = &principal.key;
+        let who = Who { key: &key.id, user: &key.user, team: key.team.as_deref() };
+        let model = asked.model();
+        let units = budgets.units(&who, model);
+        if units.is_empty() {
+            return Ok(None);
+        }
+        let demand = self.demand(budgets, asked, &units)?;
+        let reserved = budgets.reserve(&who, model, demand, clock::now).await;
+        reserved.map(Some).map_err(|denied| denied_as(denied, clock::now()))
+    }
+
+    /// What it may need at most.
+    fn demand(
+        &self,
+        budgets: &Budgets,
+        asked: &Asked<'_>,
+        units: &[Unit],
+    ) -> Result<Demand, Refusal> {
+        let requests = u64::from(asked.ask.is_none_or(|ask| ask.generate));
+        let Some(ask) = asked.ask.filter(|_| asked.is_model_call()) else {
+            return Ok(Demand { requests, ..Demand::default() });
+        };
+        let before = match ask.previous_response_id.as_deref() {
+            None => Before::Nothing,
+            Some(id) => budgets.total_of(id).map_or(Before::Unknown, Before::Tokens),
+        };
+        let bound = self.prices.bound(ask, asked.text, before, day_of(clock::now()));
+        let tokens = bound.input_tokens.saturating_add(bound.output_tokens);
+        let flat_nanos = self.unpriced_rate.map(|rate| rate.saturating_mul(1000));
+        let nanos = match (bound.nanos, flat_nanos) {
+            (Some(nanos), _) => nanos,
+            (None, Some(flat)) => tokens.saturating_mul(flat),
+            (None, None) if units.contains(&Unit::Usd) => return Err(unpriced(asked.model())),
+            (None, None) => 0,
+        };
+        Ok(Demand { nanos, tokens, requests, flat_nanos })
+    }
+}
+
+impl Asked<'_> {
+    fn model(&self) -> Option<&str> {
+        self.ask.and_then(|ask| ask.model.as_deref())
+    }
+
+    /// Whether a model is asked: of what names none some never is, such as an upload.
+    fn is_model_call(&self) -> bool {
+        match self.operation {
+            Operation::Responses | Operation::ChatCompletions => true,
+            Operation::Work => self.model().is_some(),
+            Operation::Other => false,
         }
     }
+}
+
+/// A key that may ask only some models may ask nothing whose model cannot be read.
+fn allowed(globs: &[String], asked: &Asked<'_>) -> Result<(), Refusal> {
+    if globs.is_empty() || asked.operation == Operation::Other {
+        return Ok(());
+    }
+    let models = globs.join(", ");
+    match asked.model() {
+        Some(model) if globs.iter().any(|glob| WildMatch::new(glob).matches(model)) => Ok(()),
+        Some(model) => {
+            let message = format!("This key may not ask the model {model}, only {models}.");
+            Err(Refusal::new(Word::ModelNotAllowed, message))
+        }
+        None => {
+            let message = format!(
+                "This key may ask only {models}, and which model this request asks cannot be read."
+            );
+            Err(Refusal::new(Word::UnreadableBody, message))
+        }
+    }
+}
+
+fn unpriced(model: Option<&str>) -> Refusal {
+    let model = model.map_or_else(|| "that is asked".to_owned(), |model| format!("model {model}"));
+    let message = format!(
+        "No price is known for the {model}, and a budget applies: what it costs could not be counted."
+    );
+    Refusal::new(Word::ModelNotAllowed, message)
+}
+
+fn denied_as(denied: Denied, now: Timestamp) -> Refusal {
+    match denied {
+        Denied::Lost => Refusal::busy("Budgets cannot be checked at the moment."),
+        Denied::Reserved(standing) => {
+            let message = if standing.budget.unit == Unit::AtOnce {
+                format!("{} has {}, which is its limit.", whose(&standing), under_way(&standing))
+            } else {
+                format!(
+                    "What is left of the budget of {} is reserved by exchanges under way ({}).",
+                    whose(&standing),
+                    spoken(&standing.budget)
+                )
+            };
+            Refusal::new(Word::TooManyRequests, message).retry_after(1)
+        }
+        Denied::Exceeded(standing) => exceeded(&standing, now),
+    }
+}
+
+/// Too much in a minute or an hour is a rate, and comes again soon; the rest is a budget, and spent.
+fn exceeded(standing: &Standing, now: Timestamp) -> Refusal {
+    let Standing { budget, limit, spent, needs, ends } = standing;
+    let left = limit.saturating_sub(*spent);
+    let again = ends.map(|ends| format!(" It begins anew at {ends}.")).unwrap_or_default();
+    let message = format!(
+        "The budget of {}, {}, has {} left, and this request may use up to {}.{again}",
+        whose(standing),
+        spoken(budget),
+        amount(left, budget.unit),
+        amount(*needs, budget.unit),
+    );
+    let is_rate = budget.unit != Unit::Usd && budget.window <= Window::Hour && needs <= limit;
+    if !is_rate {
+        return Refusal::new(Word::BudgetExceeded, message);
+    }
+    let seconds = ends.map_or(1, |ends| ends.as_second() - now.as_second());
+    let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
+    Refusal::new(Word::TooManyRequests, message).retry_after(seconds)
+}
+
+fn whose(standing: &Standing) -> String {
+    match &standing.budget.scope {
+        Scope::Organisation => "the organisation".to_owned(),
+        Scope::Team(team) => format!("the team {team}"),
+        Scope::User(user) => user.clone(),
+        Scope::Key(_) => "this key".to_owned(),
+    }
+}
+
+fn under_way(standing: &Standing) -> String {
+    format!("{} exchanges under way", standing.limit)
 }
 
 impl Drop for Slot {

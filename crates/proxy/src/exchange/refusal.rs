@@ -38,6 +38,8 @@ pub enum Word {
     NotAllowed,
     /// The key may not ask this model.
     ModelNotAllowed,
+    /// A budget is spent, or has too little left for this exchange.
+    BudgetExceeded,
     /// The request holds a secret.
     SecretBlocked,
     /// The body cannot be read.
@@ -66,6 +68,7 @@ impl Word {
             Self::KeyExpired => "key_expired",
             Self::NotAllowed => "not_allowed",
             Self::ModelNotAllowed => "model_not_allowed",
+            Self::BudgetExceeded => "budget_exceeded",
             Self::SecretBlocked => "secret_blocked",
             Self::UnreadableBody => "unreadable_body",
             Self::TooManyRequests => "too_many_requests",
@@ -84,9 +87,10 @@ impl Word {
                 StatusCode::UNAUTHORIZED
             }
             Self::NotAllowed => StatusCode::FORBIDDEN,
-            Self::ModelNotAllowed | Self::SecretBlocked | Self::UnreadableBody => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::ModelNotAllowed
+            | Self::BudgetExceeded
+            | Self::SecretBlocked
+            | Self::UnreadableBody => StatusCode::BAD_REQUEST,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -103,7 +107,10 @@ impl Word {
                 "invalid_api_key"
             }
             Self::NotAllowed => "not_allowed",
-            Self::ModelNotAllowed | Self::SecretBlocked | Self::UnreadableBody => "invalid_prompt",
+            Self::ModelNotAllowed
+            | Self::BudgetExceeded
+            | Self::SecretBlocked
+            | Self::UnreadableBody => "invalid_prompt",
             Self::TooManyRequests => "rate_limit_exceeded",
             Self::BodyTooLarge => "request_too_large",
             Self::Busy => "server_is_overloaded",

@@ -28,7 +28,7 @@ use wire::websocket::{Agreement, Follower, Forgets};
 use super::arrived::ClientBody;
 use super::auth::Principal;
 use super::endpoint::{Endpoint, Operation};
-use super::limit::Permit;
+use super::limit::{self, Permit};
 use super::manner::Manner;
 use super::refusal::{Refusal, Word};
 use super::screen::message::SocketMasks;
@@ -193,7 +193,8 @@ async fn shake(
 ) -> Result<(Upgrade, Permit), Refusal> {
     let slot = proxy.limits.enter(principal)?;
     // Nothing is asked yet: which models a key may ask is decided exchange by exchange.
-    let permit = proxy.limits.admit(slot, Operation::Other, None)?;
+    let asked = limit::Asked { operation: Operation::Other, ask: None, text: None };
+    let permit = proxy.limits.admit(slot, &asked).await?;
     let answer = proxy.upstream.upgrade(&permit, endpoint, handshake, &proxy.manner).await?;
     Ok((answer, permit))
 }

@@ -18,6 +18,7 @@ use wire::price::{PriceTable, usd};
 use wire::usage::Usage;
 
 use super::head::{stored_headers, target};
+use crate::budget::Spent;
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
@@ -82,6 +83,8 @@ pub(crate) struct Account {
     pub(crate) uploaded: Arc<AtomicU64>,
     /// The request may have reached the upstream.
     pub(crate) forwarded: bool,
+    /// What it cost, where that is known.
+    cost_nanos: Option<u64>,
     operation: Operation,
     arrived: Instant,
     /// Whether the record has what the client says about itself.
@@ -123,6 +126,7 @@ impl Account {
             uploaded: Arc::default(),
             forwarded: false,
             expected: Expected::Whole,
+            cost_nanos: None,
             operation: endpoint.operation,
             arrived: arrival.at,
             attributed: false,
@@ -338,8 +342,27 @@ impl Account {
             let (tier, day) = (record.service_tier.as_deref(), day_of(record.time));
             model.and_then(|model| prices.cost(model, tier, day, &usage)).map(|cost| cost.nanos)
         };
+        self.cost_nanos = cost;
         self.record.priced = cost.is_some();
         self.record.cost_usd = cost.map(usd);
+    }
+
+    /// What counts in budgets, once it is closed.
+    pub(crate) fn spent(&self) -> Spent {
+        let is_free = self.record.usage == UsageKind::None && self.cost_nanos == Some(0);
+        let is_counted = self.record.usage != UsageKind::None || is_free;
+        let asks = self.forwarded && self.record.request_kind != RequestKind::Prewarm.as_str();
+        Spent {
+            nanos: self.cost_nanos,
+            tokens: is_counted.then_some(self.record.total_tokens),
+            requests: Some(u64::from(asks)),
+        }
+    }
+
+    /// The answer's id, and how many tokens it had in all, as the upstream said.
+    pub(crate) fn response_total(&self) -> Option<(&str, u64)> {
+        let id = self.record.response_id.as_deref()?;
+        (self.record.usage == UsageKind::Exact).then_some((id, self.record.total_tokens))
     }
 
     fn attribute(&mut self, ask: Option<&Ask>) {

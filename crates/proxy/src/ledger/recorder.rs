@@ -10,7 +10,7 @@ use archive::record::{Record, Transport};
 use archive::spool::Unwritable;
 use archive::spool::desk::Receipt;
 use bytes::Bytes;
-use http::response;
+use http::{HeaderValue, response};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 use wire::meter::Shape;
@@ -19,6 +19,7 @@ use super::account::{Account, Doubt, End, Expected};
 use super::dump::Dump;
 use super::head::stored_headers;
 use super::{Books, FoundIn};
+use crate::budget::Reservation;
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};
@@ -47,6 +48,8 @@ pub struct Recorder {
     answer: Vec<u8>,
     /// What the client is told where the upstream has not answered.
     told: Option<Box<(ResponseHead, Bytes)>>,
+    /// What was reserved of budgets: settled by the end.
+    reservation: Option<Box<Reservation>>,
     /// Where it is written down for people too.
     dump: Option<Box<Dump>>,
     flushed: Instant,
@@ -72,6 +75,7 @@ impl Recorder {
             question: Buffered::default(),
             answer: Vec::new(),
             told: None,
+            reservation: None,
             dump: dump.map(Box::new),
             flushed: Instant::now(),
         }
@@ -128,6 +132,23 @@ impl Recorder {
     /// Notes what was found in a handshake, which was told already.
     pub fn looked_at(&mut self, verdict: &Verdict) {
         self.account.inspected(verdict, None);
+    }
+
+    /// What the request says, without its content coding, until it is in the spool; nothing where it
+    /// streams by.
+    pub fn question(&self) -> Option<&[u8]> {
+        Some(&*self.question.bytes).filter(|question| !question.is_empty())
+    }
+
+    /// Keeps what was reserved of budgets until it is known what was spent.
+    pub fn reserved(&mut self, reservation: Option<Reservation>) {
+        self.reservation = reservation.map(Box::new);
+    }
+
+    /// What the client is told of a budget that is nearly spent.
+    pub fn budget_note(&self) -> Option<HeaderValue> {
+        let note = self.reservation.as_ref()?.note.as_deref()?;
+        HeaderValue::from_str(note).ok()
     }
 
     fn tell_findings(&self, verdict: &Verdict) {
@@ -296,12 +317,21 @@ impl Recorder {
     }
 
     fn close(&mut self, end: End) -> Option<Receipt> {
-        let _place = self.place.take()?;
+        let place = self.place.take();
+        if place.is_none() && self.reservation.is_none() {
+            return None;
+        }
         if let Some(dump) = self.dump.take() {
             dump.close();
         }
         self.account.scrub(&self.books.options.rules);
         self.account.close(end, &self.books.options.prices);
+        if let Some(reservation) = self.reservation.take() {
+            let response = self.account.response_total();
+            reservation.settle(&self.account.spent(), response);
+        }
+        // Without a place it leaves no record.
+        let _place = place?;
         self.books.metrics.closed(&self.account.record);
         if let End::Refused(word) = end {
             self.books.count_refused(Some(self.account.record.key_id.clone()), word);

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use archive::publish::Publisher;
-use archive::spool::Spool;
+use archive::spool::{Spool, node_name};
 use store::Store;
+use store::budget::Holder;
 use wire::price::PriceTable;
 
 use super::{make_data_folder, spool, store};
+use crate::budget::Budgets;
 use crate::clock;
 use crate::config::Config;
 use crate::config::preset::{Callers, Keeps};
@@ -18,7 +20,7 @@ use crate::exchange::auth::Auth;
 use crate::ledger::dump::Dumps;
 use crate::ledger::{Ledger, Options};
 use crate::metrics::Metrics;
-use crate::secret::Derived;
+use crate::secret::{Derived, hex, random};
 
 /// Makes the data folder and locks it, unless the lock is held already. None: there is none.
 pub fn folder(config: &Config, held: Option<File>) -> Result<Option<File>> {
@@ -38,13 +40,39 @@ pub fn derived(config: &Config) -> Result<Derived> {
     }
 }
 
-/// Who may ask, and the store that knows them.
-pub async fn auth(config: &Config, derived: Derived) -> Result<(Auth, Option<Arc<dyn Store>>)> {
+/// Who may ask, and what may be spent.
+pub struct Callings {
+    /// Who may ask.
+    pub auth: Auth,
+    /// The store that knows them, and what may be spent of it.
+    pub stored: Option<(Arc<dyn Store>, Arc<Budgets>)>,
+}
+
+/// Whether another process of this node may have leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// One serves still, whose place is taken.
+    Serves,
+    /// Whatever was before has ended.
+    Ended,
+}
+
+/// Who may ask, and what may be spent.
+pub async fn callers(config: &Config, derived: Derived, before: Before) -> Result<Callings> {
     match config.callers {
-        Callers::Local => Ok((Auth::local(), None)),
+        Callers::Local => Ok(Callings { auth: Auth::local(), stored: None }),
         Callers::Keys => {
             let store = store(config).await?;
-            Ok((Auth::new(store.clone(), derived).await?, Some(store)))
+            let fresh = hex(&random::<4>()?);
+            let node = node_name(&config.archive.spool, || fresh)?;
+            if before == Before::Ended {
+                // Nobody is left to spend them.
+                store.lapse(node.clone(), None).await.context("taking back old leases")?;
+            }
+            let holder = Holder { node, process: hex(&random::<8>()?) };
+            let budgets = Budgets::new(store.clone(), holder).await?;
+            let auth = Auth::new(store.clone(), budgets.clone(), derived).await?;
+            Ok(Callings { auth, stored: Some((store, budgets)) })
         }
     }
 }

@@ -12,6 +12,7 @@ use wire::price::PriceTable;
 
 use super::connection::Protocols;
 use super::{prices, tls};
+use crate::budget::Budgets;
 use crate::config::reference::SecretRef;
 use crate::config::secrets::Secrets;
 use crate::config::target::Target;
@@ -61,6 +62,8 @@ struct Reach {
 pub struct Lasting {
     /// Who may ask, and what they have open.
     pub auth: Arc<Auth>,
+    /// What may be spent; nothing where it is not counted.
+    pub budgets: Option<Arc<Budgets>>,
     /// The books.
     pub ledger: Ledger,
     /// The memory of request bodies.
@@ -113,7 +116,7 @@ impl Terms {
         let proxy = Proxy {
             endpoints: Endpoints::new(&config.endpoints, config.opens),
             auth: lasting.auth.clone(),
-            limits: Limits::new(config.limits.exchanges_per_key),
+            limits: Limits::new(config, lasting.budgets.clone(), prices.clone()),
             screen: lasting.screen.with(
                 |intake| intake.with(config.max_body, config.client.body_timeout),
                 lasting.screen.guard().with(&config.screen),

@@ -14,14 +14,21 @@ const CRATES: [(&str, &[&str]); 6] = [
 ];
 
 /// Which modules of the program a module may name, besides itself and what is below it.
-const MODULES: [(&str, &[&str]); 12] = [
+const MODULES: [(&str, &[&str]); 13] = [
     ("main", &[]),
-    ("cli", &["admin", "clock", "config", "harden", "secret", "serve", "stored"]),
-    ("serve", &["clock", "config", "exchange", "harden", "ledger", "metrics", "secret", "stored"]),
+    ("cli", &["admin", "budget", "clock", "config", "harden", "secret", "serve", "stored"]),
+    (
+        "serve",
+        &[
+            "budget", "clock", "config", "exchange", "harden", "ledger", "metrics", "secret",
+            "stored",
+        ],
+    ),
     // The journey writes to the ledger; the ledger knows who asked what, and why it was refused.
-    ("exchange", &["config", "harden", "ledger", "secret"]),
-    ("ledger", &["config", "exchange", "metrics"]),
-    ("admin", &["config", "secret"]),
+    ("exchange", &["budget", "clock", "config", "harden", "ledger", "secret"]),
+    ("ledger", &["budget", "config", "exchange", "metrics"]),
+    ("admin", &["budget", "config", "secret"]),
+    ("budget", &["metrics"]),
     ("stored", &["config", "secret"]),
     ("metrics", &[]),
     ("secret", &["config"]),

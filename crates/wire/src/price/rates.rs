@@ -49,6 +49,14 @@ impl Rates {
         }
     }
 
+    /// What tokens cost together with all input in its dearest class.
+    pub(super) fn dearest_picos(&self, input_tokens: u64, output_tokens: u64) -> u128 {
+        let rates = [Some(self.input_picos), self.cached_input_picos, self.cache_write_picos];
+        let dearest = rates.into_iter().flatten().max().unwrap_or(self.input_picos);
+        let charge = |tokens: u64, rate: u64| u128::from(tokens) * u128::from(rate);
+        charge(input_tokens, dearest).saturating_add(charge(output_tokens, self.output_picos))
+    }
+
     /// What the tokens cost together. Usage counts a cached token as input too; here each token is in
     /// one class, and a count that contradicts itself never charges a token twice.
     pub(super) fn picos(&self, usage: &Usage) -> u128 {

@@ -16,7 +16,7 @@ use super::restoring::Restoring;
 use super::{Asked, Buffer, Closing, Ended, Open, Side, piece_size};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
-use crate::exchange::limit::Permit;
+use crate::exchange::limit::{self, Permit};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::Buffered;
 use crate::exchange::screen::message::{Carried, Sender, SocketMasks, Whole};
@@ -353,7 +353,10 @@ impl Asking<'_> {
             let message = "This message's compression cannot be read.";
             return Err(Refusal::new(Word::UnreadableBody, message));
         }
-        let permit = self.proxy.limits.admit(slot, Operation::Responses, ask.as_ref())?;
+        let (operation, text) = (Operation::Responses, recorder.question());
+        let asked = limit::Asked { operation, ask: ask.as_ref(), text };
+        let mut permit = self.proxy.limits.admit(slot, &asked).await?;
+        recorder.reserved(permit.take_reservation());
         recorder.request().await?;
         Ok((permit, masks, frames))
     }
