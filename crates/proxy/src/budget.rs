@@ -6,9 +6,11 @@
 
 mod account;
 mod keeper;
-pub mod recent;
+mod line;
+pub mod reservation;
 pub mod rule;
 mod ruled;
+pub mod seen;
 pub mod window;
 
 use std::collections::HashMap;
@@ -17,13 +19,15 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use store::Store;
-use store::budget::{Budget, Holder, LEASE, Slice, Unit, Want};
+use store::budget::{Budget, Holder, LEASE, Unit, Want};
 use tokio::sync::Notify;
 
 use account::Account;
-use recent::Recent;
+use line::{Key, Line, lines};
+use reservation::{Demand, Reservation, Spent};
 use ruled::{Ruled, rule};
 pub use ruled::{Who, limit};
+use seen::Experience;
 
 /// How long an exchange waits for others to end that have reserved what is left.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,9 +35,6 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 /// A store that takes longer for a lease is lost.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
-/// While a budget has much left, a part of it is leased at once, so that one question to the store
-/// is enough for many exchanges.
-const PARTS: u64 = 64;
 /// From here on, in percent, answers tell how much is spent.
 const NEAR: u64 = 85;
 /// Leases are renewed long before they lapse; older ones count as lapsed here before the store
@@ -49,7 +50,8 @@ pub struct Budgets {
     asking: tokio::sync::Mutex<keeper::Reports>,
     /// Something that was reserved is free again.
     freed: Notify,
-    totals: Mutex<Recent>,
+    /// What is known of responses.
+    seen: Mutex<Experience>,
 }
 
 /// What is in force, and how it stands.
@@ -60,33 +62,6 @@ struct State {
     renewed: Instant,
     /// Slices of which the store had too little left, and until when it is not asked again.
     dry: HashMap<Key, Instant>,
-}
-
-/// A budget in one of its windows, by its id and when that began in milliseconds since 1970.
-type Key = (Arc<str>, i64);
-
-/// What an exchange may need at most.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// Money, nano-dollars.
-    pub nanos: u64,
-    /// Input and output tokens.
-    pub tokens: u64,
-    /// One, or none for what counts as no request.
-    pub requests: u64,
-    /// What a token counts where its model has no price, nano-dollars.
-    pub flat_nanos: Option<u64>,
-}
-
-/// What it came to. What is not known counts as much as was reserved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Spent {
-    /// Money, nano-dollars.
-    pub nanos: Option<u64>,
-    /// Input and output tokens.
-    pub tokens: Option<u64>,
-    /// One, or none.
-    pub requests: Option<u64>,
 }
 
 /// Why nothing can be reserved.
@@ -115,26 +90,6 @@ pub struct Standing {
     pub ends: Option<Timestamp>,
 }
 
-/// What an exchange has reserved. It is settled once, with what was spent; dropped before, with
-/// nothing.
-pub struct Reservation {
-    budgets: Arc<Budgets>,
-    lines: Vec<Line>,
-    flat_nanos: Option<u64>,
-    /// What the client is told about a budget that is nearly spent.
-    pub note: Option<String>,
-}
-
-/// A part of a reservation: some of one budget.
-#[derive(Clone)]
-struct Line {
-    rule: Arc<Ruled>,
-    key: Key,
-    limit: u64,
-    amount: u64,
-    ends: Option<Timestamp>,
-}
-
 /// How an attempt to reserve has come out.
 enum Attempt {
     Done,
@@ -159,7 +114,7 @@ impl Budgets {
             state: Mutex::new(state),
             asking: tokio::sync::Mutex::default(),
             freed: Notify::new(),
-            totals: Mutex::default(),
+            seen: Mutex::default(),
         };
         budgets.refresh().await?;
         Ok(Arc::new(budgets))
@@ -202,10 +157,10 @@ impl Budgets {
             tokio::pin!(freed);
             // From here on it hears of what is freed, so that nothing is missed in between.
             freed.as_mut().enable();
-            let lines = self.lines(who, model, &demand, now());
-            let dry = match self.attempt(&lines).await? {
-                None => return Ok(self.reservation(lines, demand.flat_nanos)),
-                Some(dry) => dry,
+            let lines = lines(&self.rules(), who, model, (&demand, now()));
+            let Some(dry) = self.attempt(&lines).await? else {
+                let note = self.note(&lines);
+                return Ok(Reservation::new(self.clone(), lines, demand.flat_nanos, note));
             };
             let standing = self.standing(&lines, dry);
             let is_exceeded = standing.spent.saturating_add(standing.needs) > standing.limit;
@@ -269,29 +224,6 @@ impl Budgets {
         self.state().try_reserve(lines)
     }
 
-    /// What of which budgets is to be reserved.
-    fn lines(
-        &self,
-        who: &Who<'_>,
-        model: Option<&str>,
-        demand: &Demand,
-        now: Timestamp,
-    ) -> Vec<Line> {
-        let rules = self.rules();
-        let applying = rules.iter().filter(|rule| rule.applies(who, model));
-        let lines = applying.map(|rule| {
-            let period = rule.period(now);
-            Line {
-                key: (rule.id.clone(), period.begins.as_millisecond()),
-                limit: rule.limit(now),
-                amount: demand.of(rule.budget.unit),
-                ends: period.ends,
-                rule: rule.clone(),
-            }
-        });
-        lines.filter(|line| line.amount > 0).collect()
-    }
-
     fn standing(&self, lines: &[Line], dry: usize) -> Standing {
         let state = self.state();
         let line = lines.get(dry).or(lines.first()).expect("something was asked of a budget");
@@ -302,11 +234,6 @@ impl Budgets {
             needs: line.amount,
             ends: line.ends,
         }
-    }
-
-    fn reservation(self: &Arc<Self>, lines: Vec<Line>, flat_nanos: Option<u64>) -> Reservation {
-        let note = self.note(&lines);
-        Reservation { budgets: self.clone(), lines, flat_nanos, note }
     }
 
     /// What is told of the budget that is spent most, if it nearly is.
@@ -338,7 +265,13 @@ impl Budgets {
 
     /// How many tokens a response had in all, if it is known here.
     pub fn total_of(&self, response_id: &str) -> Option<u64> {
-        self.totals.lock().unwrap_or_else(PoisonError::into_inner).get(response_id)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).total(response_id)
+    }
+
+    /// How many output tokens hardly any exchange of a model had more of; nothing before enough of
+    /// them were seen.
+    pub fn hardly_exceeded(&self, model: &str) -> Option<u64> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).hardly_exceeded(model)
     }
 
     fn rules(&self) -> Arc<[Arc<Ruled>]> {
@@ -376,93 +309,6 @@ impl State {
             self.accounts.entry(line.key.clone()).or_default().reserve(line.amount);
         }
         Attempt::Done
-    }
-}
-
-impl Line {
-    /// What is to be leased: more than is lacking, where there is plenty.
-    fn want(&self, account: &Account, lacking: u64) -> Want {
-        let part = self.limit / PARTS;
-        let plenty = account.left(self.limit) / 8 > part.max(lacking);
-        let most = if plenty { part.max(lacking) } else { lacking };
-        let slice = Slice { budget: self.key.0.to_string(), begins_ms: self.key.1 };
-        Want { slice, limit: self.limit, least: lacking, most }
-    }
-
-    /// For the header `x-codex-proxy-budget`.
-    fn note(&self, percent: u64, spent: u64) -> String {
-        let budget = &self.rule.budget;
-        let unit = budget.unit;
-        let resets = self.ends.map(|ends| format!("; resets={ends}")).unwrap_or_default();
-        format!(
-            "{}; spent={}; limit={}; unit={}; percent={percent}{resets}",
-            budget.id,
-            rule::plain(spent, unit),
-            rule::plain(self.limit, unit),
-            unit.as_str(),
-        )
-    }
-
-    /// The upstream counted more than could be foreseen.
-    fn tell_overrun(&self, amount: u64) {
-        let unit = self.rule.budget.unit;
-        tracing::warn!(
-            budget = %self.rule.id,
-            reserved = rule::plain(self.amount, unit),
-            spent = rule::plain(amount, unit),
-            "an exchange used more than its bound"
-        );
-    }
-}
-
-impl Reservation {
-    /// Ends it with what was spent; `total` is what the response of this id had in all.
-    pub fn settle(mut self, spent: &Spent, response: Option<(&str, u64)>) {
-        let lines = std::mem::take(&mut self.lines);
-        let flat = || Some(spent.tokens?.saturating_mul(self.flat_nanos?));
-        let spent = Spent { nanos: spent.nanos.or_else(flat), ..*spent };
-        if let Some((id, total)) = response {
-            let totals = &self.budgets.totals;
-            totals.lock().unwrap_or_else(PoisonError::into_inner).put(id, total);
-        }
-        self.budgets.settle(&lines, &spent);
-    }
-}
-
-impl std::fmt::Debug for Reservation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reservation").field("lines", &self.lines.len()).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if !self.lines.is_empty() {
-            let nothing = Spent { nanos: Some(0), tokens: Some(0), requests: Some(0) };
-            self.budgets.settle(&self.lines, &nothing);
-        }
-    }
-}
-
-impl Demand {
-    fn of(&self, unit: Unit) -> u64 {
-        match unit {
-            Unit::Usd => self.nanos,
-            Unit::Tokens => self.tokens,
-            Unit::Requests => self.requests,
-            Unit::AtOnce => 1,
-        }
-    }
-}
-
-impl Spent {
-    fn of(&self, unit: Unit) -> Option<u64> {
-        match unit {
-            Unit::Usd => self.nanos,
-            Unit::Tokens => self.tokens,
-            Unit::Requests => self.requests,
-            Unit::AtOnce => Some(0),
-        }
     }
 }
 

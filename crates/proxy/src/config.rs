@@ -3,6 +3,7 @@
 //! This is the only file that reads the environment.
 
 pub mod archive;
+pub mod budgets;
 pub mod entry;
 pub mod header;
 pub mod layer;
@@ -23,6 +24,7 @@ use http::Uri;
 use ipnet::IpNet;
 
 use archive::Archive;
+use budgets::Budgets;
 use layer::{Layers, Problem};
 use listen::Listen;
 use preset::{Callers, Keeps, Opens};
@@ -155,24 +157,6 @@ pub struct Limits {
     pub exchanges_per_key: usize,
     /// Connections from clients.
     pub connections: usize,
-}
-
-/// How budgets are reserved from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budgets {
-    /// What an exchange reserves.
-    pub bound: Bound,
-    /// What a model without a price counts, in US dollars per million tokens; nothing: it is refused.
-    pub unpriced_rate: Option<u64>,
-}
-
-/// What an exchange reserves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
-    /// The most it may cost.
-    Worst,
-    /// What hardly any exchange of its model has cost here.
-    Observed,
 }
 
 /// Whether bodies are kept.
@@ -323,13 +307,7 @@ impl Config {
                 exchanges_per_key: layers.count("limits.exchanges_per_key"),
                 connections: layers.count("limits.connections"),
             },
-            budgets: Budgets {
-                bound: match layers.text("budgets.bound").as_str() {
-                    "observed" => Bound::Observed,
-                    _ => Bound::Worst,
-                },
-                unpriced_rate: Some(layers.bytes("budgets.unpriced_rate")).filter(|rate| *rate > 0),
-            },
+            budgets: Budgets::build(layers),
             store_url: layers
                 .optional_text("store.url")
                 .unwrap_or_else(|| format!("sqlite:{}", inside("store.db").display())),

@@ -6,6 +6,7 @@ pub mod doors;
 pub mod identity;
 pub mod kept;
 pub mod peer;
+pub mod recount;
 pub mod reload;
 pub mod retain;
 pub mod route;

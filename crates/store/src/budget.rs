@@ -199,7 +199,21 @@ pub struct Level {
     pub leased: u64,
 }
 
-/// What a process reports of what it has leased.
+/// What a process reports: all that was spent since its last report.
+///
+/// Reports of a process are numbered from 1 on. One whose number is not above the last one's was
+/// taken before, by a call whose answer was lost: nothing is counted twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Its number.
+    pub number: u64,
+    /// Up to this moment, in milliseconds since 1970 by the node's clock, all is told.
+    pub through_ms: i64,
+    /// By slice.
+    pub lines: Vec<Settled>,
+}
+
+/// What of a slice was spent, and what is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// Of what.

@@ -1,7 +1,7 @@
 //! The suite that every engine passes: a promise of [`Store`] a function.
 
 use crate::budget::{
-    Budget, Grant, Holder, Level, Raise, Scope, Settled, Slice, Unit, Want, Window,
+    Budget, Grant, Holder, Level, Raise, Report, Scope, Settled, Slice, Unit, Want, Window,
 };
 use crate::{Error, Key, KeyState, Refusals, Store};
 
@@ -167,18 +167,21 @@ async fn leases_never_exceed_the_limit(here: &dyn Store, there: &dyn Store) {
 
 #[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
 async fn what_is_spent_or_returned_is_leased_no_more(store: &dyn Store) {
-    let settled = |spent, held| vec![Settled { slice: slice("l"), spent, held }];
-    let levels = store.settle(holder("a"), 1, settled(20, 10)).await.unwrap();
+    let report = |number, spent, held| Report {
+        number,
+        through_ms: 7000 + i64::try_from(number).unwrap(),
+        lines: vec![Settled { slice: slice("l"), spent, held }],
+    };
+    let levels = store.settle(holder("a"), report(1, 20, 10)).await.unwrap();
     assert_eq!(levels, [level("l", 20, 50)], "b holds 40 besides");
-    let again = store.settle(holder("a"), 1, settled(20, 10)).await.unwrap();
+    let again = store.settle(holder("a"), report(1, 20, 10)).await.unwrap();
     assert_eq!(again, levels, "a report counts once");
-    let more = store.settle(holder("a"), 2, settled(25, 15)).await.unwrap();
-    assert_eq!(
-        more,
-        [level("l", 45, 50)],
-        "what was spent counts; what was given back does not return"
-    );
+    let more = store.settle(holder("a"), report(2, 25, 15)).await.unwrap();
+    assert_eq!(more, [level("l", 45, 50)], "what was spent counts, what was given back is gone");
     assert!(store.levels().await.unwrap().contains(&level("l", 45, 50)));
+    store.lapse("node".to_owned(), Some("nobody".to_owned())).await.unwrap();
+    assert_eq!(store.told_through("node".to_owned()).await.unwrap(), Some(7002));
+    assert_eq!(store.told_through("other".to_owned()).await.unwrap(), None);
 }
 
 #[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
@@ -193,8 +196,8 @@ async fn leases_of_who_is_gone_lapse(here: &dyn Store, there: &dyn Store) {
 #[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
 async fn windows_that_are_over_are_forgotten(store: &dyn Store) {
     let ever = Slice { begins_ms: 0, ..slice("l") };
-    let spent = Settled { slice: ever.clone(), spent: 1, held: 0 };
-    store.settle(holder("a"), 3, vec![spent]).await.unwrap();
+    let lines = vec![Settled { slice: ever.clone(), spent: 1, held: 0 }];
+    store.settle(holder("a"), Report { number: 3, through_ms: 1, lines }).await.unwrap();
     store.forget(1000).await.unwrap();
     assert!(store.levels().await.unwrap().contains(&level("l", 45, 0)));
     store.forget(1001).await.unwrap();

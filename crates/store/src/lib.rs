@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use budget::{Budget, Grant, Holder, Level, Settled, Want};
+use budget::{Budget, Grant, Holder, Level, Report, Want};
 
 /// What a caller of the store can act on.
 #[derive(Debug, thiserror::Error)]
@@ -143,17 +143,13 @@ pub trait Store: Send + Sync {
     async fn lease(&self, holder: Holder, wants: Vec<Want>) -> Result<Vec<Grant>, Error>;
 
     /// Takes a report of what was spent and what is still held, and tells how it stands after each
-    /// line; renews all leases of the holder, also without a line.
-    ///
-    /// Reports of a holder are numbered from 1 on. One whose number is not above the last one's was
-    /// taken before, by a call whose answer was lost: nothing is counted twice. A holder makes one
-    /// call at a time, of this and [`Self::lease`].
-    async fn settle(
-        &self,
-        holder: Holder,
-        number: u64,
-        settled: Vec<Settled>,
-    ) -> Result<Vec<Level>, Error>;
+    /// line; renews all leases of the holder, also without a line. A holder makes one call at a time,
+    /// of this and [`Self::lease`].
+    async fn settle(&self, holder: Holder, report: Report) -> Result<Vec<Level>, Error>;
+
+    /// Up to when what was spent is surely told, by processes of a node that have not said that they
+    /// ended: the earliest such moment, in milliseconds since 1970. Nothing, where all have.
+    async fn told_through(&self, node: String) -> Result<Option<i64>, Error>;
 
     /// Forgets the leases of a node that has begun anew, or of one process that has ended.
     async fn lapse(&self, node: String, process: Option<String>) -> Result<(), Error>;

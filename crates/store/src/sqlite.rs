@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use tokio::sync::oneshot;
 
-use crate::budget::{Budget, Grant, Holder, Level, Settled, Want};
+use crate::budget::{Budget, Grant, Holder, Level, Report, Want};
 use crate::{Error, Key, KeyState, Refusals, Store};
 use index::{Index, Look};
 
@@ -218,16 +218,12 @@ impl Store for Sqlite {
         self.count(move |tx, now_ms| budgets::lease(tx, &holder, &wants, now_ms)).await
     }
 
-    async fn settle(
-        &self,
-        holder: Holder,
-        number: u64,
-        settled: Vec<Settled>,
-    ) -> Result<Vec<Level>, Error> {
-        self.count(move |tx, now_ms| {
-            budgets::settle(tx, &holder, &budgets::Report { number, settled }, now_ms)
-        })
-        .await
+    async fn settle(&self, holder: Holder, report: Report) -> Result<Vec<Level>, Error> {
+        self.count(move |tx, now_ms| budgets::settle(tx, &holder, &report, now_ms)).await
+    }
+
+    async fn told_through(&self, node: String) -> Result<Option<i64>, Error> {
+        self.count(move |tx, _| budgets::told_through(tx, &node)).await
     }
 
     async fn lapse(&self, node: String, process: Option<String>) -> Result<(), Error> {

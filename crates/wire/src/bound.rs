@@ -23,6 +23,17 @@ pub struct Bound {
     pub nanos: Option<u64>,
 }
 
+/// What is known of a request besides what it asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'g> {
+    /// Its body without content coding; nothing: it streams by, and anything may be in it.
+    pub body: Option<&'g [u8]>,
+    /// What is known of the response that it continues.
+    pub before: Before,
+    /// So much output is never written, as experience says.
+    pub writes: Option<u64>,
+}
+
 /// What is known of the response that a request continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
@@ -80,9 +91,9 @@ struct Content {
 }
 
 impl PriceTable {
-    /// What a request may use and cost at most. `body` is the request's, without its content coding;
-    /// none: it streams by, and anything may be in it.
-    pub fn bound(&self, ask: &Ask, body: Option<&[u8]>, before: Before, day: Date) -> Bound {
+    /// What a request may use and cost at most.
+    pub fn bound(&self, ask: &Ask, given: &Given<'_>, day: Date) -> Bound {
+        let Given { body, before, writes: seen } = *given;
         let row = ask.model.as_deref().and_then(|model| self.row(model, day));
         let window = row.and_then(|row| row.context_window).unwrap_or(WINDOW_TOKENS);
         let content = body.map(Content::read).unwrap_or_default();
@@ -106,6 +117,7 @@ impl PriceTable {
             most => most.or(row.context_window),
         });
         let output = ask.max_output_tokens.or(writes).unwrap_or(OUTPUT_TOKENS);
+        let output = output.min(seen.unwrap_or(u64::MAX));
         let output_tokens = output.saturating_mul(content.choices.unwrap_or(1).max(1));
         let nanos = row
             .and_then(|row| row.dearest(ask.service_tier.as_deref(), input_tokens, output_tokens));
@@ -156,7 +168,8 @@ mod tests {
 
     fn bound(body: &str, before: Before) -> Bound {
         let ask = Ask::read(body.as_bytes()).unwrap();
-        PriceTable::builtin().bound(&ask, Some(body.as_bytes()), before, day())
+        let given = Given { body: Some(body.as_bytes()), before, writes: None };
+        PriceTable::builtin().bound(&ask, &given, day())
     }
 
     #[test]
@@ -173,6 +186,14 @@ mod tests {
     fn what_is_not_said_is_the_most_that_the_model_can() {
         let bound = bound(r#"{"model":"gpt-5.2-chat-latest","input":"hi"}"#, Before::Unknown);
         assert_eq!((bound.input_tokens, bound.output_tokens), (128_000, 16_384));
+    }
+
+    #[test]
+    fn experience_lowers_what_is_written() {
+        let ask = Ask { model: Some("gpt-5".to_owned()), ..Ask::default() };
+        let given = Given { body: Some(b"{}"), before: Before::Nothing, writes: Some(700) };
+        let bound = PriceTable::builtin().bound(&ask, &given, day());
+        assert_eq!((bound.input_tokens, bound.output_tokens), (2, 700));
     }
 
     #[test]

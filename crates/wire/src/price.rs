@@ -167,3 +167,11 @@ pub fn usd(nanos: u64) -> String {
     text.truncate(text.trim_end_matches('0').len().max(least));
     text
 }
+
+/// Nano-dollars of a decimal text as records hold it.
+pub fn nanos(usd: &str) -> u64 {
+    let (whole, fraction) = usd.split_once('.').unwrap_or((usd, ""));
+    let fraction: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+    number(whole).saturating_mul(1_000_000_000).saturating_add(number(&fraction))
+}

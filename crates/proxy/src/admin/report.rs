@@ -9,7 +9,7 @@ use archive::segment::day_of;
 use jiff::civil::Date;
 use serde::Serialize;
 use wire::attribution::RequestKind;
-use wire::price::usd;
+use wire::price::{nanos, usd};
 
 /// What the rows of a report stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -156,14 +156,6 @@ fn model(record: &Record) -> Option<&str> {
     record.upstream_model.as_deref().or(record.model.as_deref())
 }
 
-/// Nano-dollars of a decimal text as records hold it.
-pub(super) fn nanos(usd: &str) -> u64 {
-    let (whole, fraction) = usd.split_once('.').unwrap_or((usd, ""));
-    let fraction: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
-    number(whole).saturating_mul(1_000_000_000).saturating_add(number(&fraction))
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn as_usd<S: serde::Serializer>(nanos: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&usd(*nanos))
@@ -181,18 +173,4 @@ pub fn counted(counts: &BTreeMap<String, u64>) -> String {
     let mut counts: Vec<_> = counts.iter().collect();
     counts.sort_by(|one, other| other.1.cmp(one.1).then(one.0.cmp(other.0)));
     counts.iter().map(|(model, count)| format!("{model}:{count}")).collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{nanos, usd};
-
-    proptest! {
-        #[test]
-        fn money_is_read_back_as_written(amount in 0u64..1 << 60) {
-            prop_assert_eq!(nanos(&usd(amount)), amount);
-        }
-    }
 }

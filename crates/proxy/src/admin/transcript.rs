@@ -15,9 +15,7 @@ pub mod write;
 use archive::record::{Outcome, Record, Source, to_the_millisecond};
 use jiff::Timestamp;
 use serde::Serialize;
-use wire::price::usd;
-
-use super::report::nanos;
+use wire::price::{nanos, usd};
 
 /// A conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

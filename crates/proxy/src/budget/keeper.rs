@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use store::budget::{LEASE, Level, Settled, Slice};
+use store::budget::{LEASE, Level, Report, Settled, Slice};
 
 use super::account::Account;
+use super::line::{Key, lines};
+use super::reservation::{Demand, Spent};
 use super::rule::plain;
-use super::{Budgets, Key, STORE_TIMEOUT, percent};
+use super::ruled::Who;
+use super::{Budgets, STORE_TIMEOUT, percent};
 use crate::metrics::Metrics;
 
 /// Shares of a budget, in percent, that are told when they are passed.
@@ -22,29 +25,28 @@ pub(super) struct Reports {
     /// Of the last one.
     number: u64,
     /// One that was not answered: it is sent again as it is, so that it counts once.
-    unanswered: Option<Vec<Settled>>,
+    unanswered: Option<Report>,
 }
 
 impl Budgets {
     /// Reports what was spent since the last time; tells of budgets that are nearly spent. What is
-    /// not taken is told again.
+    /// not taken is told again. Whatever ended up to `now` is told then.
     pub async fn report(&self, now: Timestamp, metrics: &Metrics) -> Result<(), store::Error> {
         let mut reports = self.asking.lock().await;
         let asked = Instant::now();
-        let lines = match &reports.unanswered {
-            Some(lines) => lines.clone(),
-            None => {
-                let lines = self.due();
-                if lines.is_empty() && !self.must_renew() {
-                    return Ok(());
-                }
-                reports.number += 1;
-                // Kept until it is answered, also where this future is dropped before.
-                reports.unanswered = Some(lines.clone());
-                lines
+        if reports.unanswered.is_none() {
+            let lines = self.due();
+            if lines.is_empty() && !self.must_renew() {
+                return Ok(());
             }
-        };
-        let settle = self.store.settle(self.holder.clone(), reports.number, lines.clone());
+            reports.number += 1;
+            let (number, through_ms) = (reports.number, now.as_millisecond());
+            // Kept until it is answered, also where this future is dropped before.
+            reports.unanswered = Some(Report { number, through_ms, lines });
+        }
+        let Some(report) = reports.unanswered.clone() else { return Ok(()) };
+        let lines = report.lines.clone();
+        let settle = self.store.settle(self.holder.clone(), report);
         let lost = || store::Error::Engine("the store takes too long".into());
         let levels = tokio::time::timeout(STORE_TIMEOUT, settle).await.map_err(|_| lost())??;
         reports.unanswered = None;
@@ -66,6 +68,16 @@ impl Budgets {
     /// Forgets in the store what is long over.
     pub async fn forget(&self, now: Timestamp) -> Result<(), store::Error> {
         self.store.forget(now.as_millisecond().saturating_sub(FORGET_MS)).await
+    }
+
+    /// Counts what a process before this one has not told, by who asked and when.
+    pub fn recount(&self, who: &Who<'_>, model: Option<&str>, at: Timestamp, spent: &Spent) {
+        let demand = Demand { nanos: 1, tokens: 1, requests: 1, flat_nanos: None };
+        let mut state = self.state();
+        for line in lines(&state.rules, who, model, (&demand, at)) {
+            let amount = spent.of(line.rule.budget.unit).unwrap_or(0);
+            state.accounts.entry(line.key).or_default().settle(0, amount);
+        }
     }
 
     fn due(&self) -> Vec<Settled> {

@@ -8,16 +8,18 @@ use jiff::Timestamp;
 use store::budget::{Scope, Unit, Window};
 use wildmatch::WildMatch;
 use wire::ask::Ask;
-use wire::bound::Before;
+use wire::bound::{Before, Given};
 use wire::price::PriceTable;
 
 use super::auth::Principal;
 use super::endpoint::Operation;
 use super::refusal::{Refusal, Word};
+use crate::budget::reservation::{Demand, Reservation};
 use crate::budget::rule::{amount, spoken};
-use crate::budget::{Budgets, Demand, Denied, Reservation, Standing, Who};
+use crate::budget::{Budgets, Denied, Standing, Who};
 use crate::clock;
-use crate::config::Config;
+use crate::config::budgets::Bound;
+use crate::config::{self, Config};
 
 /// Decides what is admitted.
 pub struct Limits {
@@ -25,8 +27,7 @@ pub struct Limits {
     /// Nothing where none are kept.
     budgets: Option<Arc<Budgets>>,
     prices: PriceTable,
-    /// What a model without a price counts, US dollars per million tokens.
-    unpriced_rate: Option<u64>,
+    settings: config::budgets::Budgets,
 }
 
 /// What a request asks, as far as budgets and models go.
@@ -69,7 +70,7 @@ impl Limits {
     /// What the configuration allows, and what budgets do.
     pub fn new(config: &Config, budgets: Option<Arc<Budgets>>, prices: PriceTable) -> Self {
         let per_key = config.limits.exchanges_per_key;
-        Self { per_key, budgets, prices, unpriced_rate: config.budgets.unpriced_rate }
+        Self { per_key, budgets, prices, settings: config.budgets }
     }
 
     /// Takes a place, before the body is read: a client that stalls still holds one.
@@ -128,9 +129,14 @@ impl Limits {
             None => Before::Nothing,
             Some(id) => budgets.total_of(id).map_or(Before::Unknown, Before::Tokens),
         };
-        let bound = self.prices.bound(ask, asked.text, before, day_of(clock::now()));
+        let writes = match (self.settings.bound, asked.model()) {
+            (Bound::Observed, Some(model)) => budgets.hardly_exceeded(model),
+            _ => None,
+        };
+        let given = Given { body: asked.text, before, writes };
+        let bound = self.prices.bound(ask, &given, day_of(clock::now()));
         let tokens = bound.input_tokens.saturating_add(bound.output_tokens);
-        let flat_nanos = self.unpriced_rate.map(|rate| rate.saturating_mul(1000));
+        let flat_nanos = self.settings.unpriced_rate.map(|rate| rate.saturating_mul(1000));
         let nanos = match (bound.nanos, flat_nanos) {
             (Some(nanos), _) => nanos,
             (None, Some(flat)) => tokens.saturating_mul(flat),

@@ -18,7 +18,8 @@ use wire::price::{PriceTable, usd};
 use wire::usage::Usage;
 
 use super::head::{stored_headers, target};
-use crate::budget::Spent;
+use crate::budget::reservation::Spent;
+use crate::budget::seen::Seen;
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
@@ -359,10 +360,14 @@ impl Account {
         }
     }
 
-    /// The answer's id, and how many tokens it had in all, as the upstream said.
-    pub(crate) fn response_total(&self) -> Option<(&str, u64)> {
-        let id = self.record.response_id.as_deref()?;
-        (self.record.usage == UsageKind::Exact).then_some((id, self.record.total_tokens))
+    /// How many tokens it had, where the upstream said so.
+    pub(crate) fn seen(&self) -> Option<Seen<'_>> {
+        (self.record.usage == UsageKind::Exact).then_some(Seen {
+            response_id: self.record.response_id.as_deref(),
+            total_tokens: self.record.total_tokens,
+            model: self.record.model.as_deref(),
+            output_tokens: self.record.output_tokens,
+        })
     }
 
     fn attribute(&mut self, ask: Option<&Ask>) {

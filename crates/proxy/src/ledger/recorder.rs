@@ -19,7 +19,7 @@ use super::account::{Account, Doubt, End, Expected};
 use super::dump::Dump;
 use super::head::stored_headers;
 use super::{Books, FoundIn};
-use crate::budget::Reservation;
+use crate::budget::reservation::Reservation;
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};
@@ -327,8 +327,7 @@ impl Recorder {
         self.account.scrub(&self.books.options.rules);
         self.account.close(end, &self.books.options.prices);
         if let Some(reservation) = self.reservation.take() {
-            let response = self.account.response_total();
-            reservation.settle(&self.account.spent(), response);
+            reservation.settle(&self.account.spent(), self.account.seen().as_ref());
         }
         // Without a place it leaves no record.
         let _place = place?;

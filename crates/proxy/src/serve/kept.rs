@@ -11,6 +11,7 @@ use store::Store;
 use store::budget::Holder;
 use wire::price::PriceTable;
 
+use super::recount::recount;
 use super::{make_data_folder, spool, store};
 use crate::budget::Budgets;
 use crate::clock;
@@ -65,12 +66,16 @@ pub async fn callers(config: &Config, derived: Derived, before: Before) -> Resul
             let store = store(config).await?;
             let fresh = hex(&random::<4>()?);
             let node = node_name(&config.archive.spool, || fresh)?;
-            if before == Before::Ended {
-                // Nobody is left to spend them.
-                store.lapse(node.clone(), None).await.context("taking back old leases")?;
-            }
-            let holder = Holder { node, process: hex(&random::<8>()?) };
+            let holder = Holder { node: node.clone(), process: hex(&random::<8>()?) };
             let budgets = Budgets::new(store.clone(), holder).await?;
+            if before == Before::Ended {
+                let untold = store.told_through(node.clone()).await?;
+                if let Some(through_ms) = untold {
+                    recount(config, &budgets, &node, through_ms).await?;
+                }
+                // Nobody is left to spend them.
+                store.lapse(node, None).await.context("taking back old leases")?;
+            }
             let auth = Auth::new(store.clone(), budgets.clone(), derived).await?;
             Ok(Callings { auth, stored: Some((store, budgets)) })
         }

@@ -25,7 +25,8 @@ CREATE TABLE holders (
   node       TEXT NOT NULL,
   process    TEXT NOT NULL,
   expires_ms INTEGER NOT NULL,
-  report     INTEGER NOT NULL DEFAULT 0,  -- the number of its last one
+  report     INTEGER NOT NULL,  -- the number of its last one; 0: it has made none
+  through_ms INTEGER NOT NULL,  -- up to when all is told that was spent
   PRIMARY KEY (node, process)
 ) WITHOUT ROWID;
 

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::Error;
 use crate::budget::{
-    Budget, Grant, Holder, LEASE, Level, Raise, Scope, Settled, Slice, Unit, Want, Window,
+    Budget, Grant, Holder, LEASE, Level, Raise, Report, Scope, Settled, Slice, Unit, Want, Window,
 };
 
 /// All budgets, oldest first. One whose words a newer program wrote is left out.
@@ -79,12 +79,6 @@ pub(super) fn lease(
     Ok(grants)
 }
 
-/// What a holder reports at once.
-pub(super) struct Report {
-    pub(super) number: u64,
-    pub(super) settled: Vec<Settled>,
-}
-
 /// Takes a report, and tells how it stands after each line.
 pub(super) fn settle(
     tx: &Transaction<'_>,
@@ -95,11 +89,12 @@ pub(super) fn settle(
     renew(tx, holder, now_ms)?;
     let is_new = tx
         .prepare_cached(
-            "UPDATE holders SET report = ?3 WHERE node = ?1 AND process = ?2 AND report < ?3",
+            "UPDATE holders SET report = ?3, through_ms = ?4
+             WHERE node = ?1 AND process = ?2 AND report < ?3",
         )?
-        .execute(params![holder.node, holder.process, report.number])?;
-    let mut levels = Vec::with_capacity(report.settled.len());
-    for line in &report.settled {
+        .execute(params![holder.node, holder.process, report.number, report.through_ms])?;
+    let mut levels = Vec::with_capacity(report.lines.len());
+    for line in &report.lines {
         if is_new > 0 {
             settle_line(tx, holder, line)?;
         }
@@ -122,6 +117,12 @@ fn settle_line(tx: &Transaction<'_>, holder: &Holder, line: &Settled) -> Result<
     )?
     .execute(params![slice.budget, slice.begins_ms, holder.node, holder.process, held])?;
     Ok(())
+}
+
+/// Up to when a node's processes have told all.
+pub(super) fn told_through(tx: &Transaction<'_>, node: &str) -> Result<Option<i64>, Error> {
+    let earliest = "SELECT min(through_ms) FROM holders WHERE node = ?1";
+    Ok(tx.query_row(earliest, [node], |row| row.get(0))?)
 }
 
 /// Forgets a node's leases, or those of one process.
@@ -155,7 +156,8 @@ pub(super) fn forget(tx: &Transaction<'_>, before_ms: i64, now_ms: i64) -> Resul
            WHERE holders.node = leases.node AND holders.process = leases.process AND expires_ms > ?1)",
         [now_ms],
     )?;
-    tx.execute("DELETE FROM holders WHERE expires_ms <= ?1", [now_ms])?;
+    // Longer than their leases: what they have not told is asked for when their node begins anew.
+    tx.execute("DELETE FROM holders WHERE expires_ms <= ?1", [before_ms])?;
     Ok(())
 }
 
@@ -182,10 +184,11 @@ fn renew(tx: &Transaction<'_>, holder: &Holder, now_ms: i64) -> Result<(), Error
     )?
     .execute(params![holder.node, holder.process, now_ms])?;
     tx.prepare_cached(
-        "INSERT INTO holders (node, process, expires_ms) VALUES (?1, ?2, ?3)
+        "INSERT INTO holders (node, process, expires_ms, report, through_ms)
+         VALUES (?1, ?2, ?3, 0, ?4)
          ON CONFLICT DO UPDATE SET expires_ms = excluded.expires_ms",
     )?
-    .execute(params![holder.node, holder.process, now_ms.saturating_add(lease_ms)])?;
+    .execute(params![holder.node, holder.process, now_ms.saturating_add(lease_ms), now_ms])?;
     Ok(())
 }
 

@@ -305,3 +305,10 @@ proptest! {
         let _ = PriceTable::parse(&toml);
     }
 }
+
+proptest! {
+    #[test]
+    fn money_is_read_back_as_written(amount in 0u64..1 << 60) {
+        prop_assert_eq!(nanos(&usd(amount)), amount);
+    }
+}

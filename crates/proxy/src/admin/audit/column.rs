@@ -4,8 +4,7 @@ use archive::record::Record;
 use archive::segment::day_of;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use serde::Serialize;
-
-use crate::admin::report::nanos;
+use wire::price::nanos;
 
 /// A column.
 pub(super) struct Column {

@@ -1,0 +1,64 @@
+//! What a process that was killed has spent, and not told: its records say it.
+
+use anyhow::{Context, Result};
+use archive::read::Reader;
+use archive::record::{Record, UsageKind};
+use archive::segment::day_of;
+use jiff::{SignedDuration, Timestamp};
+use wire::attribution::RequestKind;
+use wire::price::nanos;
+
+use crate::budget::reservation::Spent;
+use crate::budget::{Budgets, Who};
+use crate::config::Config;
+
+/// Records and reports are told the time apart; what may have been told is counted again.
+const DOUBT: SignedDuration = SignedDuration::from_millis(5);
+
+/// Counts what ended after a moment up to which all was told.
+pub async fn recount(
+    config: &Config,
+    budgets: &Budgets,
+    node: &str,
+    through_ms: i64,
+) -> Result<()> {
+    let through = Timestamp::from_millisecond(through_ms).context("reading when all was told")?;
+    let since = through.saturating_sub(DOUBT)?;
+    let archive = &config.archive;
+    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
+        .with_context(|| format!("opening the archive {}", archive.url))?;
+    let reader = Reader::new(archive.spool.clone(), objects);
+    // A long answer may have begun the day before.
+    let days =
+        (day_of(since).saturating_sub(jiff::Span::new().days(1)), day_of(crate::clock::now()));
+    let mut count = 0_u64;
+    reader
+        .records(days, &mut |found| {
+            let record = &found.record;
+            if record.node == node && ended(record) >= since && record.usage != UsageKind::None {
+                count += 1;
+                recount_one(budgets, record, config.budgets.unpriced_rate);
+            }
+        })
+        .await?;
+    tracing::info!(exchanges = count, "what was spent before a sudden end is counted");
+    Ok(())
+}
+
+/// `rate` is what counts where there is no price, US dollars per million tokens.
+fn recount_one(budgets: &Budgets, record: &Record, rate: Option<u64>) {
+    let who = Who { key: &record.key_id, user: &record.user, team: record.team.as_deref() };
+    let asks = record.request_kind != RequestKind::Prewarm.as_str();
+    let flat = rate.map(|rate| record.total_tokens.saturating_mul(rate.saturating_mul(1000)));
+    let spent = Spent {
+        nanos: record.cost_usd.as_deref().map(nanos).or(flat),
+        tokens: Some(record.total_tokens),
+        requests: Some(u64::from(asks)),
+    };
+    budgets.recount(&who, record.model.as_deref(), record.time, &spent);
+}
+
+fn ended(record: &Record) -> Timestamp {
+    let took = SignedDuration::from_millis(i64::try_from(record.took_ms).unwrap_or(i64::MAX));
+    record.time.saturating_add(took).unwrap_or(Timestamp::MAX)
+}
