@@ -1,12 +1,13 @@
 //! What is known of one exchange, and the record that it makes.
 
+mod cost;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use archive::frame::{RequestHead, ResponseHead, Wire};
-use archive::record::{Outcome, Record, Source, Transport, UsageKind};
-use archive::segment::day_of;
+use archive::record::{Outcome, Record, Source, Transport};
 use http::{HeaderMap, Request};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -14,12 +15,9 @@ use wire::ask::Ask;
 use wire::attribution::{Attribution, RequestKind};
 use wire::coding::Decoder;
 use wire::meter::{Ending, Meter, Reading, Shape};
-use wire::price::{PriceTable, usd};
-use wire::usage::Usage;
+use wire::price::PriceTable;
 
 use super::head::{stored_headers, target};
-use crate::budget::reservation::Spent;
-use crate::budget::seen::Seen;
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
@@ -290,84 +288,6 @@ impl Account {
             Some(Ending::Failed) => false,
             None => !is_error && !self.ends_with_event,
         }
-    }
-
-    fn is_model_call(&self) -> bool {
-        matches!(self.operation, Operation::Responses | Operation::ChatCompletions)
-    }
-
-    fn count(&mut self, reading: &Reading) {
-        let (usage, kind) = match reading.usage {
-            Some(usage) => (usage, UsageKind::Exact),
-            // The upstream that says it failed and names no usage bills nothing.
-            None if has_failed(reading) => (Usage::default(), UsageKind::None),
-            None if self.may_have_cost() && self.is_model_call() => {
-                let asked = self.decoded_bytes.unwrap_or(self.record.request_bytes);
-                let estimate = Usage::estimate(asked, reading.text_bytes);
-                (estimate, UsageKind::Estimated)
-            }
-            None => (Usage::default(), UsageKind::None),
-        };
-        self.record.usage = kind;
-        self.record.input_tokens = usage.input_tokens;
-        self.record.cached_input_tokens = usage.cached_input_tokens;
-        self.record.cache_write_tokens = usage.cache_write_tokens;
-        self.record.output_tokens = usage.output_tokens;
-        self.record.reasoning_tokens = usage.reasoning_tokens;
-        self.record.total_tokens = usage.total_tokens();
-    }
-
-    /// Whether the upstream may have worked for this: it got the request and did not refuse it.
-    fn may_have_cost(&self) -> bool {
-        let answered = self.response.as_ref().map(|response| response.status);
-        // 101: in a WebSocket, which answers to all that is asked in it.
-        self.forwarded && answered.is_none_or(|status| matches!(status, 101 | 200..300))
-    }
-
-    /// What it cost. Never a zero for what is not known.
-    fn price(&mut self, reading: &Reading, prices: &PriceTable) {
-        let record = &self.record;
-        let cost = if record.usage == UsageKind::None {
-            let free =
-                has_failed(reading) || !self.may_have_cost() || self.operation == Operation::Other;
-            free.then_some(0)
-        } else {
-            let usage = Usage {
-                input_tokens: record.input_tokens,
-                cached_input_tokens: record.cached_input_tokens,
-                cache_write_tokens: record.cache_write_tokens,
-                output_tokens: record.output_tokens,
-                reasoning_tokens: record.reasoning_tokens,
-            };
-            let model = record.upstream_model.as_ref().or(record.model.as_ref());
-            let (tier, day) = (record.service_tier.as_deref(), day_of(record.time));
-            model.and_then(|model| prices.cost(model, tier, day, &usage)).map(|cost| cost.nanos)
-        };
-        self.cost_nanos = cost;
-        self.record.priced = cost.is_some();
-        self.record.cost_usd = cost.map(usd);
-    }
-
-    /// What counts in budgets, once it is closed.
-    pub(crate) fn spent(&self) -> Spent {
-        let is_free = self.record.usage == UsageKind::None && self.cost_nanos == Some(0);
-        let is_counted = self.record.usage != UsageKind::None || is_free;
-        let asks = self.forwarded && self.record.request_kind != RequestKind::Prewarm.as_str();
-        Spent {
-            nanos: self.cost_nanos,
-            tokens: is_counted.then_some(self.record.total_tokens),
-            requests: Some(u64::from(asks)),
-        }
-    }
-
-    /// How many tokens it had, where the upstream said so.
-    pub(crate) fn seen(&self) -> Option<Seen<'_>> {
-        (self.record.usage == UsageKind::Exact).then_some(Seen {
-            response_id: self.record.response_id.as_deref(),
-            total_tokens: self.record.total_tokens,
-            model: self.record.model.as_deref(),
-            output_tokens: self.record.output_tokens,
-        })
     }
 
     fn attribute(&mut self, ask: Option<&Ask>) {
