@@ -5,10 +5,12 @@
 pub mod budget;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod postgres;
 pub mod sqlite;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -24,8 +26,11 @@ pub enum Error {
     #[error("the store belongs to another secret: set `secret` to the one it was made with")]
     OtherSecret,
     /// The address names an engine that is not in this build.
-    #[error("unknown store address {0}: allowed is sqlite:PATH")]
+    #[error("unknown store address {0}: allowed are sqlite:PATH and postgres://…")]
     UnknownEngine(String),
+    /// The address is wrong.
+    #[error("{0}")]
+    Address(String),
     /// A newer program has changed the tables.
     #[error("the store is at version {found}, this program knows {known}: use a newer program")]
     TooNew {
@@ -51,6 +56,15 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// The state of this word; an unknown word of a newer program is read as the safe side.
+    fn of(word: &str) -> Self {
+        match word {
+            "active" => Self::Active,
+            "revoked" => Self::Revoked,
+            _ => Self::Disabled,
+        }
+    }
+
     /// The word used in the store and in listings.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -106,6 +120,11 @@ pub trait Store: Send + Sync {
     ///
     /// Cheap enough to be asked on each request (a few microseconds); never waits for the network.
     fn version(&self) -> Result<u64, Error>;
+
+    /// How long nothing was heard of the store: what is known may be as old.
+    fn silent_for(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Binds the store to a secret by its fingerprint, on first use; refuses another one later.
     async fn claim(&self, fingerprint: [u8; 32]) -> Result<(), Error>;
@@ -164,10 +183,29 @@ pub trait Store: Send + Sync {
 
 /// Opens the store that an address names, making it where it is new.
 ///
-/// A relative path of a `sqlite:` address is taken from the current folder.
-pub fn open(url: &str) -> Result<Arc<dyn Store>, Error> {
-    let Some(path) = url.strip_prefix("sqlite:") else {
-        return Err(Error::UnknownEngine(url.to_owned()));
-    };
-    Ok(Arc::new(sqlite::Sqlite::open(Path::new(path))?))
+/// A relative path of a `sqlite:` address is taken from the current folder. A password that is given
+/// here goes before one in the address.
+pub async fn open(url: &str, password: Option<&str>) -> Result<Arc<dyn Store>, Error> {
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        return Ok(Arc::new(sqlite::Sqlite::open(Path::new(path))?));
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Arc::new(postgres::Postgres::open(url, password).await?));
+    }
+    Err(Error::UnknownEngine(without_secrets(url)))
+}
+
+/// An address without the password that may stand in it.
+pub fn without_secrets(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    match authority.rsplit_once('@') {
+        Some((who, host)) => {
+            let user = who.split_once(':').map_or(who, |(user, _)| user);
+            let hidden = if who.contains(':') { ":***" } else { "" };
+            format!("{scheme}://{user}{hidden}@{host}{path}")
+        }
+        None => url.to_owned(),
+    }
 }

@@ -374,25 +374,32 @@ fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
         models: models.split(',').filter(|glob| !glob.is_empty()).map(str::to_owned).collect(),
         created_ms: row.get("created_ms")?,
         expires_ms: row.get("expires_ms")?,
-        state: match state.as_str() {
-            "active" => KeyState::Active,
-            "revoked" => KeyState::Revoked,
-            // An unknown word of a newer program is read as the safe side.
-            _ => KeyState::Disabled,
-        },
+        state: KeyState::of(&state),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::Sqlite;
+    use std::path::PathBuf;
+
+    use crate::contract::AsyncOpen;
     use crate::{Error, Store, contract};
+
+    struct Here(PathBuf);
+
+    #[async_trait::async_trait]
+    impl AsyncOpen for Here {
+        async fn open(&self) -> Box<dyn Store> {
+            Box::new(Sqlite::open(&self.0).unwrap())
+        }
+    }
 
     #[tokio::test]
     async fn sqlite_keeps_the_contract() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        contract::all(&|| Box::new(Sqlite::open(&path).unwrap()) as Box<dyn Store>).await;
+        contract::all(&Here(path)).await;
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ use super::conversation;
 use super::endpoint::{Endpoint, Operation, Surface};
 use super::headers::{DIGESTS, without};
 use super::refusal::{Refusal, Word};
-use crate::ledger::recorder::Copier;
+use crate::ledger::recorder::copier::Copier;
 use guard::Guard;
 use intake::{Buffered, Intake, Reading, codings};
 use screening::Screening;

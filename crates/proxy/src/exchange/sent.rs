@@ -11,7 +11,7 @@ use super::arrived::ClientBody;
 use super::screen::ScreenedBody;
 use super::screen::intake::Buffered;
 use super::upstream::BoxError;
-use crate::ledger::recorder::Copier;
+use crate::ledger::recorder::copier::Copier;
 
 /// What is sent upstream.
 pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;

@@ -1,7 +1,9 @@
 //! A recorder follows one exchange and sees to it that it leaves exactly one record.
 
+pub mod copier;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use archive::frame::{ResponseHead, Side};
@@ -25,6 +27,7 @@ use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};
 use crate::exchange::screen::message::Carried;
 use crate::exchange::screen::{Inspected, Looked, ScreenedBody, Verdict};
+use copier::Copier;
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -383,30 +386,6 @@ impl Drop for Recorder {
         let cut = std::thread::panicking() || self.books.is_cutting();
         // Nobody waits for it any more.
         let _ = self.close(if cut { End::Cut } else { End::Left });
-    }
-}
-
-/// Keeps a copy of a request body that streams by.
-pub struct Copier {
-    id: String,
-    books: Option<Arc<Books>>,
-    bytes: Arc<AtomicU64>,
-    torn: Arc<AtomicBool>,
-}
-
-impl Copier {
-    /// Copies a piece, which may go on then.
-    pub fn copy(&mut self, piece: &Bytes) {
-        if let Some(books) = &self.books {
-            append(books, (&self.id, Side::Request), piece.clone(), &self.torn);
-        }
-        self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-    }
-}
-
-impl std::fmt::Debug for Copier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Copier").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
