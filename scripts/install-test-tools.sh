@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the programs that the tests drive, by name, where they are missing: a tracer for the
 # crash tests, an instruction counter and a C compiler for its load, Node and Python for the real
-# clients, git for the folders that Codex works in, zstd and jq to read the archive without us.
+# clients, git for the folders that Codex works in, zstd and jq to read the archive without us,
+# PostgreSQL, of which each test starts one of its own.
 set -eu
 
 missing=""
@@ -12,6 +13,8 @@ need cc gcc
 need git git
 need zstd zstd
 need jq jq
+need setpriv util-linux
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 need node nodejs
 need npm npm
 need python3 python3

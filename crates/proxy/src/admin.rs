@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod budgets;
+pub mod copy;
 pub mod doctor;
 pub mod import;
 pub mod keys;

@@ -35,6 +35,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 /// A store that takes longer for a lease is lost.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A store that was not heard of for so long is not asked: nobody shall wait for nothing.
+const SILENT: Duration = Duration::from_secs(1);
 /// From here on, in percent, answers tell how much is spent.
 const NEAR: u64 = 85;
 /// Leases are renewed long before they lapse; older ones count as lapsed here before the store
@@ -48,6 +50,8 @@ pub struct Budgets {
     state: Mutex<State>,
     /// Calls of this holder to the store come one after the other.
     asking: tokio::sync::Mutex<keeper::Reports>,
+    /// For how long what is known is good enough while the store is lost.
+    patience: Duration,
     /// Something that was reserved is free again.
     freed: Notify,
     /// What is known of responses.
@@ -101,7 +105,11 @@ enum Attempt {
 
 impl Budgets {
     /// The budgets of a store, kept by this process of a node.
-    pub async fn new(store: Arc<dyn Store>, holder: Holder) -> Result<Arc<Self>, store::Error> {
+    pub async fn new(
+        store: Arc<dyn Store>,
+        holder: Holder,
+        patience: Duration,
+    ) -> Result<Arc<Self>, store::Error> {
         let state = State {
             rules: Arc::default(),
             accounts: HashMap::new(),
@@ -113,6 +121,7 @@ impl Budgets {
             holder,
             state: Mutex::new(state),
             asking: tokio::sync::Mutex::default(),
+            patience,
             freed: Notify::new(),
             seen: Mutex::default(),
         };
@@ -182,6 +191,9 @@ impl Budgets {
             Attempt::Dry(line) => return Ok(Some(line)),
             Attempt::Lacking(_) => {}
         }
+        if self.store.silent_for() > SILENT {
+            return self.without_store(lines);
+        }
         let _one_at_a_time = self.asking.lock().await;
         // Whoever was before may have leased enough, or found that there is nothing.
         let wants = match self.try_reserve(lines) {
@@ -195,11 +207,11 @@ impl Budgets {
             Ok(Ok(grants)) => grants,
             Ok(Err(error)) => {
                 tracing::error!(%error, "nothing can be leased of a budget");
-                return Err(Denied::Lost);
+                return self.without_store(lines);
             }
             Err(_) => {
                 tracing::error!("the store takes too long to lease something of a budget");
-                return Err(Denied::Lost);
+                return self.without_store(lines);
             }
         };
         let mut state = self.state();
@@ -218,6 +230,23 @@ impl Budgets {
             // It was leased, and a budget has changed since: the next look finds it.
             Attempt::Lacking(_) => Some(0),
         })
+    }
+
+    /// Reserves of what is left as far as it is known, while the store is lost: others may do the
+    /// same.
+    fn without_store(&self, lines: &[Line]) -> Result<Option<usize>, Denied> {
+        if self.patience <= SILENT || self.store.silent_for() > self.patience {
+            return Err(Denied::Lost);
+        }
+        let mut state = self.state();
+        for (number, line) in lines.iter().enumerate() {
+            let account = state.accounts.entry(line.key.clone()).or_default();
+            if account.would_exceed(line.amount, line.limit) {
+                return Ok(Some(number));
+            }
+        }
+        state.reserve(lines);
+        Ok(None)
     }
 
     fn try_reserve(&self, lines: &[Line]) -> Attempt {
@@ -305,10 +334,14 @@ impl State {
         if !wants.is_empty() {
             return Attempt::Lacking(wants);
         }
+        self.reserve(lines);
+        Attempt::Done
+    }
+
+    fn reserve(&mut self, lines: &[Line]) {
         for line in lines {
             self.accounts.entry(line.key.clone()).or_default().reserve(line.amount);
         }
-        Attempt::Done
     }
 }
 

@@ -10,6 +10,7 @@ pub mod output;
 pub mod report;
 pub mod serve;
 pub mod simulate;
+pub mod store;
 pub mod strict;
 
 use std::io::{IsTerminal, Write};
@@ -63,6 +64,7 @@ enum Command {
     Config(config::Args),
     Doctor(doctor::Args),
     Strict(strict::Args),
+    Store(store::Args),
     Simulate(simulate::Args),
 }
 
@@ -118,6 +120,7 @@ fn start(common: &Common, command: Command) -> Result<()> {
         Command::Audit(args) => audit::run(common, args),
         Command::Config(args) => config::run(common, &args),
         Command::Doctor(args) => doctor::run(common, &args),
+        Command::Store(args) => store::run(common, args),
         Command::Simulate(args) => simulate::run(&args),
         // It tells errors in words of its own.
         Command::Strict(_) => Ok(()),

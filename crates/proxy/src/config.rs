@@ -13,6 +13,7 @@ pub mod reference;
 pub mod screen;
 pub mod secrets;
 pub mod setting;
+pub mod store;
 pub mod target;
 pub mod value;
 
@@ -75,8 +76,8 @@ pub struct Config {
     pub limits: Limits,
     /// How budgets are reserved from.
     pub budgets: Budgets,
-    /// Address of the store.
-    pub store_url: String,
+    /// Where keys and budgets live.
+    pub store: store::Store,
     /// The archive and its spool.
     pub archive: Archive,
     /// A price table instead of the built-in one.
@@ -308,9 +309,7 @@ impl Config {
                 connections: layers.count("limits.connections"),
             },
             budgets: Budgets::build(layers),
-            store_url: layers
-                .optional_text("store.url")
-                .unwrap_or_else(|| format!("sqlite:{}", inside("store.db").display())),
+            store: store::Store::build(layers, &data),
             archive: Archive::build(layers, &data),
             prices: layers.optional_path("prices"),
             screen: Screen::build(layers),

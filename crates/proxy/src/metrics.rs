@@ -4,6 +4,7 @@ pub mod totals;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use archive::record::{Finding, Outcome, Record};
 use archive::spool::backlog::Backlog;
@@ -36,6 +37,7 @@ pub struct Metrics {
     served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
     budgets: Family<ThresholdLabel, Counter>,
+    store_lost: Gauge,
     spool: Spool,
     /// Of `exchanges` and `tokens` those that each exchange counts, looked up once.
     ended: [OnceLock<Counter>; 4],
@@ -117,6 +119,7 @@ impl Default for Metrics {
             served: Family::default(),
             reloads: Family::default(),
             budgets: Family::default(),
+            store_lost: Gauge::default(),
             spool: Spool::default(),
             ended: Default::default(),
             counted: Default::default(),
@@ -159,12 +162,19 @@ impl Metrics {
         to.register("reloads", "What was read again under way, and whether it was taken", reloads);
         let passed = self.budgets.clone();
         to.register("budgets_passed", "Budgets that were spent to a share, in percent", passed);
+        let lost = self.store_lost.clone();
+        to.register("store_lost_seconds", "How long nothing was heard of the store", lost);
         let Spool { bytes, oldest, failures } = &self.spool;
         to.register("spool_bytes", "Bytes that are not in the archive yet", bytes.clone());
         let help = "How long the oldest sealed journal waits for the archive";
         to.register("spool_oldest_seconds", help, oldest.clone());
         let help = "Rounds in which the archive did not take what waits";
         to.register("publish_failures", help, failures.clone());
+    }
+
+    /// Notes how long nothing was heard of the store.
+    pub fn store_lost_for(&self, lost: Duration) {
+        self.store_lost.set(i64::try_from(lost.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// Notes that so much of a budget is spent, in percent.

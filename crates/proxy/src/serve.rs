@@ -1,6 +1,7 @@
 //! The team gateway: builds all parts, listens, and brings everything to a good end.
 
 pub mod activation;
+mod background;
 pub mod connection;
 pub mod doors;
 pub mod identity;
@@ -25,16 +26,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use archive::publish::Publisher;
 use archive::spool::{self, Spool};
-use store::Store;
+use store::{Store, without_secrets};
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::price::PriceTable;
 
-use crate::budget::Budgets;
 use crate::clock;
 use crate::config::listen::Listen;
 use crate::config::preset::Keeps;
+use crate::config::reference::SecretRef;
 use crate::config::screen;
 use crate::config::{Config, Wrong};
 use crate::exchange::screen::Screen;
@@ -42,9 +43,10 @@ use crate::exchange::screen::guard::Guard;
 use crate::exchange::screen::intake::Intake;
 use crate::metrics::Metrics;
 use crate::secret::{Derived, hex, random};
+use background::Background;
 use doors::{Doors, Inherited, Listening};
 use identity::Renewal;
-use kept::{Before, Callings, Writing};
+use kept::{Before, Callings};
 use reload::{Reader, Watch};
 use retain::Retain;
 use route::Site;
@@ -52,18 +54,6 @@ use scan::Scan;
 use takeover::{Local, Predecessor, Successor};
 use terms::{Lasting, Read, Terms};
 
-/// How often open exchanges learn of switched-off keys: well within the promised second.
-const KEY_WATCH: Duration = Duration::from_millis(250);
-/// How often the counts of refusals go to the store.
-const FLUSH: Duration = Duration::from_millis(500);
-/// How often it goes to the store what was spent of budgets.
-const REPORT: Duration = Duration::from_millis(100);
-/// How often counts are removed that are over.
-const FORGET: Duration = Duration::from_hours(1);
-/// How often kept connections to the upstream are looked through.
-const SWEEP: Duration = Duration::from_secs(5);
-/// How often it is measured what waits in the spool.
-const MEASURE: Duration = Duration::from_millis(500);
 /// How often it is looked whether open exchanges have ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// For clients to hear that their exchange was cut off.
@@ -95,13 +85,6 @@ pub struct Given {
     pub lock: Option<File>,
     /// What the configuration names, read and proven.
     pub read: Option<Read>,
-}
-
-/// The tasks beside the connections.
-struct Background {
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    writing: Option<Writing>,
 }
 
 impl Gateway {
@@ -293,75 +276,14 @@ impl Gateway {
     }
 }
 
-impl Background {
-    fn start(&self, lasting: &Arc<Lasting>, site: &Arc<Site>, store: Option<&Arc<dyn Store>>) {
-        let (watched, stop) = (lasting.clone(), self.stop.clone());
-        self.tasks.spawn(every(KEY_WATCH, stop, async move || {
-            if let Err(error) = watched.auth.refresh().await {
-                tracing::error!(%error, "the store cannot be read");
-            }
-        }));
-        let (swept, stop) = (site.clone(), self.stop.clone());
-        let sweep = async move || swept.terms().proxy.upstream.sweep();
-        self.tasks.spawn(every(SWEEP, stop, sweep));
-        if let Some(store) = store {
-            let (flushed, store, stop) = (lasting.clone(), store.clone(), self.stop.clone());
-            self.tasks.spawn(every(FLUSH, stop, async move || {
-                if let Err(error) = flushed.ledger.flush(&*store).await {
-                    tracing::warn!(%error, "counts of refusals cannot be written, they are kept");
-                }
-            }));
-        }
-        if let Some(budgets) = &lasting.budgets {
-            self.keep(budgets, site);
-        }
-        let (measured, stop) = (lasting.clone(), self.stop.clone());
-        let measure = async move || measured.ledger.measure().await;
-        self.tasks.spawn(every(MEASURE, stop, measure));
-    }
-
-    /// Reports to the store what was spent of budgets.
-    fn keep(&self, budgets: &Arc<Budgets>, site: &Arc<Site>) {
-        let (kept, site, stop) = (budgets.clone(), site.clone(), self.stop.clone());
-        self.tasks.spawn(every(REPORT, stop, async move || {
-            if let Err(error) = kept.report(clock::now(), &site.metrics).await {
-                tracing::warn!(%error, "what was spent of budgets cannot be written, it is kept");
-            }
-        }));
-        let (kept, stop) = (budgets.clone(), self.stop.clone());
-        self.tasks.spawn(every(FORGET, stop, async move || {
-            if let Err(error) = kept.forget(clock::now()).await {
-                tracing::warn!(%error, "old counts of budgets cannot be removed");
-            }
-        }));
-    }
-
-    fn retain(&self, retain: Retain) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            stop.run_until_cancelled(retain.run()).await;
-        });
-    }
-
-    fn scan(&self, scan: Scan) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            stop.run_until_cancelled(scan.run()).await;
-        });
-    }
-}
-
-async fn every(pause: Duration, stop: CancellationToken, work: impl AsyncFn()) {
-    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        work().await;
-    }
-}
-
 /// Opens the store and binds it to the secret.
 pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     make_data_folder(&config.data)?;
-    let store = store::open(&config.store_url)
-        .with_context(|| format!("opening the store {}", config.store_url))?;
+    let password = config.store.password.as_ref().map(SecretRef::resolve).transpose()?;
+    let password = password.as_ref().map(|password| password.expose().as_str());
+    let store = store::open(&config.store.url, password)
+        .await
+        .with_context(|| format!("opening the store {}", without_secrets(&config.store.url)))?;
     let derived = Derived::from(&config.secret)?;
     store.claim(derived.fingerprint()).await?;
     Ok(store)

@@ -122,9 +122,12 @@ fn secret(reference: &SecretRef) -> Result<String> {
 }
 
 async fn store(config: &Config) -> Result<String> {
-    let store = store::open(&config.store_url)?;
-    let keys = store.keys().await?;
-    Ok(format!("{} keys", keys.len()))
+    let password = config.store.password.as_ref().map(SecretRef::resolve).transpose()?;
+    let password = password.as_ref().map(|password| password.expose().as_str());
+    let store = store::open(&config.store.url, password).await?;
+    let (keys, budgets) = (store.keys().await?, store.budgets().await?);
+    let address = store::without_secrets(&config.store.url);
+    Ok(format!("{address}: {} keys, {} budgets", keys.len(), budgets.len()))
 }
 
 fn spool(archive: &Archive, now: Timestamp) -> Result<String> {

@@ -41,6 +41,11 @@ impl Account {
         amount.saturating_sub(self.free(limit))
     }
 
+    /// Whether so much is beyond what is left, as far as this process knows.
+    pub(super) fn would_exceed(&self, amount: u64, limit: u64) -> bool {
+        self.spent().saturating_add(self.reserved).saturating_add(amount) > limit
+    }
+
     /// Whether nobody else has anything, as far as the store said: room to lease in blocks.
     pub(super) fn left(&self, limit: u64) -> u64 {
         limit.saturating_sub(self.spent()).saturating_sub(self.leased.unwrap_or(0))

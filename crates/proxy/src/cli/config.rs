@@ -58,7 +58,9 @@ fn check_secrets(config: &Config) -> Result<()> {
     let mut problems = Vec::new();
     // The secret is made on first need: that it is not there yet is no problem.
     let references = config.targets().flat_map(Target::references);
-    for (name, reference) in references.chain(config.archive.references()) {
+    for (name, reference) in
+        references.chain(config.archive.references()).chain(config.store.references())
+    {
         match reference.resolve() {
             Ok(_) => writeln!(std::io::stderr(), "{name}: {reference} is there")?,
             Err(error) => problems.push(format!("{name}: {error:#}")),

@@ -1,8 +1,9 @@
 //! Who is asking, as proven by a key.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
@@ -73,6 +74,7 @@ pub struct Keys {
     store: Arc<dyn Store>,
     /// They change as keys do.
     budgets: Arc<Budgets>,
+    lost: Lost,
     derived: Derived,
     snapshot: RwLock<Arc<Snapshot>>,
     refreshing: tokio::sync::Mutex<()>,
@@ -98,16 +100,34 @@ impl Auth {
         store: Arc<dyn Store>,
         budgets: Arc<Budgets>,
         derived: Derived,
+        patience: Duration,
     ) -> Result<Self, store::Error> {
         let keys = Keys {
             store,
             budgets,
+            lost: Lost { patience, failed: Mutex::default(), told: AtomicBool::default() },
             derived,
             snapshot: RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
         };
-        keys.refresh().await?;
+        keys.renew().await?;
         Ok(Self::Keys(Box::new(keys)))
+    }
+
+    /// Whether the store was lost for longer than what is known of it is good for.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::Keys(keys) => keys.lost_for() > keys.lost.patience,
+            Self::Local(_) => false,
+        }
+    }
+
+    /// How long nothing was heard of the store.
+    pub fn lost_for(&self) -> Duration {
+        match self {
+            Self::Keys(keys) => keys.lost_for(),
+            Self::Local(_) => Duration::ZERO,
+        }
     }
 
     /// For whoever is on this machine: nothing is shown, and nothing asked of the store.
@@ -141,11 +161,18 @@ impl Auth {
         }
     }
 
-    /// Re-reads the keys if the store has changed; ends what must not go on.
-    pub async fn refresh(&self) -> Result<(), store::Error> {
-        match self {
-            Self::Keys(keys) => keys.refresh().await,
-            Self::Local(_) => Ok(()),
+    /// Re-reads the keys if the store has changed; ends what must not go on. Tells operators when the store is lost, and when it is back.
+    pub async fn watch(&self) {
+        let Self::Keys(keys) = self else { return };
+        let refreshed = keys.refresh().await;
+        let is_lost = keys.lost_for() > PAUSE * 5;
+        if is_lost == keys.lost.told.swap(is_lost, Ordering::Relaxed) {
+            return;
+        }
+        match (is_lost, refreshed) {
+            (true, Err(error)) => tracing::error!(%error, "the store cannot be read"),
+            (true, Ok(())) => tracing::error!("the store cannot be reached"),
+            (false, _) => tracing::info!("the store is back"),
         }
     }
 
@@ -168,8 +195,9 @@ impl Keys {
             let message = "No key was shown. Send it as `Authorization: Bearer <key>`.";
             return Err(unproven(Word::KeyMissing, message, None));
         };
-        if let Err(error) = self.refresh().await {
-            tracing::error!(%error, "the store cannot be read");
+        // What failed is told by whoever refreshes in the background.
+        let _ = self.refresh().await;
+        if self.lost_for() > self.lost.patience {
             let refusal = Refusal::busy("Keys cannot be checked at the moment.");
             return Err(Unproven { refusal, key_id: None });
         }
@@ -186,7 +214,22 @@ impl Keys {
         }
     }
 
+    /// Reads the keys again if the store has changed. Where that failed a moment ago it is not tried
+    /// again: whoever asks would wait for nothing.
     async fn refresh(&self) -> Result<(), store::Error> {
+        if self.lost.failed_just_now() {
+            return Ok(());
+        }
+        let renewed = self.renew().await;
+        self.lost.note(&renewed);
+        renewed
+    }
+
+    fn lost_for(&self) -> Duration {
+        self.store.silent_for().max(self.lost.lasted())
+    }
+
+    async fn renew(&self) -> Result<(), store::Error> {
         if self.store.version()? == self.snapshot().version {
             return Ok(());
         }
@@ -206,6 +249,43 @@ impl Keys {
 
     fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Whether the store can be read.
+struct Lost {
+    /// For how long what is known is good enough.
+    patience: Duration,
+    /// Since when it failed, and when last.
+    failed: Mutex<Option<(Instant, Instant)>>,
+    /// Operators know.
+    told: AtomicBool,
+}
+
+/// How long after a failure nobody tries again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl Lost {
+    fn note(&self, renewed: &Result<(), store::Error>) {
+        let now = Instant::now();
+        let mut failed = self.failed();
+        *failed = match (renewed, *failed) {
+            (Ok(()), _) => None,
+            (Err(_), before) => Some((before.map_or(now, |(since, _)| since), now)),
+        };
+    }
+
+    fn failed_just_now(&self) -> bool {
+        self.failed().is_some_and(|(_, last)| last.elapsed() < PAUSE)
+    }
+
+    /// How long it has failed.
+    fn lasted(&self) -> Duration {
+        self.failed().map_or(Duration::ZERO, |(since, _)| since.elapsed())
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<(Instant, Instant)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

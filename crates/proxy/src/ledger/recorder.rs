@@ -27,7 +27,7 @@ use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};
 use crate::exchange::screen::message::Carried;
 use crate::exchange::screen::{Inspected, Looked, ScreenedBody, Verdict};
-use copier::Copier;
+use copier::{Copier, append};
 
 /// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -386,16 +386,5 @@ impl Drop for Recorder {
         let cut = std::thread::panicking() || self.books.is_cutting();
         // Nobody waits for it any more.
         let _ = self.close(if cut { End::Cut } else { End::Left });
-    }
-}
-
-/// Appends a piece of a body; what cannot be written tears its exchange.
-fn append(books: &Books, (id, side): (&str, Side), piece: Bytes, torn: &AtomicBool) {
-    if piece.is_empty() {
-        return;
-    }
-    // When it is on the disk is asked at the end, which comes after it.
-    if books.keeping.append_now(&Entry::Body { id, side }, piece).is_err() {
-        torn.store(true, Ordering::Relaxed);
     }
 }

@@ -67,7 +67,8 @@ pub async fn callers(config: &Config, derived: Derived, before: Before) -> Resul
             let fresh = hex(&random::<4>()?);
             let node = node_name(&config.archive.spool, || fresh)?;
             let holder = Holder { node: node.clone(), process: hex(&random::<8>()?) };
-            let budgets = Budgets::new(store.clone(), holder).await?;
+            let patience = config.store.patience;
+            let budgets = Budgets::new(store.clone(), holder, patience).await?;
             if before == Before::Ended {
                 let untold = store.told_through(node.clone()).await?;
                 if let Some(through_ms) = untold {
@@ -76,7 +77,7 @@ pub async fn callers(config: &Config, derived: Derived, before: Before) -> Resul
                 // Nobody is left to spend them.
                 store.lapse(node, None).await.context("taking back old leases")?;
             }
-            let auth = Auth::new(store.clone(), budgets.clone(), derived).await?;
+            let auth = Auth::new(store.clone(), budgets.clone(), derived, patience).await?;
             Ok(Callings { auth, stored: Some((store, budgets)) })
         }
     }

@@ -206,11 +206,15 @@ impl Site {
         if !self.terms().proxy.ledger.is_writable() {
             return text(service, "no record can be written\n");
         }
+        if self.terms().proxy.auth.is_lost() {
+            return text(service, "the store cannot be reached\n");
+        }
         text(StatusCode::OK, "ready\n")
     }
 
     fn numbers(&self) -> Response<Body> {
         let buffered = self.terms().proxy.screen.buffered();
+        self.metrics.store_lost_for(self.terms().proxy.auth.lost_for());
         let mut answer = Response::new(whole(self.metrics.text(buffered).into()));
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -37,6 +37,7 @@ mod story_listen;
 mod story_login;
 mod story_long_session;
 mod story_matrix;
+mod story_nodes;
 mod story_peer;
 mod story_recovery;
 mod story_reload;

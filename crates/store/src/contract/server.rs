@@ -20,12 +20,7 @@ const PROGRAMS: &str = "/usr/lib/postgresql";
 /// Who it runs as where the test is root's, which it refuses to be: the first that is there.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
-#[expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test's part: a failure is a panic"
-)]
+#[expect(clippy::unwrap_used, reason = "a test's part: a failure is a panic")]
 impl Server {
     /// Makes an empty database and serves it.
     ///
@@ -111,7 +106,6 @@ impl Drop for Server {
 }
 
 /// One of its programs, run as who may.
-#[expect(clippy::expect_used, reason = "a test's part: a failure is a panic")]
 fn command(program: &str) -> Command {
     let program = programs().join(program);
     let mut command = match owner() {

@@ -71,7 +71,7 @@ fn what_is_unset_lies_in_the_data_folder_and_paths_of_a_file_beside_it() {
     let config = Config::build(&layers);
     let base = config.archive.spool.parent().unwrap();
     assert_eq!(config.data, base.join("d"));
-    assert_eq!(config.store_url, format!("sqlite:{}", base.join("d/store.db").display()));
+    assert_eq!(config.store.url, format!("sqlite:{}", base.join("d/store.db").display()));
     assert_eq!(config.secret.to_string(), format!("file:{}", base.join("d/secret.key").display()));
 }
 
