@@ -7,5 +7,6 @@ pub mod doctor;
 pub mod import;
 pub mod keys;
 pub mod lifecycle;
+pub mod prices;
 pub mod report;
 pub mod transcript;

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod key;
 pub mod output;
+pub mod prices;
 pub mod report;
 pub mod serve;
 pub mod simulate;
@@ -59,6 +60,7 @@ enum Command {
     Demo(demo::Args),
     Key(key::Args),
     Budget(budget::Args),
+    Prices(prices::Args),
     Report(report::Args),
     Audit(audit::Args),
     Config(config::Args),
@@ -116,6 +118,7 @@ fn start(common: &Common, command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Key(args) => key::run(common, args),
         Command::Budget(args) => budget::run(common, args),
+        Command::Prices(args) => prices::run(common, args),
         Command::Report(args) => report::run(common, &args),
         Command::Audit(args) => audit::run(common, args),
         Command::Config(args) => config::run(common, &args),

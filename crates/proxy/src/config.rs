@@ -15,6 +15,7 @@ pub mod secrets;
 pub mod setting;
 pub mod store;
 pub mod target;
+pub mod tls;
 pub mod value;
 
 use std::ffi::OsString;
@@ -32,6 +33,7 @@ use preset::{Callers, Keeps, Opens};
 use reference::SecretRef;
 use screen::Screen;
 use target::{AuthHeader, Covers, DEFAULT, MOST, Target};
+use tls::Tls;
 
 /// All settings, proven.
 #[derive(Debug, Clone)]
@@ -92,26 +94,6 @@ pub struct Config {
     pub keeps: Keeps,
     /// The folder in which each exchange is written down for people.
     pub dumps: Option<PathBuf>,
-}
-
-/// TLS towards clients: all of them PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tls {
-    /// What clients are shown.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// Whose certificates clients show, and whether they must.
-    pub clients: Option<(PathBuf, ClientAuth)>,
-}
-
-/// Whether a client must show a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// Without one there is no connection.
-    Required,
-    /// One that is shown must be right.
-    Optional,
 }
 
 /// Whether WebSocket is spoken.
@@ -209,6 +191,9 @@ impl Origin {
 #[error("{0}")]
 pub struct Wrong(pub String);
 
+/// The operator's own price table in the data folder.
+const OWN_PRICES: &str = "prices.toml";
+
 /// Settings from the command line, over all others.
 pub type Flags = Vec<(&'static str, String)>;
 
@@ -253,10 +238,15 @@ impl Config {
             let what = format!("upstreams name `{DEFAULT}` is that of [upstream]: choose another");
             problems.push(Problem { place: layers.place("upstreams"), what });
         }
-        problems.extend(half_of_tls(layers));
+        problems.extend(tls::half(layers));
         problems.extend(self.archive.contradictions(layers));
         problems.extend(self.screen.contradictions(layers));
         problems
+    }
+
+    /// The operator's own price table where none is configured.
+    pub fn own_prices(&self) -> PathBuf {
+        self.data.join(OWN_PRICES)
     }
 
     /// All upstreams, that of `[upstream]` first.
@@ -295,7 +285,7 @@ impl Config {
             secret: layers
                 .reference("secret")
                 .unwrap_or_else(|| SecretRef::File(inside("secret.key"))),
-            tls: tls(layers),
+            tls: tls::build(layers),
             client: Client {
                 head_timeout: layers.duration("client.head_timeout"),
                 body_timeout: layers.duration("client.body_timeout"),
@@ -311,7 +301,9 @@ impl Config {
             budgets: Budgets::build(layers),
             store: store::Store::build(layers, &data),
             archive: Archive::build(layers, &data),
-            prices: layers.optional_path("prices"),
+            prices: layers
+                .optional_path("prices")
+                .or_else(|| Some(inside(OWN_PRICES)).filter(|path| path.exists())),
             screen: Screen::build(layers),
             callers: Callers::Keys,
             opens: Opens::Site,
@@ -339,33 +331,6 @@ fn upstream(layers: &Layers) -> Upstream {
         first_byte_timeout: layers.duration("upstream.first_byte_timeout"),
         idle_timeout: layers.duration("upstream.idle_timeout"),
     }
-}
-
-/// What is missing where only some of TLS is set.
-fn half_of_tls(layers: &Layers) -> Option<Problem> {
-    let has = |name: &str| layers.optional_path(name).is_some();
-    let missing = |given, missing| {
-        let what = format!("{given} is set and {missing} is not: one is nothing without the other");
-        Some(Problem { place: layers.place(given), what })
-    };
-    match (has("tls.certificate"), has("tls.key"), has("tls.client_ca")) {
-        (true, false, _) => missing("tls.certificate", "tls.key"),
-        (false, true, _) => missing("tls.key", "tls.certificate"),
-        (false, false, true) => missing("tls.client_ca", "tls.certificate"),
-        (true, true, _) | (false, false, false) => None,
-    }
-}
-
-fn tls(layers: &Layers) -> Option<Tls> {
-    let demand = match layers.text("tls.client_auth").as_str() {
-        "optional" => ClientAuth::Optional,
-        _ => ClientAuth::Required,
-    };
-    Some(Tls {
-        certificate: layers.optional_path("tls.certificate")?,
-        key: layers.optional_path("tls.key")?,
-        clients: layers.optional_path("tls.client_ca").map(|ca| (ca, demand)),
-    })
 }
 
 /// All variables of the environment that can be read.

@@ -254,7 +254,7 @@ mod tests {
             let output_tokens = part(most.1, shares.3);
             let usage = Usage {
                 input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,
-                reasoning_tokens: 0,
+                ..Usage::default()
             };
             let cost = table.cost(model, tier, day(), &usage);
             prop_assert_eq!(cost.is_some(), dearest.is_some());

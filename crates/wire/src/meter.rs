@@ -58,6 +58,8 @@ pub struct Reading {
     pub error_status: Option<u16>,
     /// The code of the error in the answer, or its type where the code is null.
     pub error_code: Option<String>,
+    /// Searches of the web that the upstream made for it.
+    pub web_searches: u64,
     /// Raw bytes of text, reasoning and tool arguments seen, to estimate a broken answer's usage.
     pub text_bytes: u64,
 }

@@ -24,6 +24,28 @@ pub struct PriceError {
 #[derive(Debug, Clone)]
 pub struct PriceTable {
     rows: Vec<Row>,
+    discounts: Vec<Discount>,
+}
+
+/// Something off all prices of some models, from a day on.
+#[derive(Debug, Clone)]
+pub struct Discount {
+    /// Pattern of the models.
+    pub models: String,
+    /// Its first day.
+    pub from: Date,
+    /// How much, in millionths.
+    pub millionths: u32,
+    pattern: WildMatch,
+}
+
+/// Whose a row is; an operator's own goes before one that comes with the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// It comes with the program.
+    Builtin,
+    /// The operator's own.
+    Own,
 }
 
 /// The prices of one model from a day on.
@@ -47,6 +69,12 @@ pub struct Row {
     pub priority: Option<Rates>,
     /// The batch tier.
     pub batch: Option<Rates>,
+    /// A search of the web by the upstream, pico-dollars.
+    pub web_search_picos: Option<u64>,
+    /// A second of sound, pico-dollars, where that is what is charged.
+    pub audio_second_picos: Option<u64>,
+    /// Whose the row is.
+    pub origin: Origin,
     /// The most input tokens the model takes.
     pub context_window: Option<u64>,
     /// The most output tokens it gives.
@@ -78,26 +106,51 @@ impl PriceTable {
     /// The table that comes with the program.
     #[expect(clippy::missing_panics_doc, reason = "a test parses the built-in table")]
     pub fn builtin() -> Self {
-        Self::parse(include_str!("prices.toml")).expect("the built-in table parses: a test does so")
+        let read = parse::table(include_str!("prices.toml"), Origin::Builtin);
+        read.expect("the built-in table parses: a test does so").table
     }
 
-    /// Reads a table from TOML: one `[[price]]` a row, rates as strings in USD per million tokens.
+    /// Reads an operator's table from TOML: one `[[price]]` a row, rates as strings in USD per
+    /// million tokens. It lies over the built-in one, unless it says `builtin = false`.
     pub fn parse(toml: &str) -> Result<Self, PriceError> {
-        parse::rows(toml).map(|rows| Self { rows })
+        let read = parse::table(toml, Origin::Own)?;
+        let mut table = read.table;
+        if read.over == parse::Over::Builtin {
+            table.rows.extend(Self::builtin().rows);
+        }
+        Ok(table)
     }
 
-    /// The row in force for a model on a day: the closest name, and of that the newest.
+    /// All rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The row in force for a model on a day: the operator's own first, of those the one with the
+    /// closest name, and of that the newest.
     pub fn row(&self, model: &str, day: Date) -> Option<&Row> {
         let name = snapshot_of(model);
         let fitting = self.rows.iter().filter_map(|row| Some((row.fit(model, name)?, row)));
         let fitting = fitting.filter(|(_, row)| row.from <= day);
-        fitting.max_by_key(|(fit, row)| (*fit, row.from)).map(|(_, row)| row)
+        fitting.max_by_key(|(fit, row)| (row.origin, *fit, row.from)).map(|(_, row)| row)
     }
 
     /// What an exchange costs; nothing if the model or the tier has no price, which is not zero.
     pub fn cost(&self, model: &str, tier: Option<&str>, day: Date, usage: &Usage) -> Option<Cost> {
-        let rates = self.row(model, day)?.rates(tier, usage.input_tokens)?;
-        Some(Cost { nanos: to_nanos(rates.picos(usage)) })
+        let row = self.row(model, day)?;
+        let off = self.discount(model, day);
+        let tokens = row.rates(tier, usage.input_tokens)?.less(off).picos(usage);
+        let units = row.units(usage, off)?;
+        Some(Cost { nanos: to_nanos(tokens.saturating_add(units)) })
+    }
+
+    /// How much is off a model's prices on a day, in millionths: by the longest pattern that fits,
+    /// and of that the newest.
+    pub fn discount(&self, model: &str, day: Date) -> u32 {
+        let fitting =
+            self.discounts.iter().filter(|one| one.from <= day && one.pattern.matches(model));
+        let closest = fitting.max_by_key(|one| (one.models.len(), one.from));
+        closest.map_or(0, |one| one.millionths)
     }
 }
 
@@ -112,6 +165,17 @@ impl Row {
         }
         let pattern = self.pattern.as_ref()?;
         pattern.matches(model).then_some(Fit::Pattern(self.model.len()))
+    }
+
+    /// What is charged by other units than tokens; nothing where such a unit has no price.
+    fn units(&self, usage: &Usage, off: u32) -> Option<u128> {
+        let charge = |count: u64, price: Option<u64>| match (count, price) {
+            (0, _) => Some(0),
+            (count, price) => Some(u128::from(count) * u128::from(rates::less(price?, off))),
+        };
+        let searches = charge(usage.other.web_searches, self.web_search_picos)?;
+        let sound = charge(usage.other.audio_ms, self.audio_second_picos)? / 1000;
+        Some(searches.saturating_add(sound))
     }
 
     /// What so many tokens cost at most, each in its dearest class, and fewer of them too; nothing if
@@ -157,6 +221,12 @@ fn snapshot_of(model: &str) -> Option<&str> {
 /// Rounds half up; the one place where a cost is rounded.
 fn to_nanos(picos: u128) -> u64 {
     u64::try_from(picos.saturating_add(500) / 1000).unwrap_or(u64::MAX)
+}
+
+/// Pico-dollars a token as a decimal number of US dollars per million tokens.
+pub fn per_million(picos: u64) -> String {
+    let text = format!("{}.{:06}", picos / 1_000_000, picos % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Nano-dollars as a decimal number of US dollars: exact, with four to nine decimals.

@@ -150,7 +150,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("spool", Path, "", "folder on local disk that feeds the archive; unset: spool in the data folder"),
     setting("upstreams", Tables(&target::TABLE), "", "further upstreams and keys, see docs/upstreams.md"),
     setting("when_store_lost", Choice(&["serve_known", "refuse"]), "serve_known", "what happens while the store cannot be reached: keys that are known go on for store.staleness, or nobody does"),
-    setting("prices", Path, "", "a price table instead of the built-in one"),
+    setting("prices", Path, "", "your own price table, over the built-in one; unset: prices.toml in the data folder, where it is there"),
     setting("tls.certificate", Path, "", "PEM file with the certificate that clients are shown, and its chain; unset: no TLS"),
     setting("tls.key", Path, "", "PEM file with the certificate's private key"),
     setting("tls.client_ca", Path, "", "PEM file with the authorities whose client certificates are taken; unset: none is asked"),

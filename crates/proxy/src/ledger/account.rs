@@ -16,6 +16,7 @@ use wire::attribution::{Attribution, RequestKind};
 use wire::coding::Decoder;
 use wire::meter::{Ending, Meter, Reading, Shape};
 use wire::price::PriceTable;
+use wire::usage::Usage;
 
 use super::head::{stored_headers, target};
 use crate::exchange::auth::Principal;
@@ -82,6 +83,8 @@ pub(crate) struct Account {
     pub(crate) uploaded: Arc<AtomicU64>,
     /// The request may have reached the upstream.
     pub(crate) forwarded: bool,
+    /// What it used.
+    usage: Usage,
     /// What it cost, where that is known.
     cost_nanos: Option<u64>,
     operation: Operation,
@@ -125,6 +128,7 @@ impl Account {
             uploaded: Arc::default(),
             forwarded: false,
             expected: Expected::Whole,
+            usage: Usage::default(),
             cost_nanos: None,
             operation: endpoint.operation,
             arrived: arrival.at,

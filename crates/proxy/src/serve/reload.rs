@@ -16,7 +16,8 @@ use crate::config::layer::Layers;
 use crate::config::reference::SecretRef;
 use crate::config::setting::FIXED;
 use crate::config::target::Target;
-use crate::config::{Config, Origin, Tls, Wrong};
+use crate::config::tls::Tls;
+use crate::config::{Config, Origin, Wrong};
 
 /// How often files are looked at. What has changed is taken when it is the same at the next look:
 /// a file that is just being written says what nobody meant.
@@ -43,7 +44,8 @@ impl Watch {
         for warning in &layers.warnings {
             tracing::warn!("{warning}");
         }
-        files.add(config.prices.clone());
+        // It may come later.
+        files.add(Some(config.prices.clone().unwrap_or_else(|| config.own_prices())));
         for (_, reference) in config.targets().flat_map(Target::references) {
             if let SecretRef::File(secret) = reference {
                 files.add(Some(secret.clone()));

@@ -17,7 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::socket::Stream;
-use crate::config::{ClientAuth, Tls, Wrong};
+use crate::config::Wrong;
+use crate::config::tls::{ClientAuth, Tls};
 
 /// How long a client may take for its handshake.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);

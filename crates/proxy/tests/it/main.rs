@@ -39,6 +39,7 @@ mod story_long_session;
 mod story_matrix;
 mod story_nodes;
 mod story_peer;
+mod story_prices;
 mod story_recovery;
 mod story_reload;
 mod story_retain;

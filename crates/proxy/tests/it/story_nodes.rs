@@ -109,11 +109,11 @@ async fn three_nodes_at_the_edge_of_a_budget_do_not_overshoot() {
         (0..240).map(|number| post(nodes[number % 3].address, "/v1/responses", &key.value, &body));
     let answers = futures_util::future::join_all(asked).await;
 
-    let served = answers.iter().filter(|answer| answer.status == 200).count();
+    let passed = answers.iter().filter(|answer| answer.status == 200).count();
     let waited = |answer: &&crate::harness::client::Answer| {
         (answer.status, answer.refusal()) == (429, Some("too_many_requests"))
     };
-    assert_eq!((served, answers.iter().filter(waited).count()), (150, 90));
+    assert_eq!((passed, answers.iter().filter(waited).count()), (150, 90));
     assert_eq!(simulator.bill().exchanges.len(), 150);
     // Each of them has cost 100 input and 1,000 output tokens.
     let cost = 150 * (100 * 100 + 1000 * 500);
@@ -150,7 +150,7 @@ async fn a_node_that_is_cut_off_goes_on_with_what_it_knows() {
 
     // When both are cut off, one goes on and the other says that it cannot.
     cable.cut().await;
-    let served_by_then = until_word(&refusing, &key, "busy").await;
+    let passed_before = until_word(&refusing, &key, "busy").await;
     let ready = ask(refusing.address, "GET", "/readyz", &[], "").await;
     assert_eq!((ready.status, ready.text()), (503, "the store cannot be reached\n".to_owned()));
     for _ in 0..5 {
@@ -161,16 +161,16 @@ async fn a_node_that_is_cut_off_goes_on_with_what_it_knows() {
     // What is switched off meanwhile is off as soon as they are back; what was spent is counted.
     here.ok(&["key", "disable", &key.id]);
     cable.mend().await;
-    let mut served = 0;
+    let mut passed = 0;
     for node in [&known, &refusing] {
-        served += until_word(node, &key, "key_disabled").await;
+        passed += until_word(node, &key, "key_disabled").await;
     }
     let records = known.records();
     let cost = |record: &Value| record["cost_usd"].as_str().unwrap().parse::<f64>().unwrap();
     let costs: f64 = records.iter().chain(&refusing.records()).map(cost).sum();
     assert_eq!(
         records.len() + refusing.records().len(),
-        7 + served_by_then + served,
+        7 + passed_before + passed,
         "nothing is lost"
     );
     until("all is told", || (spent(&here).0.parse::<f64>().unwrap() - costs).abs() < 1e-12).await;

@@ -73,6 +73,9 @@ impl Notes {
             }
             Place::ErrorType => {}
             Place::Text => self.count_text(value.string_bytes),
+            Place::OutputType => {
+                reading.web_searches += u64::from(value.raw == br#""web_search_call""#);
+            }
         }
         ControlFlow::Continue(())
     }

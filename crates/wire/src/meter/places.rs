@@ -20,6 +20,8 @@ pub(super) enum Place {
     ErrorType,
     /// Text that the model wrote.
     Text,
+    /// The type of an element of the output.
+    OutputType,
 }
 
 /// Ids, names and codes are far shorter.
@@ -33,13 +35,14 @@ const ERROR: Member<Place> = inside(
 const ID: Member<Place> = text(Place::Id, "id", NAME_LIMIT);
 const MODEL: Member<Place> = text(Place::Model, "model", NAME_LIMIT);
 const SERVICE_TIER: Member<Place> = text(Place::ServiceTier, "service_tier", NAME_LIMIT);
+const OUTPUT_TYPE: Member<Place> = text(Place::OutputType, "type", NAME_LIMIT);
 const USAGE: Member<Place> = text(Place::Usage, "usage", USAGE_LIMIT);
 
 /// An event of the Responses API; `code` is that of its `error` event, which has it at the top.
 pub(super) const RESPONSES_EVENT: &[Member<Place>] = &[
     text(Place::Type, "type", NAME_LIMIT),
     length(Place::Delta, "delta"),
-    inside("response", &[ID, MODEL, SERVICE_TIER, USAGE, ERROR]),
+    inside("response", &[ID, MODEL, SERVICE_TIER, USAGE, ERROR, inside("output", &[OUTPUT_TYPE])]),
     text(Place::ErrorCode, "code", NAME_LIMIT),
     text(Place::ErrorStatus, "status", NAME_LIMIT),
     ERROR,
@@ -70,6 +73,7 @@ pub(super) const DOCUMENT: &[Member<Place>] = &[
     inside(
         "output",
         &[
+            OUTPUT_TYPE,
             inside("content", &[length(Place::Text, "text")]),
             length(Place::Text, "arguments"),
             length(Place::Text, "input"),

@@ -6,11 +6,21 @@ use jiff::civil::Date;
 use toml_edit::{Document, Item, TableLike};
 use wildmatch::WildMatch;
 
-use super::{PriceError, Rates, Row};
+use super::rates::MILLION;
+use super::{Discount, Origin, PriceError, PriceTable, Rates, Row};
 
 /// A million dollars per million tokens; keeps every sum within its integer.
 const HIGHEST_DOLLARS: u64 = 1_000_000;
-const RATES: &[&str] = &["input", "cached_input", "cache_write", "output"];
+const RATES: &[&str] = &[
+    "input",
+    "cached_input",
+    "cache_write",
+    "output",
+    "image_input",
+    "audio_input",
+    "image_output",
+    "audio_output",
+];
 const OTHERS: &[&str] = &[
     "model",
     "from",
@@ -22,20 +32,42 @@ const OTHERS: &[&str] = &[
     "batch",
     "context_window",
     "max_output_tokens",
+    "web_search",
+    "audio_second",
 ];
+const OF_DISCOUNT: &[&str] = &["models", "from", "percent"];
+/// Pico-dollars of a dollar, beyond the millionths that rates are written in.
+const UNIT: u64 = 1_000_000;
 
-/// Reads the rows.
-pub(super) fn rows(toml: &str) -> Result<Vec<Row>, PriceError> {
-    let mut reader = Reader { toml, problems: Vec::new() };
-    let rows = reader.table(toml);
+/// What lies below a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The built-in one.
+    Builtin,
+    /// Nothing.
+    Nothing,
+}
+
+/// A table as it was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) table: PriceTable,
+    pub(super) over: Over,
+}
+
+/// Reads a table.
+pub(super) fn table(toml: &str, origin: Origin) -> Result<Read, PriceError> {
+    let mut reader = Reader { toml, origin, problems: Vec::new() };
+    let read = reader.table(toml);
     if reader.problems.is_empty() {
-        return Ok(rows);
+        return Ok(read);
     }
     Err(PriceError { problems: reader.problems })
 }
 
 struct Reader<'a> {
     toml: &'a str,
+    origin: Origin,
     problems: Vec<String>,
 }
 
@@ -47,31 +79,55 @@ struct Entry<'a> {
 }
 
 impl Reader<'_> {
-    fn table(&mut self, toml: &str) -> Vec<Row> {
+    fn table(&mut self, toml: &str) -> Read {
+        let table = PriceTable { rows: Vec::new(), discounts: Vec::new() };
+        let mut read = Read { table, over: Over::Builtin };
         let document = match Document::parse(toml) {
             Ok(document) => document,
             Err(error) => {
                 let line = self.line(error.span());
                 self.problem(line, error.message().trim());
-                return Vec::new();
+                return read;
             }
         };
-        let mut rows = Vec::new();
         for (key, item) in document.iter() {
-            match item.as_array_of_tables() {
-                Some(prices) if key == "price" => {
+            match (key, item.as_array_of_tables(), item.as_bool()) {
+                ("price", Some(prices), _) => {
                     for price in prices {
                         let entry = Entry { table: price, line: self.line(price.span()) };
-                        self.add_row(entry, &mut rows);
+                        self.add_row(entry, &mut read.table.rows);
                     }
                 }
+                ("discount", Some(discounts), _) => {
+                    for discount in discounts {
+                        let entry = Entry { table: discount, line: self.line(discount.span()) };
+                        read.table.discounts.extend(self.discount(entry));
+                    }
+                }
+                ("builtin", _, Some(true)) => read.over = Over::Builtin,
+                ("builtin", _, Some(false)) => read.over = Over::Nothing,
                 _ => {
                     let line = self.line(item.span());
-                    self.problem(line, &format!("`{key}` is unknown: rows are [[price]]"));
+                    let what = "is unknown: rows are [[price]] and [[discount]], and `builtin` is true or false";
+                    self.problem(line, &format!("`{key}` {what}"));
                 }
             }
         }
-        rows
+        read
+    }
+
+    fn discount(&mut self, entry: Entry<'_>) -> Option<Discount> {
+        self.refuse_unknown(entry, &[OF_DISCOUNT]);
+        let models = self.text(entry, "models");
+        let from = self.date(entry, "from");
+        let percent = self.required(entry, "percent").and_then(|item| {
+            // A percent is ten thousand millionths; `picos` counts in millionths.
+            let percent = item.as_str().and_then(picos).filter(|one| *one <= 100_000_000);
+            self.wanted(percent, item, "percent", "is no share such as \"12.5\", in quotes")
+        });
+        let millionths = u32::try_from(percent? / 100).unwrap_or(MILLION);
+        let models = models?;
+        Some(Discount { pattern: WildMatch::new(&models), models, from: from?, millionths })
     }
 
     fn add_row(&mut self, entry: Entry<'_>, rows: &mut Vec<Row>) {
@@ -95,6 +151,9 @@ impl Reader<'_> {
             flex: self.tier(entry, "flex"),
             priority: self.tier(entry, "priority"),
             batch: self.tier(entry, "batch"),
+            web_search_picos: self.unit(entry, "web_search"),
+            audio_second_picos: self.unit(entry, "audio_second"),
+            origin: self.origin,
             context_window: self.count(entry, "context_window"),
             max_output_tokens: self.count(entry, "max_output_tokens"),
             pattern: pattern(model.as_deref().unwrap_or_default()),
@@ -133,8 +192,27 @@ impl Reader<'_> {
         let optional = |reader: &mut Self, key| reader.rate(entry.table.get(key)?, key);
         let cached_input_picos = optional(self, "cached_input");
         let cache_write_picos = optional(self, "cache_write");
-        let (input_picos, output_picos) = (input?, output?);
-        Some(Rates { input_picos, cached_input_picos, cache_write_picos, output_picos })
+        let image_input_picos = optional(self, "image_input");
+        let audio_input_picos = optional(self, "audio_input");
+        let image_output_picos = optional(self, "image_output");
+        let audio_output_picos = optional(self, "audio_output");
+        Some(Rates {
+            input_picos: input?,
+            cached_input_picos,
+            cache_write_picos,
+            output_picos: output?,
+            image_input_picos,
+            audio_input_picos,
+            image_output_picos,
+            audio_output_picos,
+        })
+    }
+
+    /// What one of something costs, US dollars.
+    fn unit(&mut self, entry: Entry<'_>, key: &str) -> Option<u64> {
+        let item = entry.table.get(key)?;
+        let price = item.as_str().and_then(picos).map(|millionths| millionths.saturating_mul(UNIT));
+        self.wanted(price, item, key, "is no price such as \"0.01\": USD each, in quotes")
     }
 
     fn rate(&mut self, item: &Item, key: &str) -> Option<u64> {

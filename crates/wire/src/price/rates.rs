@@ -13,6 +13,14 @@ pub struct Rates {
     pub cache_write_picos: Option<u64>,
     /// Output, reasoning included.
     pub output_picos: u64,
+    /// Input that is a picture; without a rate it costs what input costs.
+    pub image_input_picos: Option<u64>,
+    /// Input that is sound; without a rate it costs what input costs.
+    pub audio_input_picos: Option<u64>,
+    /// Output that is a picture; without a rate it costs what output costs.
+    pub image_output_picos: Option<u64>,
+    /// Output that is sound; without a rate it costs what output costs.
+    pub audio_output_picos: Option<u64>,
 }
 
 impl Rates {
@@ -20,9 +28,14 @@ impl Rates {
     /// rate, as they do wherever sources give them.
     pub(super) fn completed(&self, standard: &Self) -> Self {
         let follow = |rate| scale(rate, self.input_picos, standard.input_picos);
+        let write = |rate| scale(rate, self.output_picos, standard.output_picos);
         Self {
             cached_input_picos: self.cached_input_picos.or(standard.cached_input_picos.map(follow)),
             cache_write_picos: self.cache_write_picos.or(standard.cache_write_picos.map(follow)),
+            image_input_picos: self.image_input_picos.or(standard.image_input_picos.map(follow)),
+            audio_input_picos: self.audio_input_picos.or(standard.audio_input_picos.map(follow)),
+            image_output_picos: self.image_output_picos.or(standard.image_output_picos.map(write)),
+            audio_output_picos: self.audio_output_picos.or(standard.audio_output_picos.map(write)),
             ..*self
         }
     }
@@ -46,15 +59,24 @@ impl Rates {
                 long.cache_write_picos,
             ),
             output_picos: scale(self.output_picos, long.output_picos, standard.output_picos),
+            // No source raises these.
+            ..*self
         }
     }
 
     /// What tokens cost together with all input in its dearest class.
     pub(super) fn dearest_picos(&self, input_tokens: u64, output_tokens: u64) -> u128 {
-        let rates = [Some(self.input_picos), self.cached_input_picos, self.cache_write_picos];
-        let dearest = rates.into_iter().flatten().max().unwrap_or(self.input_picos);
+        let others = [
+            self.cached_input_picos,
+            self.cache_write_picos,
+            self.image_input_picos,
+            self.audio_input_picos,
+        ];
+        let input = others.into_iter().flatten().fold(self.input_picos, u64::max);
+        let others = [self.image_output_picos, self.audio_output_picos];
+        let output = others.into_iter().flatten().fold(self.output_picos, u64::max);
         let charge = |tokens: u64, rate: u64| u128::from(tokens) * u128::from(rate);
-        charge(input_tokens, dearest).saturating_add(charge(output_tokens, self.output_picos))
+        charge(input_tokens, input).saturating_add(charge(output_tokens, output))
     }
 
     /// What the tokens cost together. Usage counts a cached token as input too; here each token is in
@@ -63,16 +85,49 @@ impl Rates {
         let cached = usage.cached_input_tokens.min(usage.input_tokens);
         let written = usage.cache_write_tokens.min(usage.input_tokens - cached);
         let fresh = usage.input_tokens - cached - written;
+        let pictures = usage.other.image_input_tokens.min(fresh);
+        let sound = usage.other.audio_input_tokens.min(fresh - pictures);
+        let drawn = usage.other.image_output_tokens.min(usage.output_tokens);
+        let spoken = usage.other.audio_output_tokens.min(usage.output_tokens - drawn);
         let charges = [
-            (fresh, self.input_picos),
+            (fresh - pictures - sound, self.input_picos),
+            (pictures, self.image_input_picos.unwrap_or(self.input_picos)),
+            (sound, self.audio_input_picos.unwrap_or(self.input_picos)),
             (cached, self.cached_input_picos.unwrap_or(self.input_picos)),
             (written, self.cache_write_picos.unwrap_or(self.input_picos)),
-            (usage.output_tokens, self.output_picos),
+            (usage.output_tokens - drawn - spoken, self.output_picos),
+            (drawn, self.image_output_picos.unwrap_or(self.output_picos)),
+            (spoken, self.audio_output_picos.unwrap_or(self.output_picos)),
         ];
         let charges = charges.map(|(tokens, rate)| u128::from(tokens) * u128::from(rate));
         charges.into_iter().fold(0, u128::saturating_add)
     }
 }
+
+impl Rates {
+    /// These rates with so many millionths taken off, each rounded half up to a pico-dollar.
+    pub(super) fn less(&self, millionths: u32) -> Self {
+        let less = |rate| less(rate, millionths);
+        Self {
+            input_picos: less(self.input_picos),
+            cached_input_picos: self.cached_input_picos.map(less),
+            cache_write_picos: self.cache_write_picos.map(less),
+            output_picos: less(self.output_picos),
+            image_input_picos: self.image_input_picos.map(less),
+            audio_input_picos: self.audio_input_picos.map(less),
+            image_output_picos: self.image_output_picos.map(less),
+            audio_output_picos: self.audio_output_picos.map(less),
+        }
+    }
+}
+
+/// A rate with so many millionths taken off.
+pub(super) fn less(rate: u64, millionths: u32) -> u64 {
+    scale(rate, u64::from(MILLION.saturating_sub(millionths)), u64::from(MILLION))
+}
+
+/// Parts of a whole that discounts count.
+pub(super) const MILLION: u32 = 1_000_000;
 
 /// `rate` × `to` / `from`, rounded half up to a pico-dollar; from nothing there is no proportion, and
 /// `to` is the rate.

@@ -2,6 +2,7 @@ use jiff::civil::date;
 use proptest::prelude::*;
 
 use super::*;
+use crate::usage::Other;
 
 const TODAY: Date = date(2026, 11, 22);
 
@@ -11,7 +12,7 @@ fn usage(input: u64, cached: u64, written: u64, output: u64) -> Usage {
         cached_input_tokens: cached,
         cache_write_tokens: written,
         output_tokens: output,
-        reasoning_tokens: 0,
+        ..Usage::default()
     }
 }
 
@@ -197,7 +198,7 @@ output = "1"
 "#;
     let rate = "is no rate such as \"2.5\": USD per million tokens, in quotes";
     let expected = [
-        "line 1: `currency` is unknown: rows are [[price]]".to_owned(),
+        "line 1: `currency` is unknown: rows are [[price]] and [[discount]], and `builtin` is true or false".to_owned(),
         "line 8: `colour` is unknown".to_owned(),
         "line 4: `from` is no date such as \"2026-01-31\", in quotes".to_owned(),
         "line 5: `source` is no text".to_owned(),
@@ -288,6 +289,7 @@ proptest! {
             cache_write_tokens: one.cache_write_tokens + other.cache_write_tokens,
             output_tokens: one.output_tokens + other.output_tokens,
             reasoning_tokens: 0,
+            other: Other::default(),
         };
         let apart = cost(model, tier, one).unwrap() + cost(model, tier, other).unwrap();
         prop_assert!(apart.abs_diff(cost(model, tier, both).unwrap()) <= 1);
@@ -311,4 +313,62 @@ proptest! {
     fn money_is_read_back_as_written(amount in 0u64..1 << 60) {
         prop_assert_eq!(nanos(&usd(amount)), amount);
     }
+}
+
+const OWN: &str = r#"
+    [[price]]
+    model = "gpt-5.5"
+    from = "2026-11-01"
+    source = "contract"
+    input = "4"
+    output = "20"
+    [[discount]]
+    models = "*"
+    from = "2026-11-10"
+    percent = "10"
+    [[discount]]
+    models = "gpt-6*"
+    from = "2026-11-20"
+    percent = "12.5"
+"#;
+
+#[test]
+fn an_operators_rows_lie_over_the_built_in_ones() {
+    let table = PriceTable::parse(OWN).unwrap();
+    let cost = |model: &str, day: Date| {
+        let cost = table.cost(model, None, day, &usage(1_000_000, 0, 0, 0)).unwrap();
+        usd(cost.nanos)
+    };
+    // A price change never prices anew what has passed.
+    assert_eq!(cost("gpt-5.5", date(2026, 10, 31)), "10.0000");
+    assert_eq!(cost("gpt-5.5", date(2026, 11, 9)), "4.0000");
+    assert_eq!(cost("gpt-5.5", date(2026, 11, 10)), "3.6000");
+    assert_eq!(cost("gpt-4.1", date(2026, 11, 9)), "2.0000");
+    assert_eq!(cost("gpt-6-luna", date(2026, 11, 22)), "0.1750");
+    let alone = PriceTable::parse(&format!("builtin = false\n{OWN}")).unwrap();
+    assert!(alone.row("gpt-4.1", TODAY).is_none());
+}
+
+#[test]
+fn pictures_sound_and_searches_are_charged_apart() {
+    let other = |other: Other| Usage { other, ..usage(100, 0, 0, 100) };
+    let pictures = Other { image_input_tokens: 60, image_output_tokens: 100, ..Other::default() };
+    // 40 × 5 + 60 × 10 + 100 × 40 micro-dollars.
+    check("gpt-image-1", None, other(pictures), Some("0.0048"));
+    let search = Other { web_searches: 2, ..Other::default() };
+    check("gpt-5.5", None, other(search), Some("0.0235"));
+    check("o3-mini", None, other(search), None);
+    let seconds =
+        Usage { other: Other { audio_ms: 12_500, ..Other::default() }, ..Usage::default() };
+    check("whisper-1", None, seconds, Some("0.00125"));
+}
+
+#[test]
+fn what_is_wrong_with_a_discount_is_said() {
+    let wrong =
+        "[[discount]]\nmodels = \"*\"\nfrom = \"2026-01-01\"\npercent = \"120\"\nwhy = \"x\"";
+    let problems = PriceTable::parse(wrong).unwrap_err().problems;
+    let expected =
+        ["line 5: `why` is unknown", "line 4: `percent` is no share such as \"12.5\", in quotes"];
+    assert_eq!(problems, expected);
 }

@@ -5,7 +5,7 @@ use archive::segment::day_of;
 use wire::attribution::RequestKind;
 use wire::meter::Reading;
 use wire::price::{PriceTable, usd};
-use wire::usage::Usage;
+use wire::usage::{Other, Usage};
 
 use super::{Account, has_failed};
 use crate::budget::reservation::Spent;
@@ -29,6 +29,7 @@ impl Account {
             }
             None => (Usage::default(), UsageKind::None),
         };
+        self.usage = usage;
         self.record.usage = kind;
         self.record.input_tokens = usage.input_tokens;
         self.record.cached_input_tokens = usage.cached_input_tokens;
@@ -53,13 +54,9 @@ impl Account {
                 has_failed(reading) || !self.may_have_cost() || self.operation == Operation::Other;
             free.then_some(0)
         } else {
-            let usage = Usage {
-                input_tokens: record.input_tokens,
-                cached_input_tokens: record.cached_input_tokens,
-                cache_write_tokens: record.cache_write_tokens,
-                output_tokens: record.output_tokens,
-                reasoning_tokens: record.reasoning_tokens,
-            };
+            let usage = self.usage;
+            let searches = reading.web_searches;
+            let usage = Usage { other: Other { web_searches: searches, ..usage.other }, ..usage };
             let model = record.upstream_model.as_ref().or(record.model.as_ref());
             let (tier, day) = (record.service_tier.as_deref(), day_of(record.time));
             model.and_then(|model| prices.cost(model, tier, day, &usage)).map(|cost| cost.nanos)
