@@ -42,6 +42,7 @@ mod story_peer;
 mod story_prices;
 mod story_recovery;
 mod story_reload;
+mod story_report;
 mod story_retain;
 mod story_screen;
 mod story_sdk;
