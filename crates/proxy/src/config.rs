@@ -9,6 +9,7 @@ pub mod header;
 pub mod layer;
 pub mod listen;
 pub mod preset;
+pub mod reconcile;
 pub mod reference;
 pub mod screen;
 pub mod secrets;
@@ -82,7 +83,9 @@ pub struct Config {
     pub store: store::Store,
     /// The archive and its spool.
     pub archive: Archive,
-    /// A price table instead of the built-in one.
+    /// Where the provider's own counts are asked.
+    pub reconcile: reconcile::Reconcile,
+    /// The operator's own price table.
     pub prices: Option<PathBuf>,
     /// What is done about secrets in requests.
     pub screen: Screen,
@@ -304,6 +307,7 @@ impl Config {
             prices: layers
                 .optional_path("prices")
                 .or_else(|| Some(inside(OWN_PRICES)).filter(|path| path.exists())),
+            reconcile: reconcile::Reconcile::build(layers),
             screen: Screen::build(layers),
             callers: Callers::Keys,
             opens: Opens::Site,

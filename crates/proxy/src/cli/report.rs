@@ -9,7 +9,7 @@ use archive::segment::day_of;
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
-use super::output::{Format, Listing, line};
+use super::output::{Format, Listing, Rows, line};
 use super::{Common, Found, block_on};
 use crate::admin::report::chargeback::chargeback;
 use crate::admin::report::{By, Compare, Filter, Question, Report, Row, report, verify};
@@ -131,10 +131,13 @@ pub fn reader(config: &Config) -> Result<Reader> {
 /// Prints a report in one of the forms.
 pub fn print(report: &Report, format: Format) -> Result<()> {
     let columns = columns(report);
-    let mut listing = listing(report, &columns);
     if format != Format::Table {
-        return listing.print(format);
+        // There may be hundreds of thousands of sessions.
+        let mut rows = Rows::new(&columns, format);
+        report.rows.iter().try_for_each(|one| rows.push(&row(report, one)))?;
+        return rows.end();
     }
+    let mut listing = listing(report, &columns);
     let (from, to) = report.days;
     let sums = &report.total.sums;
     line(&format!(

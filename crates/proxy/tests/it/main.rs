@@ -40,6 +40,7 @@ mod story_matrix;
 mod story_nodes;
 mod story_peer;
 mod story_prices;
+mod story_reconcile;
 mod story_recovery;
 mod story_reload;
 mod story_report;

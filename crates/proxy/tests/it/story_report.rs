@@ -20,7 +20,13 @@ fn files(gateway: &Gateway) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
+            // While it is written a file has another name.
+            let is_whole = path.extension().is_some_and(|ending| ending == "zst");
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_whole {
+                files.push(path);
+            }
         }
     }
     files
