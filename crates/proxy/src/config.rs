@@ -3,6 +3,7 @@
 //! This is the only file that reads the environment.
 
 pub mod archive;
+pub mod attribution;
 pub mod budgets;
 pub mod entry;
 pub mod header;
@@ -21,6 +22,7 @@ pub mod value;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -87,6 +89,8 @@ pub struct Config {
     pub reconcile: reconcile::Reconcile,
     /// The operator's own price table.
     pub prices: Option<PathBuf>,
+    /// What records say about whom an exchange was for.
+    pub attribution: Arc<attribution::Attribution>,
     /// What is done about secrets in requests.
     pub screen: Screen,
     /// Who may ask.
@@ -308,6 +312,7 @@ impl Config {
                 .optional_path("prices")
                 .or_else(|| Some(inside(OWN_PRICES)).filter(|path| path.exists())),
             reconcile: reconcile::Reconcile::build(layers),
+            attribution: Arc::new(attribution::Attribution::build(layers)),
             screen: Screen::build(layers),
             callers: Callers::Keys,
             opens: Opens::Site,

@@ -13,6 +13,7 @@
 mod harness;
 mod story_any_bytes;
 mod story_archive;
+mod story_attribution;
 mod story_audit;
 mod story_audit_import;
 mod story_audit_scan;
