@@ -34,6 +34,7 @@ mod story_full;
 mod story_http2;
 mod story_keys;
 mod story_kms;
+mod story_ledger;
 mod story_listen;
 mod story_login;
 mod story_long_session;
