@@ -29,6 +29,9 @@ REFERENCE = HERE / "instructions.json"
 # it is a matter of luck which exchanges share a write.
 CASES = {"exchange, 2 KB": 90, "exchange, 100 KB": 30, "event of a burst": 6, "frame of a burst": 6}
 MOST_ABOVE = 1.10
+# The first case again, where it counts in budgets: reserved before, settled and reported after.
+BUDGETED = "2 KB, two budgets"
+BUDGETS = (["--organisation", "1000000usd/month"], ["--user", "bench@example.com", "9000000000tokens/day"])
 
 
 class Counted(Ours):
@@ -82,18 +85,25 @@ def count(folder: Path, binary: Path) -> dict[str, int]:
     figures, bench.sent = {}, 0
     try:
         for case in WORK:
-            if not (exchanges := CASES.get(case.name)):
-                continue
-            case = replace(case, connections=1, count=exchanges)
-            bench.load(proxy, replace(case, count=exchanges // 3))
-            proxy.counted()
-            bench.load(proxy, case)
-            figures[case.name] = proxy.counted() // exchanges // (case.events or 1)
+            if exchanges := CASES.get(case.name):
+                figures[case.name] = one(bench, proxy, case, exchanges)
+        for budget in BUDGETS:
+            proxy.run("budget", "set", *budget)
+        figures[BUDGETED] = one(bench, proxy, WORK[0], CASES[WORK[0].name])
     finally:
         proxy.stop()
         bench.close()
     proxy.check_records(bench.sent)
     return figures
+
+
+def one(bench: Bench, proxy: Counted, case, exchanges: int) -> int:
+    """Instructions of one exchange, or of one event in it."""
+    case = replace(case, connections=1, count=exchanges)
+    bench.load(proxy, replace(case, count=exchanges // 3))
+    proxy.counted()
+    bench.load(proxy, case)
+    return proxy.counted() // exchanges // (case.events or 1)
 
 
 def report(figures: dict[str, int], reference: dict[str, int]) -> int:

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use archive::segment::day_of;
+use http::HeaderValue;
 use jiff::Timestamp;
 use store::budget::{Scope, Unit, Window};
 use wildmatch::WildMatch;
@@ -93,6 +94,12 @@ impl Limits {
         Ok(Permit { slot, reservation })
     }
 
+    /// What somebody is told of a budget that is nearly spent, before it is known what is asked.
+    pub fn note(&self, principal: &Principal) -> Option<HeaderValue> {
+        let note = self.budgets.as_ref()?.note_for(&who(principal), clock::now())?;
+        HeaderValue::try_from(note).ok()
+    }
+
     async fn reserve(
         &self,
         principal: &Principal,
@@ -102,8 +109,7 @@ impl Limits {
         if asked.operation == Operation::Other {
             return Ok(None);
         }
-        let key = &principal.key;
-        let who = Who { key: &key.id, user: &key.user, team: key.team.as_deref() };
+        let who = who(principal);
         let model = asked.model();
         let units = budgets.units(&who, model);
         if units.is_empty() {
@@ -160,6 +166,11 @@ impl Asked<'_> {
             Operation::Other => false,
         }
     }
+}
+
+fn who(principal: &Principal) -> Who<'_> {
+    let key = &principal.key;
+    Who { key: &key.id, user: &key.user, team: key.team.as_deref() }
 }
 
 /// A key that may ask only some models may ask nothing whose model cannot be read.
