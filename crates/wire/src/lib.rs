@@ -8,6 +8,7 @@ pub mod ask;
 pub mod attribution;
 pub mod bound;
 pub mod coding;
+pub mod estimate;
 pub mod form;
 pub mod meter;
 mod pick;

@@ -106,6 +106,9 @@ impl Recorder {
                         body.clone()
                     }
                 };
+                if self.books.keeping.keeps() {
+                    self.account.says(ask, &self.question.bytes);
+                }
                 if verdict.body == Looked::Unfit {
                     self.question = Buffered::default();
                 }
@@ -127,6 +130,9 @@ impl Recorder {
         self.account.inspected(&message.verdict, None);
         self.tell_findings(&message.verdict);
         self.account.asked(message.ask.as_ref(), message.text.bytes.len() as u64);
+        if self.books.keeping.keeps() {
+            self.account.says(message.ask.as_ref(), &message.text.bytes);
+        }
         if message.verdict.body != Looked::Unfit {
             self.question = message.text.clone();
         }
