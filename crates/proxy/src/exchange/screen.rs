@@ -4,6 +4,7 @@
 //! a body that came coded is coded again as it came. Whoever is refused here leaves a record that has
 //! masks in the place of what it was refused for.
 
+mod asks;
 pub mod guard;
 pub mod intake;
 pub mod known;
@@ -27,10 +28,11 @@ use wire::coding::encode;
 use super::arrived::ClientBody;
 use super::auth::Principal;
 use super::conversation;
-use super::endpoint::{Endpoint, Operation, Surface};
+use super::endpoint::{Endpoint, Surface};
 use super::headers::{DIGESTS, without};
 use super::refusal::{Refusal, Word};
 use crate::ledger::recorder::copier::Copier;
+use asks::{Asks, asks};
 use guard::Guard;
 use intake::{Buffered, Intake, Reading, codings};
 use screening::Screening;
@@ -353,43 +355,6 @@ fn only_chunked(headers: &HeaderMap) -> Result<(), Refusal> {
         "The request's body has the transfer coding `{codings}`: send it `chunked` alone, with what is compressed told in content-encoding."
     );
     Err(Refusal::new(Word::UnreadableBody, message))
-}
-
-/// Whether a body says what is asked. Those are read whole in any case; uploads are not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asks {
-    Something,
-    Nothing,
-}
-
-impl Asks {
-    fn read(self, content_type: &str, body: &[u8]) -> Option<Ask> {
-        match self {
-            Self::Nothing => None,
-            Self::Something if content_type.to_ascii_lowercase().starts_with(FORM) => {
-                Ask::read_form(content_type, body)
-            }
-            Self::Something => Ask::read(body),
-        }
-    }
-}
-
-fn asks(endpoint: &Endpoint, headers: &HeaderMap) -> Asks {
-    let kind = content_type(headers).to_ascii_lowercase();
-    let asks = match endpoint.operation {
-        Operation::Responses | Operation::ChatCompletions => true,
-        Operation::Work => {
-            kind.contains("json") || (kind.starts_with(FORM) && names_model(endpoint))
-        }
-        Operation::Other => kind.contains("json"),
-    };
-    if asks { Asks::Something } else { Asks::Nothing }
-}
-
-/// Whether forms that are sent there have a field for the model: images, recordings, films. Files
-/// have none, and are large.
-fn names_model(endpoint: &Endpoint) -> bool {
-    ["/images/", "/audio/", "/videos"].iter().any(|below| endpoint.path.starts_with(below))
 }
 
 fn content_type(headers: &HeaderMap) -> &str {
