@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod attribution;
 pub mod bound;
+pub mod chat;
 pub mod coding;
 pub mod estimate;
 pub mod form;

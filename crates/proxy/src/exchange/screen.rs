@@ -15,6 +15,7 @@ pub mod recent;
 mod screening;
 pub mod search;
 mod texts;
+mod usage;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use super::conversation;
 use super::endpoint::{Endpoint, Surface};
 use super::headers::{DIGESTS, without};
 use super::refusal::{Refusal, Word};
+use crate::config::ChatUsage;
 use crate::ledger::recorder::copier::Copier;
 use asks::{Asks, asks};
 use guard::Guard;
@@ -39,6 +41,7 @@ use screening::Screening;
 pub use screening::{Fresh, Looked, Verdict};
 use search::Scope;
 use texts::{is_text, texts};
+pub use usage::Extra;
 
 /// Fields, each with a head of its own (RFC 7578).
 const FORM: &str = "multipart/form-data";
@@ -53,6 +56,7 @@ const LONG: usize = 512 << 10;
 pub struct Screen {
     intake: Intake,
     guard: Arc<Guard>,
+    chat_usage: ChatUsage,
 }
 
 /// A request that was inspected and may leave. Made only here.
@@ -72,6 +76,8 @@ pub struct Screened {
     pub reading: Reading,
     /// Which masks stand for which values in it; none: nothing was masked.
     pub masks: Option<Arc<Known>>,
+    /// What was asked for that the client did not ask.
+    pub extra: Extra,
     _made_here: Proof,
 }
 
@@ -143,8 +149,8 @@ impl ScreenedBody {
 
 impl Screen {
     /// Reads bodies into this memory, and looks for secrets as it is ordered.
-    pub fn new(intake: Intake, guard: Guard) -> Self {
-        Self { intake, guard: Arc::new(guard) }
+    pub fn new(intake: Intake, guard: Guard, chat_usage: ChatUsage) -> Self {
+        Self { intake, guard: Arc::new(guard), chat_usage }
     }
 
     /// Bytes that request bodies hold now, in whole grains.
@@ -154,8 +160,13 @@ impl Screen {
 
     /// The same memory and what is known of items, under other settings.
     #[must_use]
-    pub fn with(&self, intake: impl FnOnce(&Intake) -> Intake, guard: Guard) -> Self {
-        Self { intake: intake(&self.intake), guard: Arc::new(guard) }
+    pub fn with(
+        &self,
+        intake: impl FnOnce(&Intake) -> Intake,
+        guard: Guard,
+        chat_usage: ChatUsage,
+    ) -> Self {
+        Self::new(intake(&self.intake), guard, chat_usage)
     }
 
     /// What looks for secrets.
@@ -197,7 +208,7 @@ impl Screen {
             Reading::Unread(_) => None,
         };
         let whole = ScreenedBody::Whole(body.clone());
-        let screened = Screened {
+        let mut screened = Screened {
             surface,
             path,
             head,
@@ -205,8 +216,10 @@ impl Screen {
             ask,
             reading,
             masks: None,
+            extra: Extra::Nothing,
             _made_here: Proof,
         };
+        let body = self.ask_usage(endpoint, &mut screened, body)?;
         if is_off {
             return Ok(Inspected { screened, verdict: Verdict::default() });
         }
@@ -235,8 +248,9 @@ impl Screen {
             ScreenedBody::Streamed { body, limit: self.intake.max_body, copier: None }
         };
         let (ask, reading, masks) = (None, Reading::Plain, verdict.masks.clone());
+        let extra = Extra::Nothing;
         let screened =
-            Screened { surface, path, head, body, ask, reading, masks, _made_here: Proof };
+            Screened { surface, path, head, body, ask, reading, masks, extra, _made_here: Proof };
         Inspected { screened, verdict }
     }
 

@@ -87,7 +87,7 @@ impl Recorder {
     /// Notes what is asked; from now on a refusal is on record with it.
     pub fn asked(&mut self, inspected: &mut Inspected) {
         let (verdict, screened) = inspected.looked_at();
-        self.account.inspected(verdict, Some(&screened.head));
+        self.account.inspected(verdict, Some(&*screened));
         self.tell_findings(verdict);
         let ask = screened.ask.as_ref();
         match &mut screened.body {
