@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools instructions bench bench-strict bench-archive matrix soak
+.PHONY: demo test lint install-test-tools instructions bench bench-report ledger bench-strict bench-archive matrix soak
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -43,6 +43,15 @@ bench-scan:
 bench:
 	cargo build --release --package codex-proxy
 	python3 bench/bench.py --write docs/benchmarks.md
+
+# A hundred thousand mixed exchanges with faults, compared with the simulator's bill.
+ledger:
+	cargo test --package codex-proxy --test it -- --ignored --nocapture a_hundred_thousand_mixed
+
+# How long a report over ten million records takes; see docs/report.md.
+bench-report:
+	cargo build --release --package codex-proxy
+	python3 bench/report.py
 
 # Measures strict mode beside OpenAI's own proxy; see docs/benchmarks.md.
 bench-strict:

@@ -1,22 +1,21 @@
 //! Reads records and bodies, from the spool of this machine and from the object store.
 
+pub mod index;
 mod whole;
 
 use std::collections::HashSet;
-use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
 use jiff::civil::Date;
+use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 
 use crate::Error;
 use crate::frame::{Place, RequestHead, ResponseHead};
 use crate::record::Record;
-use crate::segment::{day_folder, day_of, day_of_folder, name_of};
+use crate::segment::{day_of, day_of_folder};
 use crate::spooled::{Spooled, carried, entry};
 
 /// How often an exchange is looked for that moves while it is read: from a journal over the carry
@@ -156,21 +155,8 @@ impl Reader {
         day: Date,
         each: &mut (dyn FnMut(Found) + Send),
     ) -> Result<(), Error> {
-        let folder = day_folder("records", day);
-        let mut objects: Vec<_> = self.objects.list(Some(&folder)).try_collect().await?;
-        objects.sort_by(|one, other| one.location.cmp(&other.location));
-        // One is there under both names while it is sealed afterwards.
-        objects.dedup_by(|one, other| one.location == other.location);
-        for object in objects {
-            let bytes = self.objects.get(&object.location).await?.bytes().await?;
-            let damaged = |error: std::io::Error| {
-                Error::Damaged(object.location.to_string(), error.to_string())
-            };
-            let segment = name_of(&object.location).unwrap_or_default();
-            let text = zstd::Decoder::with_buffer(&*bytes).map_err(damaged)?;
-            for line in std::io::BufReader::new(text).lines() {
-                each(index(segment, &line.map_err(damaged)?).map_err(damaged)?);
-            }
+        for index in self.indexes(day).await? {
+            self.each_of(&index, each).await?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod key;
 pub mod output;
 pub mod prices;
+pub mod reconcile;
 pub mod report;
 pub mod serve;
 pub mod simulate;
@@ -62,6 +63,7 @@ enum Command {
     Budget(budget::Args),
     Prices(prices::Args),
     Report(report::Args),
+    Reconcile(reconcile::Args),
     Audit(audit::Args),
     Config(config::Args),
     Doctor(doctor::Args),
@@ -120,6 +122,7 @@ fn start(common: &Common, command: Command) -> Result<()> {
         Command::Budget(args) => budget::run(common, args),
         Command::Prices(args) => prices::run(common, args),
         Command::Report(args) => report::run(common, &args),
+        Command::Reconcile(args) => reconcile::run(common, &args),
         Command::Audit(args) => audit::run(common, args),
         Command::Config(args) => config::run(common, &args),
         Command::Doctor(args) => doctor::run(common, &args),

@@ -3,12 +3,14 @@
 //! This is the only file that reads the environment.
 
 pub mod archive;
+pub mod attribution;
 pub mod budgets;
 pub mod entry;
 pub mod header;
 pub mod layer;
 pub mod listen;
 pub mod preset;
+pub mod reconcile;
 pub mod reference;
 pub mod screen;
 pub mod secrets;
@@ -20,6 +22,7 @@ pub mod value;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -84,8 +87,12 @@ pub struct Config {
     pub store: store::Store,
     /// The archive and its spool.
     pub archive: Archive,
-    /// A price table instead of the built-in one.
+    /// Where the provider's own counts are asked.
+    pub reconcile: reconcile::Reconcile,
+    /// The operator's own price table.
     pub prices: Option<PathBuf>,
+    /// What records say about whom an exchange was for.
+    pub attribution: Arc<attribution::Attribution>,
     /// What is done about secrets in requests.
     pub screen: Screen,
     /// Who may ask.
@@ -319,6 +326,8 @@ impl Config {
             prices: layers
                 .optional_path("prices")
                 .or_else(|| Some(inside(OWN_PRICES)).filter(|path| path.exists())),
+            reconcile: reconcile::Reconcile::build(layers),
+            attribution: Arc::new(attribution::Attribution::build(layers)),
             screen: Screen::build(layers),
             callers: Callers::Keys,
             opens: Opens::Site,

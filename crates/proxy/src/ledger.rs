@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use wire::price::PriceTable;
 
+use crate::config::attribution::Attribution;
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::Endpoint;
@@ -57,6 +58,8 @@ pub struct Options {
     pub spool_quota: u64,
     /// What is a secret.
     pub rules: Arc<Rules>,
+    /// What records say about whom an exchange was for.
+    pub attribution: Arc<Attribution>,
     /// Where the clock is asked.
     pub clock: Clock,
     /// Where exchanges are written down for people.
@@ -73,6 +76,8 @@ pub struct Ways {
     pub when_full: WhenFull,
     /// What is a secret.
     pub rules: Arc<Rules>,
+    /// What records say about whom an exchange was for.
+    pub attribution: Arc<Attribution>,
 }
 
 /// What every recorder needs.
@@ -115,12 +120,13 @@ impl Ledger {
     #[must_use]
     pub fn with(&self, ways: Ways) -> Self {
         let before = &self.books;
-        let Ways { prices, bodies, when_full, rules } = ways;
+        let Ways { prices, bodies, when_full, rules, attribution } = ways;
         let options = Options {
             prices,
             bodies,
             when_full,
             rules,
+            attribution,
             node: before.options.node.clone(),
             dumps: before.options.dumps.clone(),
             ..before.options
@@ -155,7 +161,7 @@ impl Ledger {
         }
         let full = || refuse("Too many exchanges are under way on this proxy.");
         let place = self.places.clone().try_acquire_owned().map_err(|_| full())?;
-        let account = Account::new(principal, endpoint, request, arrival, &self.books.options.node);
+        let account = Account::new(principal, endpoint, request, arrival, &self.books.options);
         let dumps = self.books.options.dumps.as_ref();
         let dump = dumps.map(|dumps| dumps.open(request, arrival.time));
         Ok(Recorder::new(self.books.clone(), place, account, dump))

@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod harden;
 pub mod ledger;
 pub mod metrics;
+pub mod rollup;
 pub mod secret;
 pub mod serve;
 pub mod stored;

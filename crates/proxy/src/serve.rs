@@ -10,6 +10,7 @@ pub mod peer;
 pub mod recount;
 pub mod reload;
 pub mod retain;
+pub mod rolling;
 pub mod route;
 pub mod scan;
 pub mod socket;
@@ -49,6 +50,7 @@ use identity::Renewal;
 use kept::{Before, Callings};
 use reload::{Reader, Watch};
 use retain::Retain;
+use rolling::Rolling;
 use route::Site;
 use scan::Scan;
 use takeover::{Local, Predecessor, Successor};
@@ -118,6 +120,7 @@ impl Gateway {
         let keeps = config.keeps == Keeps::Records;
         if keeps {
             background.retain(retain);
+            background.roll(Rolling::new(config));
             if config.screen.scan == screen::Scan::Daily {
                 background.scan(Scan::new(config, &screen_key, site.clone()));
             }

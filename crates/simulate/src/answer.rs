@@ -83,6 +83,11 @@ pub(crate) async fn answer(
 
 impl Call<'_> {
     async fn dispatch(&self, route: Route<'_>) -> Result<Reply, Failure> {
+        if let Route::Organization(organization) = route {
+            let query = self.head.uri.query().unwrap_or_default();
+            let page = organization.answer(self.bearer(), query, &self.state.timed())?;
+            return Ok(Reply::json(page));
+        }
         self.authorise()?;
         match route {
             Route::Responses => converse::converse(self, Dialect::Responses).await,
@@ -120,6 +125,7 @@ impl Call<'_> {
             | Route::Embeddings
             | Route::Socket
             | Route::Own(_)
+            | Route::Organization(_)
             | Route::Unknown => Err(Problem::no_url(method, path)),
         }
     }

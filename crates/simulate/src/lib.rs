@@ -50,6 +50,7 @@ mod event;
 mod fields;
 mod json;
 mod observe;
+mod organization;
 mod playback;
 mod problem;
 mod quote;
@@ -63,6 +64,7 @@ mod shell;
 mod socket;
 mod speak;
 mod state;
+mod tariff;
 mod turn;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

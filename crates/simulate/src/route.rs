@@ -3,6 +3,7 @@
 use http::Method;
 
 use crate::backend::Backend;
+use crate::organization::Organization;
 
 /// An operation. All but the simulator's own may stand below any prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) enum Route<'a> {
     Head,
     /// Look-ups of the backend of ChatGPT
     Backend(Backend),
+    /// Look-ups of an organisation's administrators
+    Organization(Organization),
     /// The simulator's own
     Own(Own),
     /// Anything else
@@ -58,6 +61,9 @@ impl<'a> Route<'a> {
         }
         if let Some(backend) = Backend::of(method, path) {
             return Self::Backend(backend);
+        }
+        if let ("GET", Some(organization)) = (method.as_str(), Organization::of(path)) {
+            return Self::Organization(organization);
         }
         let mut segments = path.rsplit('/').filter(|segment| !segment.is_empty());
         let last = segments.next().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http::request::Parts;
@@ -13,6 +13,7 @@ use crate::{
     ask::Thread,
     bill::{Asked, Bill, Billed, Cache},
     body::Received,
+    organization::Timed,
     seed::{Ids, Seed},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct State {
 struct Memory {
     counter: u64,
     bill: Bill,
+    /// When each of its exchanges was billed, seconds since 1970.
+    times: Vec<u64>,
     seen: VecDeque<Seen>,
     made: VecDeque<(String, String)>,
     threads: VecDeque<(String, Thread)>,
@@ -98,7 +101,15 @@ impl State {
 
     /// Adds to the bill.
     pub(crate) fn charge(&self, billed: Billed) {
-        self.memory().bill.exchanges.push(billed);
+        let mut memory = self.memory();
+        memory.bill.exchanges.push(billed);
+        memory.times.push(now());
+    }
+
+    /// The bill, with when each exchange was billed.
+    pub(crate) fn timed(&self) -> Vec<Timed> {
+        let memory = self.memory();
+        memory.times.iter().copied().zip(memory.bill.exchanges.iter().cloned()).collect()
     }
 
     /// Keeps a response.
@@ -167,6 +178,13 @@ impl State {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Usage and costs are told by the day, so that this much must be true of the time.
+fn now() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the simulated API reads its own clock")]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn push<T>(queue: &mut VecDeque<T>, item: T) {

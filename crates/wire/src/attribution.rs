@@ -29,7 +29,7 @@ pub struct Attribution {
     pub parent_thread_id: Option<String>,
     /// The kind of sub-agent.
     pub subagent: Option<String>,
-    /// The name of the repository's folder, never its path.
+    /// The name of the repository's folder; its path where that is asked for.
     pub repo: Option<String>,
     /// The repository's latest commit.
     pub commit: Option<String>,
@@ -41,6 +41,16 @@ pub struct Attribution {
     pub request_kind: RequestKind,
     /// What an operator added with Codex's `responses_api_metadata`.
     pub tags: BTreeMap<String, String>,
+}
+
+/// How much of a repository's path is told: it says something about a person's machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Paths {
+    /// The last folder's name.
+    #[default]
+    Name,
+    /// All of it.
+    Full,
 }
 
 /// What kind of request it is.
@@ -76,7 +86,7 @@ impl RequestKind {
 
 impl Attribution {
     /// Reads what the headers, and the body where there is one, say.
-    pub fn read<'a>(header: &dyn Fn(&str) -> Option<&'a str>, ask: &Ask) -> Self {
+    pub fn read<'a>(header: &dyn Fn(&str) -> Option<&'a str>, ask: &Ask, paths: Paths) -> Self {
         let said = |name: &str| header(name).and_then(clean);
         let asked = |value: &Option<String>| value.as_deref().and_then(clean);
         // The body's metadata goes first: on a WebSocket the headers are those of the handshake,
@@ -85,7 +95,7 @@ impl Attribution {
         let turn = turn.or_else(|| Turn::read(header("x-codex-turn-metadata")?));
         let request_kind = request_kind(turn.as_ref(), ask);
         let turn = turn.unwrap_or_default();
-        let (repo, commit) = turn.repository();
+        let (repo, commit) = turn.repository(paths);
         Self {
             session_id: ["session-id", "session_id", "conversation_id"]
                 .into_iter()

@@ -1,15 +1,18 @@
 //! Who used what, and what it cost.
 
+pub mod chargeback;
+
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 use archive::read::Reader;
-use archive::record::{Outcome, Record};
-use archive::segment::day_of;
 use jiff::civil::Date;
+use jiff::{Span, Timestamp};
 use serde::Serialize;
-use wire::attribution::RequestKind;
-use wire::price::{nanos, usd};
+use wildmatch::WildMatch;
+use wire::price::usd;
+
+use crate::rollup::{Group, Groups, Rollups, Sums as Counted};
 
 /// What the rows of a report stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -24,6 +27,8 @@ pub enum By {
     Key,
     /// Days, UTC.
     Day,
+    /// Hours, UTC.
+    Hour,
     /// Repositories.
     Repo,
     /// Codex sessions.
@@ -41,23 +46,83 @@ impl By {
             Self::Model => "model",
             Self::Key => "key_id",
             Self::Day => "day",
+            Self::Hour => "hour",
             Self::Repo => "repo",
             Self::Session => "session_id",
             Self::Client => "client",
         }
     }
 
-    fn of(self, record: &Record) -> Option<String> {
+    /// Whether rows stand in the order of time.
+    pub fn is_time(self) -> bool {
+        matches!(self, Self::Day | Self::Hour)
+    }
+
+    /// The row that a group goes to, so many days later.
+    fn of(self, group: &Group, later: i64) -> Option<String> {
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let hour = || Timestamp::from_second((group.hour + later * 24) * 3600).ok();
         match self {
-            Self::User => Some(record.user.clone()),
-            Self::Team => record.team.clone(),
-            Self::Model => model(record).map(str::to_owned),
-            Self::Key => Some(record.key_id.clone()),
-            Self::Day => Some(day_of(record.time).to_string()),
-            Self::Repo => record.repo.clone(),
-            Self::Session => record.session_id.clone(),
-            Self::Client => record.client.clone(),
+            Self::User => text(&group.user),
+            Self::Team => text(&group.team),
+            Self::Model => text(&group.model),
+            Self::Key => text(&group.key),
+            Self::Day => hour().map(|hour| archive::segment::day_of(hour).to_string()),
+            Self::Hour => hour().map(|hour| hour.to_string()),
+            Self::Repo => text(&group.repo),
+            Self::Session => text(&group.session),
+            Self::Client => text(&group.client),
         }
+    }
+}
+
+/// What a report is about.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Both inclusive, UTC.
+    pub days: (Date, Date),
+    /// What rows stand for.
+    pub by: By,
+    /// Which exchanges count.
+    pub filter: Filter,
+    /// Whether the time before is told beside.
+    pub compare: Compare,
+}
+
+impl Question {
+    /// All exchanges of these days.
+    pub fn of(days: (Date, Date), by: By) -> Self {
+        Self { days, by, filter: Filter::default(), compare: Compare::Nothing }
+    }
+}
+
+/// Whether the time before is told beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    /// It is: as many days.
+    Before,
+    /// It is not.
+    Nothing,
+}
+
+/// Which exchanges count: of what is named, all that fit.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Whose.
+    pub user: Option<String>,
+    /// Which team's.
+    pub team: Option<String>,
+    /// Glob of models.
+    pub model: Option<String>,
+}
+
+impl Filter {
+    fn fits(&self, group: &Group) -> bool {
+        let is = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|one| one == has);
+        let model = |glob: &String| WildMatch::new(glob).matches(&group.model);
+        is(&self.user, &group.user)
+            && is(&self.team, &group.team)
+            && self.model.as_ref().is_none_or(model)
     }
 }
 
@@ -68,12 +133,14 @@ pub struct Report {
     pub days: (Date, Date),
     /// What the rows stand for.
     pub by: By,
-    /// Dearest first.
+    /// Dearest first; days and hours in their order.
     pub rows: Vec<Row>,
     /// The sum of all rows.
     pub total: Row,
     /// Records read, with those that count as no request.
     pub records: u64,
+    /// The days before, where they are told beside.
+    pub before: Option<(Date, Date)>,
 }
 
 /// A line of a report.
@@ -83,6 +150,8 @@ pub struct Row {
     pub group: Option<String>,
     /// What was counted.
     pub sums: Sums,
+    /// The same of the time before.
+    pub before: Option<Previous>,
 }
 
 /// What is counted.
@@ -112,48 +181,152 @@ pub struct Sums {
     pub models: BTreeMap<String, u64>,
 }
 
-/// Reads the records of these days and adds them up.
-pub async fn report(reader: &Reader, days: (Date, Date), by: By) -> Result<Report> {
+/// What was counted in the time before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Previous {
+    /// Exchanges.
+    pub previous_requests: u64,
+    /// Input and output.
+    pub previous_total_tokens: u64,
+    /// Nano-dollars.
+    #[serde(rename = "previous_cost_usd", serialize_with = "as_usd")]
+    pub previous_cost_nanos: u64,
+    /// How much more or less it costs now, in percent with one decimal; nothing where it cost
+    /// nothing before.
+    pub cost_change_percent: Option<String>,
+}
+
+/// Adds up what is asked.
+pub async fn report(reader: &Reader, rollups: &mut Rollups, question: &Question) -> Result<Report> {
+    let Question { days, by, filter, compare } = question;
     let mut groups: HashMap<Option<String>, Sums> = HashMap::new();
     let (mut total, mut records) = (Row::default(), 0);
-    reader
-        .records(days, &mut |found| {
-            groups.entry(by.of(&found.record)).or_default().add(&found.record);
-            total.sums.add(&found.record);
-            records += 1;
-        })
-        .await?;
-    let mut rows: Vec<Row> = groups.into_iter().map(|(group, sums)| Row { group, sums }).collect();
-    if by == By::Day {
-        rows.sort_by(|one, other| one.group.cmp(&other.group));
-    } else {
-        let rank = |row: &Row| (row.sums.cost_nanos, row.sums.total_tokens, row.sums.requests);
-        rows.sort_by(|one, other| rank(other).cmp(&rank(one)).then(one.group.cmp(&other.group)));
+    let mut add = |group: &Group, counted: &Counted| {
+        if filter.fits(group) {
+            groups.entry(by.of(group, 0)).or_default().add(group, counted);
+            total.sums.add(group, counted);
+            records += counted.records;
+        }
+    };
+    rollups.each_group(reader, *days, &mut add).await?;
+    let before = match compare {
+        Compare::Before => Some(earlier(*days)?),
+        Compare::Nothing => None,
+    };
+    let mut rows: Vec<Row> =
+        groups.into_iter().map(|(group, sums)| Row { group, sums, before: None }).collect();
+    if let Some(earlier) = before {
+        let later = i64::from(span_days(earlier));
+        let mut earlier_groups: HashMap<Option<String>, Sums> = HashMap::new();
+        let mut earlier_total = Sums::default();
+        let mut add = |group: &Group, counted: &Counted| {
+            if filter.fits(group) {
+                earlier_groups.entry(by.of(group, later)).or_default().add(group, counted);
+                earlier_total.add(group, counted);
+            }
+        };
+        rollups.each_group(reader, earlier, &mut add).await?;
+        for row in &mut rows {
+            let sums = earlier_groups.remove(&row.group).unwrap_or_default();
+            row.before = Some(Previous::of(&sums, &row.sums));
+        }
+        // What was there and is no more is a change too.
+        rows.extend(earlier_groups.into_iter().map(|(group, sums)| {
+            let now = Sums::default();
+            Row { group, before: Some(Previous::of(&sums, &now)), sums: now }
+        }));
+        total.before = Some(Previous::of(&earlier_total, &total.sums));
     }
-    Ok(Report { days, by, rows, total, records })
+    sort(&mut rows, *by);
+    Ok(Report { days: *days, by: *by, rows, total, records, before })
+}
+
+fn sort(rows: &mut [Row], by: By) {
+    if by.is_time() {
+        rows.sort_by(|one, other| one.group.cmp(&other.group));
+        return;
+    }
+    let rank = |row: &Row| (row.sums.cost_nanos, row.sums.total_tokens, row.sums.requests);
+    rows.sort_by(|one, other| rank(other).cmp(&rank(one)).then(one.group.cmp(&other.group)));
+}
+
+/// As many days before these.
+fn earlier((first, last): (Date, Date)) -> Result<(Date, Date)> {
+    let days = Span::new().days(i64::from(span_days((first, last))));
+    Ok((first.checked_sub(days)?, last.checked_sub(days)?))
+}
+
+/// How many days these are.
+fn span_days((first, last): (Date, Date)) -> i32 {
+    first.until(last).map_or(0, |span| span.get_days()) + 1
+}
+
+/// Adds up these days from every record, and from the rollups; tells where they differ.
+pub async fn verify(
+    reader: &Reader,
+    rollups: &mut Rollups,
+    days: (Date, Date),
+) -> Result<(u64, Vec<String>)> {
+    let mut kept = Groups::new();
+    let mut add = |group: &Group, sums: &Counted| {
+        kept.entry(group.clone()).or_default().add(sums);
+    };
+    rollups.each_group(reader, days, &mut add).await?;
+    let (mut true_sums, mut records) = (Groups::new(), 0);
+    let mut add = |found: archive::read::Found| {
+        let group = Group::of(&found.record);
+        true_sums.entry(group).or_default().add(&Counted::of(&found.record));
+        records += 1;
+    };
+    reader.records(days, &mut add).await?;
+    let mut groups: Vec<&Group> = kept.keys().chain(true_sums.keys()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let differing = groups.into_iter().filter(|group| kept.get(group) != true_sums.get(group));
+    let told = differing.map(|group| {
+        format!("{group:?}: kept {:?}, records {:?}", kept.get(group), true_sums.get(group))
+    });
+    Ok((records, told.collect()))
 }
 
 impl Sums {
-    fn add(&mut self, record: &Record) {
-        let asks = record.request_kind != RequestKind::Prewarm.as_str();
-        self.requests += u64::from(asks);
-        self.errors += u64::from(asks && record.outcome != Outcome::Complete);
-        self.input_tokens += record.input_tokens;
-        self.cached_input_tokens += record.cached_input_tokens;
-        self.output_tokens += record.output_tokens;
-        self.reasoning_tokens += record.reasoning_tokens;
-        self.total_tokens += record.total_tokens;
-        self.cost_nanos += record.cost_usd.as_deref().map_or(0, nanos);
-        self.unpriced_requests += u64::from(!record.priced);
-        if let Some(model) = model(record).filter(|_| asks) {
-            *self.models.entry(model.to_owned()).or_default() += 1;
+    fn add(&mut self, group: &Group, counted: &Counted) {
+        self.requests += counted.requests;
+        self.errors += counted.errors;
+        self.input_tokens += counted.input_tokens;
+        self.cached_input_tokens += counted.cached_input_tokens;
+        self.output_tokens += counted.output_tokens;
+        self.reasoning_tokens += counted.reasoning_tokens;
+        self.total_tokens += counted.total_tokens();
+        self.cost_nanos += counted.cost_nanos;
+        self.unpriced_requests += counted.unpriced;
+        if counted.requests > 0 && !group.model.is_empty() {
+            match self.models.get_mut(&group.model) {
+                Some(count) => *count += counted.requests,
+                None => drop(self.models.insert(group.model.clone(), counted.requests)),
+            }
         }
     }
 }
 
-/// The model that answered, else the one asked.
-fn model(record: &Record) -> Option<&str> {
-    record.upstream_model.as_deref().or(record.model.as_deref())
+impl Previous {
+    fn of(before: &Sums, now: &Sums) -> Self {
+        Self {
+            previous_requests: before.requests,
+            previous_total_tokens: before.total_tokens,
+            previous_cost_nanos: before.cost_nanos,
+            cost_change_percent: change(before.cost_nanos, now.cost_nanos),
+        }
+    }
+}
+
+/// Per mille, as a percent with one decimal.
+fn change(before: u64, now: u64) -> Option<String> {
+    let difference = i128::from(now) - i128::from(before);
+    let mille = (difference * 1000).checked_div(i128::from(before))?;
+    let sign = if mille < 0 { "-" } else { "+" };
+    let mille = mille.unsigned_abs();
+    Some(format!("{sign}{}.{}", mille / 10, mille % 10))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -173,4 +346,21 @@ pub fn counted(counts: &BTreeMap<String, u64>) -> String {
     let mut counts: Vec<_> = counts.iter().collect();
     counts.sort_by(|one, other| other.1.cmp(one.1).then(one.0.cmp(other.0)));
     counts.iter().map(|(model, count)| format!("{model}:{count}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::change;
+
+    #[test]
+    fn a_change_is_told_to_a_tenth_of_a_percent() {
+        let changes = [(200, 250), (200, 150), (3, 4), (7, 7), (0, 5), (1, u64::MAX)];
+        let told = changes.map(|(before, now)| change(before, now));
+        let told: Vec<_> = told.iter().map(Option::as_deref).collect();
+        let most = "+1844674407370955161400.0";
+        assert_eq!(
+            told,
+            [Some("+25.0"), Some("-25.0"), Some("+33.3"), Some("+0.0"), None, Some(most)]
+        );
+    }
 }

@@ -58,8 +58,10 @@ fn check_secrets(config: &Config) -> Result<()> {
     let mut problems = Vec::new();
     // The secret is made on first need: that it is not there yet is no problem.
     let references = config.targets().flat_map(Target::references);
-    for (name, reference) in
-        references.chain(config.archive.references()).chain(config.store.references())
+    for (name, reference) in references
+        .chain(config.archive.references())
+        .chain(config.store.references())
+        .chain(config.reconcile.references())
     {
         match reference.resolve() {
             Ok(_) => writeln!(std::io::stderr(), "{name}: {reference} is there")?,

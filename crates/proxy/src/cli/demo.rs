@@ -17,11 +17,12 @@ use super::output::{Format, is_watched, line};
 use super::report::{print, reader};
 use super::stop_asked;
 use crate::admin::keys::{Keys, Order};
-use crate::admin::report::{By, report};
+use crate::admin::report::{By, Question, report};
 use crate::clock;
 use crate::config::listen::Listen;
 use crate::config::reference::SecretRef;
 use crate::config::{Config, Flags};
+use crate::rollup::Rollups;
 use crate::secret::{Derived, hex, random};
 use crate::serve::{self, Gateway, Given};
 use chat::Prompt;
@@ -174,7 +175,9 @@ async fn books(config: &Config) -> Result<()> {
     step("5", "Every exchange is recorded whole, metered and priced: codex-proxy report")?;
     line("")?;
     let today = day_of(clock::now());
-    print(&report(&reader(config)?, (today, today), By::User).await?, Format::Table)
+    let mut rollups = Rollups::open(&config.data)?;
+    let question = Question::of((today, today), By::User);
+    print(&report(&reader(config)?, &mut rollups, &question).await?, Format::Table)
 }
 
 fn invite(address: SocketAddr, ada: &Secret<String>, config: &Config) -> Result<()> {

@@ -11,10 +11,11 @@ use jiff::civil::Date;
 use super::output::{Format, Listing};
 use super::{Common, Found, block_on};
 use crate::admin::prices::{New, add, foreign, list};
-use crate::admin::report::{By, report};
+use crate::admin::report::{By, Question, report};
 use crate::cli::report::reader;
 use crate::clock;
 use crate::config::{Config, Flags, Wrong};
+use crate::rollup::Rollups;
 use crate::serve::prices;
 
 /// List, check and add to the price table
@@ -160,7 +161,11 @@ fn check(config: &Config, args: &Check) -> Result<()> {
     }
     let today = day_of(clock::now());
     let first = today.saturating_sub(jiff::Span::new().days(i64::from(args.days)));
-    let made = block_on(async { report(&reader(config)?, (first, today), By::Model).await })?;
+    let question = Question::of((first, today), By::Model);
+    let made = block_on(async {
+        let mut rollups = Rollups::open(&config.data)?;
+        report(&reader(config)?, &mut rollups, &question).await
+    })?;
     let unpriced = made.rows.iter().filter(|row| row.sums.unpriced_requests > 0);
     // Others of the same model may have a price by now.
     let unpriced = unpriced.filter_map(|row| Some((row.group.as_deref()?, row)));

@@ -122,6 +122,7 @@ pub(super) const fn setting(
 
 use serde_json::{Map, Value, json};
 
+use super::attribution;
 use super::entry::Table;
 use super::screen::{self, Action};
 use super::target::{self, AuthHeader};
@@ -170,8 +171,15 @@ pub const SETTINGS: &[Setting] = &[
     setting("limits.exchanges", Count, "4096", "exchanges under way at once"),
     setting("limits.exchanges_per_key", Count, "256", "of them, by one key"),
     setting("limits.connections", Count, "16384", "connections from clients at once"),
+    setting("attribution.paths", Choice(&["name", "full"]), "name", "how much of a repository's path is in records: the last folder's name, or all of it"),
+    setting("attribution.headers", Texts, "", "headers whose values become tags in records, as x-cost-center"),
+    setting("attribution.tags", Tables(&attribution::TAGS), "", "tags for some teams, people or keys, see docs/records.md"),
     setting("budgets.bound", Choice(&["worst", "observed"]), "worst", "what an exchange reserves of budgets: the most it may cost, or what hardly any of its model has cost here"),
     setting("budgets.unpriced_rate", Count, "", "what a model without a price counts in budgets, US dollars per million tokens; unset: it is refused where a budget in money applies"),
+    setting("reconcile.admin_key", Reference, "", "an administrator's key of the OpenAI organisation, which only `reconcile` uses"),
+    setting("reconcile.url", Url, "", "where usage and costs are asked; unset: as upstream.url says"),
+    setting("reconcile.keys", Texts, "", "ids of the OpenAI keys that this gateway uses, as key_…; unset: all of the organisation's"),
+    setting("reconcile.projects", Texts, "", "ids of the OpenAI projects that are looked at, as proj_…; unset: all"),
     setting("store.url", Engine(&["sqlite:PATH", "postgres://USER@HOST/DATABASE", "postgresql://USER@HOST/DATABASE"]), "", "where keys and budgets live; unset: store.db in the data folder"),
     setting("store.password", Reference, "", "the password of a database, where it does not stand in its address"),
     setting("store.staleness", Duration, "10m", "how long what is known of keys and budgets is good enough while the store is lost, with when_store_lost = serve_known"),

@@ -19,7 +19,9 @@ use wire::meter::{Ending, Meter, Reading, Shape};
 use wire::price::PriceTable;
 use wire::usage::Usage;
 
+use super::Options;
 use super::head::{stored_headers, target};
+use crate::config;
 use crate::exchange::auth::Principal;
 use crate::exchange::endpoint::{Endpoint, Operation};
 use crate::exchange::refusal::Word;
@@ -94,6 +96,7 @@ pub(crate) struct Account {
     arrived: Instant,
     /// Whether the record has what the client says about itself.
     attributed: bool,
+    attribution: Arc<config::attribution::Attribution>,
     /// How the request was looked through for secrets; nothing while it was not.
     pub(super) inspected: Option<Looked>,
 }
@@ -104,9 +107,9 @@ impl Account {
         endpoint: &Endpoint,
         request: &Request<B>,
         arrival: Arrival,
-        node: &str,
+        options: &Options,
     ) -> Self {
-        let mut record = Record::blank(arrival.id.to_string(), arrival.time, node);
+        let mut record = Record::blank(arrival.id.to_string(), arrival.time, &options.node);
         record.key_id.clone_from(&principal.key.id);
         record.user.clone_from(&principal.key.user);
         record.team.clone_from(&principal.key.team);
@@ -137,6 +140,7 @@ impl Account {
             operation: endpoint.operation,
             arrived: arrival.at,
             attributed: false,
+            attribution: options.attribution.clone(),
             inspected: None,
         }
     }
@@ -314,7 +318,7 @@ impl Account {
             found.map(|(_, value)| value.as_str())
         };
         let nothing = Ask::default();
-        let mut said = Attribution::read(&header, ask.unwrap_or(&nothing));
+        let mut said = Attribution::read(&header, ask.unwrap_or(&nothing), self.attribution.paths);
         if ask.is_none() {
             said.request_kind = RequestKind::Other;
         } else if self.record.endpoint.ends_with("/responses/compact") {
@@ -333,6 +337,14 @@ impl Account {
         record.client_version = said.client_version;
         // Beside what the client says: which way it went, noted before.
         record.tags.extend(said.tags);
+        // What the operator says goes before.
+        let named = self.attribution.headers.iter();
+        let headers = named.filter_map(|name| Some((name.as_str(), header(name)?)));
+        let (user, team, key) = (&record.user, record.team.as_deref(), &record.key_id);
+        let configured = self.attribution.tags((user, team, key));
+        let tags =
+            headers.chain(configured).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        record.tags.extend(tags.collect::<Vec<_>>());
         // That is ours to say.
         record.tags.remove("screen");
         if self.inspected == Some(Looked::Partly) {

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::kept::Writing;
 use super::retain::Retain;
+use super::rolling::Rolling;
 use super::route::Site;
 use super::scan::Scan;
 use super::terms::Lasting;
@@ -83,6 +84,13 @@ impl Background {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             stop.run_until_cancelled(retain.run()).await;
+        });
+    }
+
+    pub(super) fn roll(&self, rolling: Rolling) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(rolling.run()).await;
         });
     }
 

@@ -109,6 +109,7 @@ pub async fn ledger(
         exchanges: config.limits.exchanges,
         spool_quota: config.archive.spool_quota,
         rules: config.screen.rules.clone(),
+        attribution: config.attribution.clone(),
         clock: clock::now,
         dumps: dumps.map(Arc::new),
     };

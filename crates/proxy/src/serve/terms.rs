@@ -128,6 +128,7 @@ impl Terms {
                 bodies: config.archive.bodies,
                 when_full: config.archive.when_full,
                 rules: config.screen.rules.clone(),
+                attribution: config.attribution.clone(),
             }),
             manner: Arc::new(Manner {
                 idle_timeout: config.upstream.idle_timeout,

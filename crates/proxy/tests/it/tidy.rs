@@ -14,21 +14,25 @@ const CRATES: [(&str, &[&str]); 6] = [
 ];
 
 /// Which modules of the program a module may name, besides itself and what is below it.
-const MODULES: [(&str, &[&str]); 13] = [
+const MODULES: [(&str, &[&str]); 14] = [
     ("main", &[]),
-    ("cli", &["admin", "budget", "clock", "config", "harden", "secret", "serve", "stored"]),
+    (
+        "cli",
+        &["admin", "budget", "clock", "config", "harden", "rollup", "secret", "serve", "stored"],
+    ),
     (
         "serve",
         &[
-            "budget", "clock", "config", "exchange", "harden", "ledger", "metrics", "secret",
-            "stored",
+            "budget", "clock", "config", "exchange", "harden", "ledger", "metrics", "rollup",
+            "secret", "stored",
         ],
     ),
     // The journey writes to the ledger; the ledger knows who asked what, and why it was refused.
     ("exchange", &["budget", "clock", "config", "harden", "ledger", "secret"]),
     ("ledger", &["budget", "config", "exchange", "metrics"]),
-    ("admin", &["budget", "config", "secret"]),
+    ("admin", &["budget", "config", "rollup", "secret"]),
     ("budget", &["metrics"]),
+    ("rollup", &[]),
     ("stored", &["config", "secret"]),
     ("metrics", &[]),
     ("secret", &["config"]),

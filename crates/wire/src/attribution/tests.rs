@@ -2,7 +2,7 @@ use super::*;
 
 fn read(headers: &[(&str, &'static str)], ask: &Ask) -> Attribution {
     let find = |name: &str| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-    Attribution::read(&find, ask)
+    Attribution::read(&find, ask, Paths::Name)
 }
 
 const METADATA: &str = r#"{"installation_id":"i","session_id":"s","thread_id":"t","turn_id":"u",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::Paths;
 use super::clean::clean;
 
 /// The turn metadata of a request.
@@ -55,15 +56,17 @@ impl Turn {
         self.0.get(key)?.as_str().and_then(clean)
     }
 
-    /// The name of the only workspace, and its commit. Of several none is *the* repository. The
-    /// path before the name tells about a person's machine, and is dropped.
-    pub(super) fn repository(&self) -> (Option<String>, Option<String>) {
+    /// The name of the only workspace, and its commit. Of several none is *the* repository.
+    pub(super) fn repository(&self, paths: Paths) -> (Option<String>, Option<String>) {
         let workspaces = self.0.get("workspaces").and_then(Value::as_object);
         let Some(workspaces) = workspaces.filter(|workspaces| workspaces.len() == 1) else {
             return (None, None);
         };
         let Some((path, workspace)) = workspaces.iter().next() else { return (None, None) };
-        let name = path.split(['/', '\\']).rfind(|segment| !segment.is_empty());
+        let name = match paths {
+            Paths::Name => path.split(['/', '\\']).rfind(|segment| !segment.is_empty()),
+            Paths::Full => Some(path.as_str()),
+        };
         let commit = workspace.get("latest_git_commit_hash").and_then(Value::as_str);
         (name.and_then(clean), commit.and_then(clean))
     }

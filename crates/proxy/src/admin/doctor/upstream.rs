@@ -1,19 +1,16 @@
 //! Whether an upstream answers, and takes our credentials.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, DATE};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 
 use super::{Part, State};
+use crate::admin::https::client;
 use crate::config::Config;
 use crate::config::reference::SecretRef;
 use crate::config::target::{AuthHeader, HeaderText, Target};
@@ -86,18 +83,7 @@ async fn ask<'a>(
         };
     }
     let request = request.body(Empty::<Bytes>::new()).context("the key is no header")?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider);
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ensure!(
-        target.url.scheme_str() != Some("https") || !roots.is_empty(),
-        "the system has no certificate authorities: install the package ca-certificates"
-    );
-    let tls = tls.with_safe_default_protocol_versions()?.with_root_certificates(roots);
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth());
-    let connector = connector.https_or_http().enable_http1().build();
-    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let client = client(target.url.scheme_str())?;
     client.request(request).await.with_context(|| format!("asking {}", target.url))
 }
 

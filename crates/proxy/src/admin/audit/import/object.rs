@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use wire::ask::Ask;
-use wire::attribution::Attribution;
+use wire::attribution::{Attribution, Paths};
 use wire::meter::{Ending, Meter, Reading, Shape};
 use wire::price::{PriceTable, usd};
 
@@ -149,7 +149,7 @@ fn answer(body: &[u8], path: &str) -> (Reading, Transport) {
 }
 
 fn attribute(record: &mut Record, ask: Option<Ask>) {
-    let said = Attribution::read(&|_| None, &ask.unwrap_or_default());
+    let said = Attribution::read(&|_| None, &ask.unwrap_or_default(), Paths::Name);
     said.request_kind.as_str().clone_into(&mut record.request_kind);
     record.session_id = said.session_id;
     record.thread_id = said.thread_id;

@@ -1,0 +1,56 @@
+//! Keeps the sums of records warm, so that a report of a month is made in a moment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use archive::read::Reader;
+use archive::segment::day_of;
+
+use crate::clock;
+use crate::config::Config;
+use crate::config::archive::Archive;
+use crate::rollup::Rollups;
+
+/// How often what is new is added up.
+const PAUSE: Duration = Duration::from_mins(5);
+
+/// What is added up, and where.
+pub struct Rolling {
+    data: PathBuf,
+    archive: Archive,
+}
+
+impl Rolling {
+    /// Of the archive of an installation.
+    pub fn new(config: &Config) -> Self {
+        Self { data: config.data.clone(), archive: config.archive.clone() }
+    }
+
+    /// Adds up what is new, again and again.
+    pub async fn run(self) {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            if let Err(error) = self.add_up().await {
+                tracing::warn!("records cannot be added up for reports: {error:#}");
+            }
+        }
+    }
+
+    /// Today, and the day before: what was published late.
+    async fn add_up(&self) -> Result<()> {
+        let archive = &self.archive;
+        let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
+            .with_context(|| format!("opening the archive {}", archive.url))?;
+        let reader = Reader::new(archive.spool.clone(), objects);
+        let data = self.data.clone();
+        let runtime = tokio::runtime::Handle::current();
+        // Its file is written from here, and lines are parsed: off the way of exchanges.
+        let work = move || {
+            let today = day_of(clock::now());
+            let days = (today.yesterday().unwrap_or(today), today);
+            runtime.block_on(async { Rollups::open(&data)?.bring_up(&reader, days).await })
+        };
+        tokio::task::spawn_blocking(work).await.context("adding up")?
+    }
+}
