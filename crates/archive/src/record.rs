@@ -63,7 +63,7 @@ pub enum Altered {
     None,
     /// Secrets were replaced by masks.
     Masked,
-    /// One API was translated to the other.
+    /// One API was translated to the other, or more was asked for than the client asked.
     Translated,
 }
 

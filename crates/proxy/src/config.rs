@@ -61,6 +61,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Whether WebSocket is spoken.
     pub websocket: WebSocket,
+    /// Whether the usage of chat streams is asked for.
+    pub chat_usage: ChatUsage,
     /// Largest request body or message, bytes.
     pub max_body: u64,
     /// All request bodies in memory together, bytes.
@@ -110,6 +112,15 @@ pub enum WebSocket {
     On,
     /// An upgrade is refused, with the status on which Codex falls back silently.
     Off,
+}
+
+/// Whether the usage of a chat stream is asked for where its client did not ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChatUsage {
+    /// It is not: usage is estimated.
+    Off,
+    /// It is, and kept from the client.
+    Inject,
 }
 
 /// How long clients may take.
@@ -285,6 +296,10 @@ impl Config {
             websocket: match layers.text("websocket").as_str() {
                 "off" => WebSocket::Off,
                 _ => WebSocket::On,
+            },
+            chat_usage: match layers.text("chat_usage").as_str() {
+                "inject" => ChatUsage::Inject,
+                _ => ChatUsage::Off,
             },
             max_body: layers.bytes("max_body"),
             max_buffered: layers.bytes("max_buffered"),

@@ -63,7 +63,8 @@ pub struct Proxy {
 /// 3. *open*: the record's place is taken now; no place, no exchange;
 /// 4. *carry*: everything that may be refused on the way to the upstream;
 /// 5. *tap*: the answer passes, seen by the recorder, which ends with it;
-/// 6. *restore*: where something was masked, the client gets its own values back.
+/// 6. *restore*: where something was masked, the client gets its own values back; and it does not
+///    get what only we asked for.
 ///
 /// A handshake of a WebSocket goes another way from 2 on: see [`socket`].
 pub async fn exchange(
@@ -84,10 +85,11 @@ pub async fn exchange(
     match carry(proxy, &principal, &endpoint, request, &mut recorder).await {
         Ok(answer) => {
             recorder.served(answer.served.name(), answer.served.doubt());
-            let (masks, expected) = (answer.masks.clone(), recorder.expected());
+            let asked = (operation, recorder.expected());
+            let (masks, extra) = (answer.masks.clone(), answer.extra);
             let note = recorder.budget_note();
             let tapped = Tap::on(answer, recorder, operation, proxy.manner.clone()).await?;
-            let mut response = restored::over(tapped, masks, (operation, expected));
+            let mut response = restored::over(tapped, (masks, extra), asked);
             // Ours to say, so it is not among what the upstream said.
             response.headers_mut().extend(note.map(|note| (BUDGET_HEADER, note)));
             Ok(response)

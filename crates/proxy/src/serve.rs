@@ -107,7 +107,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::default());
         let (ledger, writing) = kept::ledger(config, &read.prices, metrics.clone()).await?;
         let intake = Intake::new(config.max_body, config.max_buffered, config.client.body_timeout);
-        let screen = Screen::new(intake, guard);
+        let screen = Screen::new(intake, guard, config.chat_usage);
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let connections = TaskTracker::new();
         let lasting = Lasting { auth, budgets, ledger, screen, connections, draining, closing };

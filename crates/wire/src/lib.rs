@@ -7,7 +7,9 @@
 pub mod ask;
 pub mod attribution;
 pub mod bound;
+pub mod chat;
 pub mod coding;
+pub mod estimate;
 pub mod form;
 pub mod meter;
 mod pick;

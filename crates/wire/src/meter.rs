@@ -60,7 +60,7 @@ pub struct Reading {
     pub error_code: Option<String>,
     /// Searches of the web that the upstream made for it.
     pub web_searches: u64,
-    /// Raw bytes of text, reasoning and tool arguments seen, to estimate a broken answer's usage.
+    /// Raw bytes of text, reasoning and tool arguments seen.
     pub text_bytes: u64,
 }
 
@@ -115,6 +115,11 @@ impl Meter {
     /// What was read so far; of a JSON document it is valid once the document has ended.
     pub fn reading(&self) -> Reading {
         self.notes.reading.clone()
+    }
+
+    /// How many tokens the text has that was read so far, as its own tokenizer counts them.
+    pub fn text_tokens(&self) -> u64 {
+        self.notes.sample.tokens(self.notes.reading.text_bytes)
     }
 
     fn read_events(&mut self, piece: &[u8]) -> Option<usize> {

@@ -22,8 +22,6 @@ pub(crate) struct Member<P: 'static> {
 pub(crate) enum Want<P: 'static> {
     /// Its raw text, if that is no longer than so many bytes.
     Text(P, usize),
-    /// How long it is, raw, if it is a string.
-    Length(P),
     /// Where it stands.
     Place(P),
     /// Where each element of it stands, if it is an array, else where itself does.
@@ -35,11 +33,6 @@ pub(crate) enum Want<P: 'static> {
 /// Wants the raw text of a member.
 pub(crate) const fn text<P>(place: P, key: &'static str, limit: usize) -> Member<P> {
     Member { key, want: Want::Text(place, limit) }
-}
-
-/// Wants the raw length of a member that is a string.
-pub(crate) const fn length<P>(place: P, key: &'static str) -> Member<P> {
-    Member { key, want: Want::Length(place) }
 }
 
 /// Wants the places of a member's elements.
@@ -55,7 +48,7 @@ pub(crate) const fn inside<P>(key: &'static str, members: &'static [Member<P>]) 
 /// The value of a wanted member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Value<'a> {
-    /// The raw text; empty where it is over the limit or only the length was wanted.
+    /// The raw text; empty where it is over the limit or only its place was wanted.
     pub(crate) raw: &'a [u8],
     /// Raw bytes between the quotes; 0 where it is no string.
     pub(crate) string_bytes: u64,
@@ -205,9 +198,7 @@ impl<P: Copy> Picker<P> {
         let within = |limit: usize| rest.get(..used).filter(|_| used <= limit).unwrap_or_default();
         let raw = match self.wanted {
             Some(Want::Text(_, limit)) => within(limit),
-            Some(Want::Length(_) | Want::Place(_) | Want::Elements(_) | Want::Inside(_)) | None => {
-                &[]
-            }
+            Some(Want::Place(_) | Want::Elements(_) | Want::Inside(_)) | None => &[],
         };
         let (begin, end) = (self.at, self.at + used);
         self.take(Value { raw, string_bytes, begin, end }, receive);
@@ -323,12 +314,7 @@ impl<P: Copy> Picker<P> {
         self.state = State::Between(Expect::Comma);
         let place = match self.wanted {
             None | Some(Want::Inside(_)) => return,
-            Some(
-                Want::Text(place, _)
-                | Want::Length(place)
-                | Want::Place(place)
-                | Want::Elements(place),
-            ) => place,
+            Some(Want::Text(place, _) | Want::Place(place) | Want::Elements(place)) => place,
         };
         if receive(place, value).is_break() {
             self.state = State::Over;

@@ -37,6 +37,7 @@ pub(crate) enum Token<'a> {
 }
 
 /// A place in a stream of events.
+#[derive(Debug)]
 pub(crate) struct Events {
     line: Line,
     after_carriage_return: bool,
@@ -44,7 +45,7 @@ pub(crate) struct Events {
     has_data: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Line {
     /// At the start of the stream, so many bytes into a byte order mark.
     Mark(usize),
@@ -58,6 +59,12 @@ enum Line {
     Data,
     /// In a line of no interest.
     Other,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Events {

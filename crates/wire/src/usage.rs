@@ -40,9 +40,6 @@ pub struct Other {
     pub web_searches: u64,
 }
 
-/// A rule of thumb for English text and code with current tokenizers.
-const BYTES_PER_TOKEN: u64 = 4;
-
 impl Usage {
     /// Input and output together.
     pub fn total_tokens(&self) -> u64 {
@@ -83,15 +80,6 @@ impl Usage {
                 web_searches: 0,
             },
         })
-    }
-
-    /// Estimates what was used where the upstream did not get to say it: four bytes a token.
-    pub fn estimate(request_bytes: u64, text_bytes: u64) -> Self {
-        Self {
-            input_tokens: request_bytes.div_ceil(BYTES_PER_TOKEN),
-            output_tokens: text_bytes.div_ceil(BYTES_PER_TOKEN),
-            ..Self::default()
-        }
     }
 }
 
@@ -227,11 +215,5 @@ mod tests {
         check("{}", None);
         check(r#"{"input_tokens":-1}"#, None);
         check("{", None);
-    }
-
-    #[test]
-    fn an_estimate_rounds_up() {
-        let expected = Usage { input_tokens: 3, output_tokens: 1, ..Usage::default() };
-        assert_eq!(Usage::estimate(9, 4), expected);
     }
 }

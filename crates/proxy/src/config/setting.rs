@@ -144,6 +144,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("endpoints", Endpoints, "*", "open endpoints below /v1, as `POST /v1/responses` or `/v1/models*`"),
     setting("cors_origins", Origins, "", "origins that browsers may ask from; `*`: any"),
     setting("websocket", Choice(&["on", "off"]), "on", "whether WebSocket is spoken; off: an upgrade is answered 426"),
+    setting("chat_usage", Choice(&["off", "inject"]), "off", "whether the upstream is asked for the usage of chat streams whose client did not ask for it; inject: the client gets the stream without it"),
     setting("max_body", Bytes, "64MiB", "largest request body, or message of a WebSocket"),
     setting("max_buffered", Bytes, "512MiB", "all request bodies in memory together"),
     setting("drain_timeout", Duration, "20s", "how long open exchanges may go on after the order to stop"),

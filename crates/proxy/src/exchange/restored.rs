@@ -1,5 +1,8 @@
-//! The answer to a masked request: the client gets its own values back. It stands behind the tap, so
-//! that what is recorded has masks. An answer to anything else passes without it.
+//! The answer to a request that was changed: the client gets its own values back where they were
+//! masked, and not what only we asked for. It stands behind the tap, so that what is recorded is what
+//! the upstream said. An answer to anything else passes without it.
+
+mod changes;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,24 +13,25 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use hyper::body::{Body as _, Frame};
 use redact::mask::Known;
-use redact::restore::{Dialect, Restorer};
 use tokio::time::Sleep;
 use wire::coding::Decoder;
 use wire::coding::encode::Encoder;
 
 use super::endpoint::Operation;
 use super::headers::{DIGESTS, without};
+use super::screen::Extra;
 use super::tap::Body;
 use super::upstream::BoxError;
 use crate::ledger::account::Expected;
+use changes::Changes;
 
 /// How long the beginning of a mask waits for its rest: tokens of one word come closely together.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A tapped answer on its way through a restorer.
+/// A tapped answer on its way through what changes it.
 pub struct Restored {
     tapped: Body,
-    restorer: Restorer,
+    changes: Changes,
     /// Where the answer has a content coding: what undoes it, and what does it again.
     coding: Option<(Decoder, Encoder)>,
     /// Nothing has passed yet.
@@ -43,14 +47,18 @@ pub struct Restored {
     has_ended: bool,
 }
 
-/// The answer with values in the place of their masks.
+/// The answer with values in the place of their masks, without what the client did not ask for.
 pub fn over(
     response: Response<Body>,
-    masks: Option<Arc<Known>>,
+    request: (Option<Arc<Known>>, Extra),
     asked: (Operation, Expected),
 ) -> Response<Body> {
-    let (Some(masks), Body::Tapped(_)) = (masks, response.body()) else { return response };
-    let Some(restorer) = restorer(response.headers(), masks, asked) else { return response };
+    let is_same = request.0.is_none() && request.1 == Extra::Nothing;
+    if is_same || !matches!(response.body(), Body::Tapped(_)) {
+        return response;
+    }
+    let changes = Changes::new(response.headers(), request, asked);
+    let Some(changes) = changes else { return response };
     let coding = match coding(response.headers()) {
         None => None,
         Some(name) => match (Decoder::new(name), Encoder::new(name)) {
@@ -63,7 +71,7 @@ pub fn over(
     head.headers = without(&head.headers, &[&DIGESTS[..], &[header::CONTENT_LENGTH]].concat());
     let over = Restored {
         tapped,
-        restorer,
+        changes,
         coding,
         is_fresh: true,
         is_unread: false,
@@ -73,26 +81,6 @@ pub fn over(
         has_ended: false,
     };
     Response::from_parts(head, Body::Restored(Box::new(over)))
-}
-
-/// What restores an answer of this type; nothing where it is no text.
-fn restorer(
-    headers: &HeaderMap,
-    masks: Arc<Known>,
-    (operation, expected): (Operation, Expected),
-) -> Option<Restorer> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.unwrap_or_default().to_ascii_lowercase();
-    // A backend may stream without saying so: then what was asked decides.
-    let unsaid = kind.is_empty() && expected == Expected::Events;
-    if unsaid || kind.starts_with("text/event-stream") {
-        let dialect = match operation {
-            Operation::ChatCompletions => Dialect::Chat,
-            Operation::Responses | Operation::Work | Operation::Other => Dialect::Responses,
-        };
-        return Some(Restorer::events(masks, dialect));
-    }
-    (kind.contains("json") || kind.starts_with("text/")).then(|| Restorer::document(masks))
 }
 
 fn coding(headers: &HeaderMap) -> Option<&str> {
@@ -135,7 +123,7 @@ impl Restored {
 
     /// Waits for more; what is held for it waits only so long.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if !self.restorer.is_holding() {
+        if !self.changes.is_holding() {
             self.patience = None;
             return Poll::Pending;
         }
@@ -143,7 +131,7 @@ impl Restored {
         ready!(patience.as_mut().poll(cx));
         self.patience = None;
         let mut out = Vec::new();
-        self.restorer.release(&mut out);
+        self.changes.release(&mut out);
         Poll::Ready(Some(Ok(Frame::data(self.coded(out).into()))))
     }
 
@@ -160,7 +148,7 @@ impl Restored {
         }
         let is_fresh = std::mem::replace(&mut self.is_fresh, false);
         let Some((decoder, _)) = &mut self.coding else {
-            self.restorer.feed(data, &mut out);
+            self.changes.feed(data, &mut out);
             return Ok(out);
         };
         let text = match decoder.feed(data) {
@@ -172,7 +160,7 @@ impl Restored {
             }
             Err(_) => return Err("the answer is not what its coding says".into()),
         };
-        self.restorer.feed(&text, &mut out);
+        self.changes.feed(&text, &mut out);
         Ok(self.coded(out))
     }
 
@@ -188,14 +176,14 @@ impl Restored {
         cx.waker().wake_by_ref();
         self.has_ended = true;
         let mut out = Vec::new();
-        self.restorer.release(&mut out);
+        self.changes.break_off(&mut out);
         self.coded(out)
     }
 
     fn end(&mut self) -> Vec<u8> {
         self.has_ended = true;
         let mut out = Vec::new();
-        self.restorer.finish(&mut out);
+        self.changes.finish(&mut out);
         let Some((_, mut encoder)) = self.coding.take() else { return out };
         let mut coded = encoder.feed(&out);
         coded.extend(encoder.finish());

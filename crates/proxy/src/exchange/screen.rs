@@ -4,6 +4,7 @@
 //! a body that came coded is coded again as it came. Whoever is refused here leaves a record that has
 //! masks in the place of what it was refused for.
 
+mod asks;
 pub mod guard;
 pub mod intake;
 pub mod known;
@@ -14,6 +15,7 @@ pub mod recent;
 mod screening;
 pub mod search;
 mod texts;
+mod usage;
 
 use std::sync::Arc;
 
@@ -27,16 +29,19 @@ use wire::coding::encode;
 use super::arrived::ClientBody;
 use super::auth::Principal;
 use super::conversation;
-use super::endpoint::{Endpoint, Operation, Surface};
+use super::endpoint::{Endpoint, Surface};
 use super::headers::{DIGESTS, without};
 use super::refusal::{Refusal, Word};
+use crate::config::ChatUsage;
 use crate::ledger::recorder::copier::Copier;
+use asks::{Asks, asks};
 use guard::Guard;
 use intake::{Buffered, Intake, Reading, codings};
 use screening::Screening;
 pub use screening::{Fresh, Looked, Verdict};
 use search::Scope;
 use texts::{is_text, texts};
+pub use usage::Extra;
 
 /// Fields, each with a head of its own (RFC 7578).
 const FORM: &str = "multipart/form-data";
@@ -51,6 +56,7 @@ const LONG: usize = 512 << 10;
 pub struct Screen {
     intake: Intake,
     guard: Arc<Guard>,
+    chat_usage: ChatUsage,
 }
 
 /// A request that was inspected and may leave. Made only here.
@@ -70,6 +76,8 @@ pub struct Screened {
     pub reading: Reading,
     /// Which masks stand for which values in it; none: nothing was masked.
     pub masks: Option<Arc<Known>>,
+    /// What was asked for that the client did not ask.
+    pub extra: Extra,
     _made_here: Proof,
 }
 
@@ -141,8 +149,8 @@ impl ScreenedBody {
 
 impl Screen {
     /// Reads bodies into this memory, and looks for secrets as it is ordered.
-    pub fn new(intake: Intake, guard: Guard) -> Self {
-        Self { intake, guard: Arc::new(guard) }
+    pub fn new(intake: Intake, guard: Guard, chat_usage: ChatUsage) -> Self {
+        Self { intake, guard: Arc::new(guard), chat_usage }
     }
 
     /// Bytes that request bodies hold now, in whole grains.
@@ -152,8 +160,13 @@ impl Screen {
 
     /// The same memory and what is known of items, under other settings.
     #[must_use]
-    pub fn with(&self, intake: impl FnOnce(&Intake) -> Intake, guard: Guard) -> Self {
-        Self { intake: intake(&self.intake), guard: Arc::new(guard) }
+    pub fn with(
+        &self,
+        intake: impl FnOnce(&Intake) -> Intake,
+        guard: Guard,
+        chat_usage: ChatUsage,
+    ) -> Self {
+        Self::new(intake(&self.intake), guard, chat_usage)
     }
 
     /// What looks for secrets.
@@ -195,7 +208,7 @@ impl Screen {
             Reading::Unread(_) => None,
         };
         let whole = ScreenedBody::Whole(body.clone());
-        let screened = Screened {
+        let mut screened = Screened {
             surface,
             path,
             head,
@@ -203,8 +216,10 @@ impl Screen {
             ask,
             reading,
             masks: None,
+            extra: Extra::Nothing,
             _made_here: Proof,
         };
+        let body = self.ask_usage(endpoint, &mut screened, body)?;
         if is_off {
             return Ok(Inspected { screened, verdict: Verdict::default() });
         }
@@ -233,8 +248,9 @@ impl Screen {
             ScreenedBody::Streamed { body, limit: self.intake.max_body, copier: None }
         };
         let (ask, reading, masks) = (None, Reading::Plain, verdict.masks.clone());
+        let extra = Extra::Nothing;
         let screened =
-            Screened { surface, path, head, body, ask, reading, masks, _made_here: Proof };
+            Screened { surface, path, head, body, ask, reading, masks, extra, _made_here: Proof };
         Inspected { screened, verdict }
     }
 
@@ -353,43 +369,6 @@ fn only_chunked(headers: &HeaderMap) -> Result<(), Refusal> {
         "The request's body has the transfer coding `{codings}`: send it `chunked` alone, with what is compressed told in content-encoding."
     );
     Err(Refusal::new(Word::UnreadableBody, message))
-}
-
-/// Whether a body says what is asked. Those are read whole in any case; uploads are not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asks {
-    Something,
-    Nothing,
-}
-
-impl Asks {
-    fn read(self, content_type: &str, body: &[u8]) -> Option<Ask> {
-        match self {
-            Self::Nothing => None,
-            Self::Something if content_type.to_ascii_lowercase().starts_with(FORM) => {
-                Ask::read_form(content_type, body)
-            }
-            Self::Something => Ask::read(body),
-        }
-    }
-}
-
-fn asks(endpoint: &Endpoint, headers: &HeaderMap) -> Asks {
-    let kind = content_type(headers).to_ascii_lowercase();
-    let asks = match endpoint.operation {
-        Operation::Responses | Operation::ChatCompletions => true,
-        Operation::Work => {
-            kind.contains("json") || (kind.starts_with(FORM) && names_model(endpoint))
-        }
-        Operation::Other => kind.contains("json"),
-    };
-    if asks { Asks::Something } else { Asks::Nothing }
-}
-
-/// Whether forms that are sent there have a field for the model: images, recordings, films. Files
-/// have none, and are large.
-fn names_model(endpoint: &Endpoint) -> bool {
-    ["/images/", "/audio/", "/videos"].iter().any(|below| endpoint.path.starts_with(below))
 }
 
 fn content_type(headers: &HeaderMap) -> &str {

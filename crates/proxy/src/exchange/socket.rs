@@ -32,6 +32,7 @@ use super::endpoint::{Endpoint, Operation};
 use super::limit::{self, Permit};
 use super::manner::Manner;
 use super::refusal::{Refusal, Word};
+use super::screen::Extra;
 use super::screen::message::SocketMasks;
 use super::tap::{Body, Tap};
 use super::upstream::{Answer, Served, Upgrade};
@@ -166,7 +167,8 @@ pub async fn open(
             recorder.looked_at(&verdict);
             recorder.request().await?;
             recorder.served(served.name(), served.doubt());
-            let answer = Answer { response, permit, served, masks: verdict.masks.take() };
+            let (masks, extra) = (verdict.masks.take(), Extra::Nothing);
+            let answer = Answer { response, permit, served, masks, extra };
             let answer = Tap::on(answer, recorder, Operation::Other, proxy.manner.clone()).await?;
             return at_once(answer).await;
         }

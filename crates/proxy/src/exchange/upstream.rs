@@ -24,7 +24,7 @@ use super::limit::Permit;
 use super::manner::Manner;
 use super::refusal::{Reach, Refusal, Word};
 use super::screen::intake::Buffered;
-use super::screen::{Screened, ScreenedBody};
+use super::screen::{Extra, Screened, ScreenedBody};
 use super::sent::{BodyError, RequestBody, body};
 use crate::config::Config;
 use crate::config::secrets::Secrets;
@@ -51,6 +51,8 @@ pub struct Answer {
     pub served: Served,
     /// Which masks stand for which values in what was asked.
     pub masks: Option<Arc<Known>>,
+    /// What of the answer only we asked for.
+    pub extra: Extra,
 }
 
 /// Which way an exchange went.
@@ -116,7 +118,7 @@ impl Upstream {
         manner: &Manner,
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
-        let Screened { surface, path, mut head, body, ask, masks, .. } = screened;
+        let Screened { surface, path, mut head, body, ask, masks, extra, .. } = screened;
         let extensions = std::mem::take(&mut head.extensions);
         let wanted = Wanted::new(principal, surface, &head.headers, ask.as_ref());
         let sent = Sent {
@@ -133,7 +135,7 @@ impl Upstream {
             let message = "The upstream changed the protocol, which nobody asked for.";
             return Err(Refusal::new(Word::UpstreamUnreachable, message));
         }
-        Ok(Answer { response: incoming(response), permit, served, masks })
+        Ok(Answer { response: incoming(response), permit, served, masks, extra })
     }
 
     /// Whether a WebSocket can be opened before its model is known: not where models have

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use wire::ask::Ask;
 use wire::attribution::{Attribution, RequestKind};
 use wire::coding::Decoder;
+use wire::estimate::Question;
 use wire::meter::{Ending, Meter, Reading, Shape};
 use wire::price::PriceTable;
 use wire::usage::Usage;
@@ -79,6 +80,8 @@ pub(crate) struct Account {
     ends_with_event: bool,
     /// How long the request's body is without its content coding, where it has one.
     decoded_bytes: Option<u64>,
+    /// A sample of what is said to the model, where it may be of use.
+    question: Option<Box<Question>>,
     /// Who wants to know the code of the answer's error.
     pub(crate) doubt: Option<Doubt>,
     /// Bytes of a streamed request body that have passed.
@@ -127,6 +130,7 @@ impl Account {
             passed: None,
             ends_with_event: false,
             decoded_bytes: None,
+            question: None,
             doubt: None,
             uploaded: Arc::default(),
             forwarded: false,
@@ -165,6 +169,13 @@ impl Account {
         self.decoded_bytes = Some(bytes);
         let hash = blake3::hash(passed);
         self.request.wire = self.wire(passed.len() as u64, hash);
+    }
+
+    /// Keeps a sample of what is said to the model: should the upstream not say what was used.
+    pub(crate) fn says(&mut self, ask: Option<&Ask>, body: &[u8]) {
+        if let Some(ask) = ask.filter(|_| self.is_model_call()) {
+            self.question = Some(Box::new(Question::read(ask, body)));
+        }
     }
 
     /// What is kept of a body that passed in the coding that is on record.

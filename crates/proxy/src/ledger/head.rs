@@ -7,17 +7,19 @@ use redact::own_key;
 use redact::rule::Rules;
 
 use super::account::Account;
-use crate::exchange::screen::{Looked, Verdict};
+use crate::exchange::screen::{Extra, Looked, Screened, Verdict};
 
 impl Account {
     /// Notes what was found in the request; and its head, where that was changed.
-    pub(crate) fn inspected(&mut self, verdict: &Verdict, head: Option<&http::request::Parts>) {
+    pub(crate) fn inspected(&mut self, verdict: &Verdict, screened: Option<&Screened>) {
         self.inspected = Some(verdict.body);
         self.record.findings.clone_from(&verdict.findings);
         if verdict.is_masked {
             self.record.altered = Altered::Masked;
+        } else if screened.is_some_and(|screened| screened.extra == Extra::Usage) {
+            self.record.altered = Altered::Translated;
         }
-        if let Some(head) = head.filter(|_| verdict.head_changed) {
+        if let Some(Screened { head, .. }) = screened.filter(|_| verdict.head_changed) {
             self.request.target = target(&head.uri);
             self.request.headers = stored_headers(&head.headers);
         }

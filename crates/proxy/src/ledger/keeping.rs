@@ -53,6 +53,11 @@ impl Keeping {
         }
     }
 
+    /// Whether anything is kept.
+    pub(crate) fn keeps(&self) -> bool {
+        matches!(self, Self::Spool { .. })
+    }
+
     pub(crate) fn is_writable(&self) -> bool {
         self.spool().is_none_or(State::is_writable)
     }

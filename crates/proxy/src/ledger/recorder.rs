@@ -87,7 +87,7 @@ impl Recorder {
     /// Notes what is asked; from now on a refusal is on record with it.
     pub fn asked(&mut self, inspected: &mut Inspected) {
         let (verdict, screened) = inspected.looked_at();
-        self.account.inspected(verdict, Some(&screened.head));
+        self.account.inspected(verdict, Some(&*screened));
         self.tell_findings(verdict);
         let ask = screened.ask.as_ref();
         match &mut screened.body {
@@ -106,6 +106,9 @@ impl Recorder {
                         body.clone()
                     }
                 };
+                if self.books.keeping.keeps() {
+                    self.account.says(ask, &self.question.bytes);
+                }
                 if verdict.body == Looked::Unfit {
                     self.question = Buffered::default();
                 }
@@ -127,6 +130,9 @@ impl Recorder {
         self.account.inspected(&message.verdict, None);
         self.tell_findings(&message.verdict);
         self.account.asked(message.ask.as_ref(), message.text.bytes.len() as u64);
+        if self.books.keeping.keeps() {
+            self.account.says(message.ask.as_ref(), &message.text.bytes);
+        }
         if message.verdict.body != Looked::Unfit {
             self.question = message.text.clone();
         }

@@ -120,6 +120,7 @@ impl Terms {
             screen: lasting.screen.with(
                 |intake| intake.with(config.max_body, config.client.body_timeout),
                 lasting.screen.guard().with(&config.screen),
+                config.chat_usage,
             ),
             upstream: reach.upstream.clone(),
             ledger: lasting.ledger.with(Ways {

@@ -23,6 +23,7 @@ mod story_autobahn;
 mod story_bad_input;
 mod story_bucket;
 mod story_budget;
+mod story_chat;
 mod story_codex;
 mod story_coding;
 mod story_crash;

@@ -165,7 +165,7 @@ async fn a_client_that_leaves_stops_the_upstream() {
     until("the record of the cancelled exchange", || !gateway.records().is_empty()).await;
     let expected = record(&json!({
         "transport": "sse", "outcome": "cancelled", "source": "client", "usage": "estimated",
-        "input_tokens": 12, "output_tokens": 2, "total_tokens": 14, "cost_usd": "0.00012",
+        "input_tokens": 3, "output_tokens": 2, "total_tokens": 5, "cost_usd": "0.000075",
         "request_bytes": body.len(), "response_bytes": first.len(),
     }));
     assert_eq!(gateway.records().into_iter().map(steady).collect::<Vec<_>>(), [expected]);

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::estimate::Sample;
 use crate::pick::{Value, string};
 use crate::usage::Usage;
 
@@ -12,6 +13,8 @@ use super::{Ending, Reading, Shape};
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) reading: Reading,
+    /// Of the text, to estimate how many tokens it has.
+    pub(super) sample: Sample,
     pub(super) sentinel: Sentinel,
     kind: Option<Kind>,
     /// The length of a delta that came before the event's type.
@@ -60,7 +63,7 @@ impl Notes {
         let reading = &mut self.reading;
         match place {
             Place::Type => return self.take_type(value.raw),
-            Place::Delta => return self.take_delta(value.string_bytes),
+            Place::Delta => return self.take_delta(value),
             Place::Id => note(&mut reading.response_id, value.raw),
             Place::Model => note(&mut reading.upstream_model, value.raw),
             Place::ServiceTier => note(&mut reading.service_tier, value.raw),
@@ -72,7 +75,7 @@ impl Notes {
                 note(&mut reading.error_code, value.raw);
             }
             Place::ErrorType => {}
-            Place::Text => self.count_text(value.string_bytes),
+            Place::Text => self.count_text(value),
             Place::OutputType => {
                 reading.web_searches += u64::from(value.raw == br#""web_search_call""#);
             }
@@ -101,17 +104,20 @@ impl Notes {
         self.kind = Some(kind);
         match kind {
             Kind::TextDelta if self.delta_bytes == 0 => ControlFlow::Continue(()),
-            Kind::TextDelta => self.take_delta(self.delta_bytes),
+            Kind::TextDelta => {
+                self.reading.text_bytes += self.delta_bytes;
+                ControlFlow::Break(())
+            }
             Kind::Response(_) | Kind::Error => ControlFlow::Continue(()),
             Kind::Other => ControlFlow::Break(()),
         }
     }
 
-    fn take_delta(&mut self, bytes: u64) -> ControlFlow<()> {
+    fn take_delta(&mut self, value: Value<'_>) -> ControlFlow<()> {
         match self.kind {
-            None => self.delta_bytes = bytes,
+            None => self.delta_bytes = value.string_bytes,
             Some(Kind::TextDelta) => {
-                self.count_text(bytes);
+                self.count_text(value);
                 return ControlFlow::Break(());
             }
             Some(Kind::Response(_) | Kind::Error | Kind::Other) => {}
@@ -119,8 +125,10 @@ impl Notes {
         ControlFlow::Continue(())
     }
 
-    fn count_text(&mut self, bytes: u64) {
-        self.reading.text_bytes = self.reading.text_bytes.saturating_add(bytes);
+    fn count_text(&mut self, value: Value<'_>) {
+        self.reading.text_bytes = self.reading.text_bytes.saturating_add(value.string_bytes);
+        let text = value.raw.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
+        self.sample.add(text.unwrap_or_default());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where in the API's documents the meter looks.
 
-use crate::pick::{Member, inside, length, text};
+use crate::pick::{Member, inside, text};
 
 /// A thing that the meter takes note of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) enum Place {
 /// Ids, names and codes are far shorter.
 const NAME_LIMIT: usize = 512;
 const USAGE_LIMIT: usize = 64 * 1024;
+/// Of a longer text only the length is told.
+const TEXT_LIMIT: usize = 16 * 1024;
 
 const ERROR: Member<Place> = inside(
     "error",
@@ -41,7 +43,7 @@ const USAGE: Member<Place> = text(Place::Usage, "usage", USAGE_LIMIT);
 /// An event of the Responses API; `code` is that of its `error` event, which has it at the top.
 pub(super) const RESPONSES_EVENT: &[Member<Place>] = &[
     text(Place::Type, "type", NAME_LIMIT),
-    length(Place::Delta, "delta"),
+    text(Place::Delta, "delta", TEXT_LIMIT),
     inside("response", &[ID, MODEL, SERVICE_TIER, USAGE, ERROR, inside("output", &[OUTPUT_TYPE])]),
     text(Place::ErrorCode, "code", NAME_LIMIT),
     text(Place::ErrorStatus, "status", NAME_LIMIT),
@@ -50,11 +52,11 @@ pub(super) const RESPONSES_EVENT: &[Member<Place>] = &[
 
 /// What the model wrote in a chat message, or in a piece of one.
 const MESSAGE: &[Member<Place>] = &[
-    length(Place::Text, "content"),
-    length(Place::Text, "refusal"),
-    length(Place::Text, "reasoning_content"),
-    inside("tool_calls", &[inside("function", &[length(Place::Text, "arguments")])]),
-    inside("function_call", &[length(Place::Text, "arguments")]),
+    text(Place::Text, "content", TEXT_LIMIT),
+    text(Place::Text, "refusal", TEXT_LIMIT),
+    text(Place::Text, "reasoning_content", TEXT_LIMIT),
+    inside("tool_calls", &[inside("function", &[text(Place::Text, "arguments", TEXT_LIMIT)])]),
+    inside("function_call", &[text(Place::Text, "arguments", TEXT_LIMIT)]),
 ];
 
 /// A chunk of a chat completion.
@@ -74,9 +76,9 @@ pub(super) const DOCUMENT: &[Member<Place>] = &[
         "output",
         &[
             OUTPUT_TYPE,
-            inside("content", &[length(Place::Text, "text")]),
-            length(Place::Text, "arguments"),
-            length(Place::Text, "input"),
+            inside("content", &[text(Place::Text, "text", TEXT_LIMIT)]),
+            text(Place::Text, "arguments", TEXT_LIMIT),
+            text(Place::Text, "input", TEXT_LIMIT),
         ],
     ),
 ];

@@ -2,7 +2,10 @@
 
 use archive::record::UsageKind;
 use archive::segment::day_of;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 use wire::attribution::RequestKind;
+use wire::estimate::by_bytes;
 use wire::meter::Reading;
 use wire::price::{PriceTable, usd};
 use wire::usage::{Other, Usage};
@@ -13,7 +16,7 @@ use crate::budget::seen::Seen;
 use crate::exchange::endpoint::Operation;
 
 impl Account {
-    fn is_model_call(&self) -> bool {
+    pub(super) fn is_model_call(&self) -> bool {
         matches!(self.operation, Operation::Responses | Operation::ChatCompletions)
     }
 
@@ -23,9 +26,7 @@ impl Account {
             // The upstream that says it failed and names no usage bills nothing.
             None if has_failed(reading) => (Usage::default(), UsageKind::None),
             None if self.may_have_cost() && self.is_model_call() => {
-                let asked = self.decoded_bytes.unwrap_or(self.record.request_bytes);
-                let estimate = Usage::estimate(asked, reading.text_bytes);
-                (estimate, UsageKind::Estimated)
+                (self.estimate(reading), UsageKind::Estimated)
             }
             None => (Usage::default(), UsageKind::None),
         };
@@ -37,6 +38,17 @@ impl Account {
         self.record.output_tokens = usage.output_tokens;
         self.record.reasoning_tokens = usage.reasoning_tokens;
         self.record.total_tokens = usage.total_tokens();
+    }
+
+    /// What was used, as far as it can be told from what passed.
+    fn estimate(&self, reading: &Reading) -> Usage {
+        let asked = self.decoded_bytes.unwrap_or(self.record.request_bytes);
+        let (input_tokens, output_tokens) = match &self.question {
+            Some(question) => aside(|| (question.tokens(), self.meter.text_tokens())),
+            None => (None, by_bytes(reading.text_bytes)),
+        };
+        let input_tokens = input_tokens.unwrap_or(by_bytes(asked));
+        Usage { input_tokens, output_tokens, ..Usage::default() }
     }
 
     /// Whether the upstream may have worked for this: it got the request and did not refuse it.
@@ -87,4 +99,11 @@ impl Account {
             output_tokens: self.record.output_tokens,
         })
     }
+}
+
+/// Counts tokens while others have their turn on this thread's other self: it takes a millisecond, and
+/// at the first time more.
+fn aside<T>(count: impl FnOnce() -> T) -> T {
+    let runtime = Handle::try_current().map(|handle| handle.runtime_flavor());
+    if matches!(runtime, Ok(RuntimeFlavor::MultiThread)) { block_in_place(count) } else { count() }
 }
