@@ -110,6 +110,9 @@ def report(figures: dict[str, int], reference: dict[str, int]) -> int:
     worst = 0.0
     print(f"{'instructions':<20}{'now':>12}{'reference':>12}{'':>8}")
     for name, now in figures.items():
+        if name not in reference:
+            print(f"{name:<20}{now:>12,}{'new':>12}")
+            continue
         ratio = now / reference[name]
         worst = max(worst, ratio)
         print(f"{name:<20}{now:>12,}{reference[name]:>12,}{ratio - 1:>+8.1%}")
