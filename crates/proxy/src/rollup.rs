@@ -10,15 +10,21 @@ mod keep;
 pub mod sums;
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use archive::read::{Reader, View};
 use archive::segment::day_of;
 use jiff::civil::Date;
 
+use crate::config::Config;
+use crate::config::archive::Archive;
 use keep::Kept;
 pub use sums::{Group, Sums};
+
+/// Whether records are encrypted, or were.
+pub fn is_sealed(archive: &Archive) -> bool {
+    archive.encryption_key.is_some() || !archive.encryption_keys_old.is_empty()
+}
 
 /// Sums by group.
 pub type Groups = HashMap<Group, Sums>;
@@ -29,9 +35,13 @@ pub struct Rollups {
 }
 
 impl Rollups {
-    /// Opens those of a data folder, or begins; where nothing can be written there, in memory.
-    pub fn open(data: &Path) -> Result<Self> {
-        let path = data.join("rollups.db");
+    /// Opens those of an installation, or begins; where nothing can be written there, in memory. So
+    /// they are where the archive is sealed: who used what would lie beside it in clear.
+    pub fn open(config: &Config) -> Result<Self> {
+        if is_sealed(&config.archive) {
+            return Ok(Self { kept: Kept::in_memory()? });
+        }
+        let path = config.data.join("rollups.db");
         let kept = Kept::open(&path).or_else(|error| {
             tracing::debug!("{} cannot be used: {error:#}", path.display());
             Kept::in_memory()

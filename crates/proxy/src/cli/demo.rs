@@ -175,7 +175,7 @@ async fn books(config: &Config) -> Result<()> {
     step("5", "Every exchange is recorded whole, metered and priced: codex-proxy report")?;
     line("")?;
     let today = day_of(clock::now());
-    let mut rollups = Rollups::open(&config.data)?;
+    let mut rollups = Rollups::open(config)?;
     let question = Question::of((today, today), By::User);
     print(&report(&reader(config)?, &mut rollups, &question).await?, Format::Table)
 }

@@ -163,7 +163,7 @@ fn check(config: &Config, args: &Check) -> Result<()> {
     let first = today.saturating_sub(jiff::Span::new().days(i64::from(args.days)));
     let question = Question::of((first, today), By::Model);
     let made = block_on(async {
-        let mut rollups = Rollups::open(&config.data)?;
+        let mut rollups = Rollups::open(config)?;
         report(&reader(config)?, &mut rollups, &question).await
     })?;
     let unpriced = made.rows.iter().filter(|row| row.sums.unpriced_requests > 0);

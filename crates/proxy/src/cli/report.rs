@@ -77,7 +77,7 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
         compare: if args.compare { Compare::Before } else { Compare::Nothing },
     };
     let (made, charged) = block_on(async {
-        let (reader, mut rollups) = (reader(&config)?, Rollups::open(&config.data)?);
+        let (reader, mut rollups) = (reader(&config)?, Rollups::open(&config)?);
         let made = report(&reader, &mut rollups, &question).await?;
         let charged = match &args.chargeback {
             Some(_) => chargeback(&reader, &mut rollups, (from, to), &question.filter).await?,
@@ -108,7 +108,7 @@ fn filter(args: &Args) -> Filter {
 /// Whether the sums that are kept are those of the records.
 fn prove(config: &Config, days: (Date, Date)) -> Result<()> {
     let (records, differing) = block_on(async {
-        let (reader, mut rollups) = (reader(config)?, Rollups::open(&config.data)?);
+        let (reader, mut rollups) = (reader(config)?, Rollups::open(config)?);
         verify(&reader, &mut rollups, days).await
     })?;
     if !differing.is_empty() {

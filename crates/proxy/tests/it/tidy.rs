@@ -32,7 +32,7 @@ const MODULES: [(&str, &[&str]); 14] = [
     ("ledger", &["budget", "config", "exchange", "metrics"]),
     ("admin", &["budget", "config", "rollup", "secret"]),
     ("budget", &["metrics"]),
-    ("rollup", &[]),
+    ("rollup", &["config"]),
     ("stored", &["config", "secret"]),
     ("metrics", &[]),
     ("secret", &["config"]),
