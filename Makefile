@@ -51,7 +51,7 @@ ledger:
 # How long a report over ten million records takes; see docs/report.md.
 bench-report:
 	cargo build --release --package codex-proxy
-	python3 bench/report.py
+	python3 bench/month.py
 
 # Measures strict mode beside OpenAI's own proxy; see docs/benchmarks.md.
 bench-strict:

@@ -1,101 +1,93 @@
-"""How long a report of a month with ten million records takes, and how much memory.
+"""What came out, as Markdown."""
 
-    python3 bench/report.py [RECORDS]
-
-Makes an archive of that many records in a temporary folder (files of records as the gateway writes
-them, twenty a day), then asks for reports with the released program: the first adds all of it up, the
-others read the sums that are kept.
-"""
-
-import json
 import os
-import resource
-import subprocess
-import sys
-import tempfile
+import platform
 import time
 from pathlib import Path
+from statistics import median
 
-PROGRAM = Path(__file__).parent.parent / "target/release/codex-proxy"
-DAYS = 30
-FILES_A_DAY = 20
-MODELS = ["gpt-6.1-sol", "gpt-6-luna", "gpt-5.5", "gpt-5.1-codex"]
+from cases import DELAY, LIVE, WORK
 
-LINE = (
-    '{"id":"%s","time":"%s","key_id":"key_%d","user":"user%d@example.com","team":"team%d",'
-    '"endpoint":"POST /v1/responses","transport":"sse","request_kind":"turn","model":"%s",'
-    '"upstream_model":"%s","service_tier":"default","status":200,"outcome":"complete",'
-    '"source":"upstream","refusal":null,"altered":"none","input_tokens":%d,'
-    '"cached_input_tokens":%d,"cache_write_tokens":0,"output_tokens":%d,"reasoning_tokens":10,'
-    '"total_tokens":%d,"usage":"exact","cost_usd":"0.%09d","priced":true,"took_ms":4000,'
-    '"first_byte_ms":300,"request_bytes":90000,"response_bytes":9000,"content_encoding":null,'
-    '"session_id":"session-%d","thread_id":"session-%d","turn_id":null,"parent_thread_id":null,'
-    '"response_id":"resp_%d","previous_response_id":null,"connection_id":null,"subagent":null,'
-    '"repo":"repo%d","commit":null,"client":"codex_cli_rs","client_version":"0.169.0","tags":{},'
-    '"findings":[],"node":"bench","frame":[0,100]}\n'
-)
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
-def make(data: Path, records: int) -> None:
-    each = records // (DAYS * FILES_A_DAY)
-    number = 0
-    for day in range(1, DAYS + 1):
-        folder = data / f"archive/records/year=2026/month=09/day={day:02d}"
-        folder.mkdir(parents=True)
-        for file in range(FILES_A_DAY):
-            lines = []
-            for _ in range(each):
-                second = int(number * (86400 * DAYS / records)) % 86400
-                stamp = f"2026-09-{day:02d}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}.000Z"
-                # Some people at once, each fifty exchanges in a session.
-                user = number % 400
-                session = number // 20000 * 400 + user
-                model = MODELS[user % 4]
-                identity = f"{0x0199 << 32 | number:012x}"
-                identity = f"{identity[:8]}-{identity[8:12]}-7000-8000-{number:012x}"
-                lines.append(LINE % (
-                    identity, stamp, user, user, user % 20, model, model, number % 90000,
-                    number % 80000, number % 2000, number % 90000 + number % 2000, number % 10**9,
-                    session, session, number, user % 60,
-                ))
-                number += 1
-            path = folder / f"bench-{day:02d}{file:02d}.jsonl.zst"
-            packer = subprocess.run(
-                ["zstd", "-q", "-1", "-c"], input="".join(lines).encode(), stdout=subprocess.PIPE,
-                check=True)
-            path.write_bytes(packer.stdout)
+def markdown(rounds: list[dict], live: dict, versions: dict) -> str:
+    tables = [work(rounds), delay(rounds), memory(rounds, live)]
+    return "\n\n".join([machine(len(rounds), versions), *("\n".join(lines) for lines in tables if len(lines) > 2)])
 
 
-def ask(home: Path, *more: str) -> tuple[float, float, str]:
-    """Seconds, MiB at most, and what it said."""
-    command = [str(PROGRAM), "report", "2026-09-01", "2026-09-30", *more]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "CODEX_PROXY_DATA": str(home / "data")}
-    begin = time.monotonic()
-    process = subprocess.Popen(command, env=environment, cwd=home, stdout=subprocess.PIPE)
-    said, _ = process.communicate()
-    took = time.monotonic() - begin
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    assert process.returncode == 0
-    return took, peak, said.decode()
+def machine(rounds: int, versions: dict) -> str:
+    programs = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (f"{time.strftime('%Y-%m-%d')}; {programs}; {os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}; "
+            f"medians of {rounds} interleaved round{'s' if rounds > 1 else ''}.")
 
 
-def main() -> None:
-    records = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        (home / "data").mkdir(mode=0o700)
-        begin = time.monotonic()
-        make(home / "data", records)
-        print(f"made {records} records in {time.monotonic() - begin:.0f} s")
-        name = next((home / "data/archive/records").rglob("*.zst")).name
-        for what in ["user", "user", "team", "model", "day", "hour", "repo", "session"]:
-            took, peak, said = ask(home, "--by", what, "--format", "json")
-            rows = len(json.loads(said))
-            print(f"report --by {what:8} {took:7.2f} s, {rows:7} rows; at most {peak:.0f} MiB so far")
-        took, peak, said = ask(home, "--verify")
-        print(f"report --verify     {took:7.2f} s; {said.strip()}")
-        size = (home / "data/rollups.db").stat().st_size
-        print(f"rollups.db has {size / 2**20:.0f} MiB; files of records are called as {name}")
+def work(rounds: list[dict]) -> list[str]:
+    lines = table("processor time, µs", "nginx", "HAProxy", "codex-proxy serving", "× nginx", "aim", "+ archive's threads",
+                  "+ store's", "whole process, × nginx")
+    for case in selected(WORK, rounds):
+        def cost(who, part):
+            return median(figures[case.name, who][part] for figures in rounds)
+
+        def ratio(part):
+            pairs = ((f[case.name, "codex-proxy"][part], f[case.name, "nginx"]["all"]) for f in rounds)
+            return median(ours / nginx for ours, nginx in pairs)
+
+        nginx, serving = cost("nginx", "all"), cost("codex-proxy", "serving")
+        archive, store = cost("codex-proxy", "archive"), cost("codex-proxy", "store")
+        aim = f"≤ {case.goal}" if case.goal else ""
+        lines.append(row(case.name, micros(nginx), micros(cost("haproxy", "all")), micros(serving), f"**{ratio('serving'):.2f}**", aim, micros(archive),
+                         micros(store), f"{ratio('all'):.2f}"))
+    return lines
 
 
-main()
+def delay(rounds: list[dict]) -> list[str]:
+    lines = table("delay, µs: p50 / p99", "direct", "nginx adds", "HAProxy adds", "codex-proxy adds")
+    for case in selected(DELAY, rounds):
+        def pair(who, less=None):
+            def value(figures, part):
+                return figures[case.name, who][part] - (figures[case.name, less][part] if less else 0)
+
+            return " / ".join(f"{median(value(figures, part) for figures in rounds):,.0f}" for part in ("p50", "p99"))
+
+        lines.append(row(case.name, pair("direct"), pair("nginx", "direct"), pair("haproxy", "direct"), pair("codex-proxy", "direct")))
+    return lines
+
+
+def memory(rounds: list[dict], live: dict) -> list[str]:
+    def kilobytes(who, when):
+        return f"{median(figures['memory', who][when] for figures in rounds):,.0f}"
+
+    proxies = ("nginx", "haproxy", "codex-proxy")
+    lines = table("resident memory, KB", "nginx", "HAProxy", "codex-proxy")
+    for when in ("at start", "more for each idle stream", "after the round"):
+        lines.append(row(when, *(kilobytes(who, when) for who in proxies)))
+    if live:
+        lines.append(row(f"with {LIVE.connections:,} live streams", *(f"{live[who]:,}" for who in proxies)))
+    return lines
+
+
+def selected(cases, rounds: list[dict]):
+    return [case for case in cases if (case.name, "nginx") in rounds[0]]
+
+
+def table(*heads: str) -> list[str]:
+    return [row(*heads), row("---", *["---:"] * (len(heads) - 1))]
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def micros(value: float) -> str:
+    return f"{value:,.0f}" if value >= 20 else f"{value:.2f}"
+
+
+def write(path: Path, text: str):
+    """Puts the text between the two marks of a document."""
+    document = path.read_text()
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"bench: {path} has no {BEGIN} followed by {END}")
+    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
