@@ -337,6 +337,9 @@ impl Account {
         record.client_version = said.client_version;
         // Beside what the client says: which way it went, noted before.
         record.tags.extend(said.tags);
+        // OpenAI's SDKs say how often they have tried before.
+        let retry = header("x-stainless-retry-count").filter(|count| *count != "0");
+        record.tags.extend(retry.map(|count| ("retry".to_owned(), count.to_owned())));
         // What the operator says goes before.
         let named = self.attribution.headers.iter();
         let headers = named.filter_map(|name| Some((name.as_str(), header(name)?)));

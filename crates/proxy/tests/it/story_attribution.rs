@@ -40,6 +40,7 @@ async fn records_have_what_client_and_operator_say() {
             ("authorization", &*format!("Bearer {}", key.value)),
             ("x-codex-turn-metadata", &metadata.to_string()),
             ("x-cost-center", "4711"),
+            ("x-stainless-retry-count", "1"),
         ];
         let body = r#"{"model":"gpt-5.5","input":"hi"}"#;
         assert_eq!(ask(gateway.address, "POST", "/v1/responses", &headers, body).await.status, 200);
@@ -47,7 +48,8 @@ async fn records_have_what_client_and_operator_say() {
         let said =
             [&record["repo"], &record["commit"], &record["subagent"], &record["request_kind"]];
         assert_eq!(said, [repo, "abc123", "review", "turn"]);
-        let tags = json!({ "own": "tag", "region": region, "x-cost-center": "4711" });
+        let tags = json!({ "own": "tag", "region": region, "retry": "1",
+            "x-cost-center": "4711" });
         assert_eq!(record["tags"], tags);
     };
     check("name", "red", "shop", "emea").await;
