@@ -24,7 +24,7 @@ impl Account {
         let (usage, kind) = match reading.usage {
             Some(usage) => (usage, UsageKind::Exact),
             // The upstream that says it failed and names no usage bills nothing.
-            None if has_failed(reading) => (Usage::default(), UsageKind::None),
+            None if self.is_free(reading) => (Usage::default(), UsageKind::None),
             None if self.may_have_cost() && self.is_model_call() => {
                 (self.estimate(reading), UsageKind::Estimated)
             }
@@ -51,6 +51,13 @@ impl Account {
         Usage { input_tokens, output_tokens, ..Usage::default() }
     }
 
+    /// Whether the upstream said that it failed, and charges nothing for it. A chat stream has no last
+    /// event that would say so: one that broke off with an error after it had begun may be charged.
+    fn is_free(&self, reading: &Reading) -> bool {
+        let has_begun = self.operation == Operation::ChatCompletions && self.ends_with_event;
+        has_failed(reading) && !(has_begun && reading.response_id.is_some())
+    }
+
     /// Whether the upstream may have worked for this: it got the request and did not refuse it.
     fn may_have_cost(&self) -> bool {
         let answered = self.response.as_ref().map(|response| response.status);
@@ -62,8 +69,9 @@ impl Account {
     pub(super) fn price(&mut self, reading: &Reading, prices: &PriceTable) {
         let record = &self.record;
         let cost = if record.usage == UsageKind::None {
-            let free =
-                has_failed(reading) || !self.may_have_cost() || self.operation == Operation::Other;
+            let free = self.is_free(reading)
+                || !self.may_have_cost()
+                || self.operation == Operation::Other;
             free.then_some(0)
         } else {
             let usage = self.usage;
