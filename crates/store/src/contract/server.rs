@@ -88,13 +88,16 @@ impl Server {
         }
     }
 
-    /// Kills it, as a machine that is gone.
+    /// Ends it at once, as a crash would, with all that it serves: its next start recovers. A plain
+    /// kill would leave those of its processes that hold connections answering for a moment.
     pub fn end(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
+            let quit = ["-QUIT".to_owned(), process.id().to_string()];
+            let asked = Command::new("kill").args(quit).stderr(Stdio::null()).status();
+            if !asked.is_ok_and(|asked| asked.success()) {
+                let _ = process.kill();
+            }
             let _ = process.wait();
-            // Its children notice that it is gone; the next one waits for them.
-            let _ = std::fs::remove_file(self.folder.path().join("cluster/postmaster.pid"));
         }
     }
 }
