@@ -202,6 +202,8 @@ impl Budgets {
             Attempt::Lacking(wants) => wants,
         };
         let asked = Instant::now();
+        let mosts: Vec<u64> = wants.iter().map(|want| want.most).collect();
+        self.state().asks(&wants);
         let lease = self.store.lease(self.holder.clone(), wants);
         let grants = match tokio::time::timeout(STORE_TIMEOUT, lease).await {
             Ok(Ok(grants)) => grants,
@@ -216,13 +218,13 @@ impl Budgets {
         };
         let mut state = self.state();
         state.renewed = asked;
-        for grant in grants {
+        for (grant, most) in grants.into_iter().zip(mosts) {
             let key = (Arc::from(grant.level.slice.budget), grant.level.slice.begins_ms);
             if grant.amount == 0 {
                 state.dry.insert(key.clone(), asked + LOOK);
             }
             let account = state.accounts.entry(key).or_default();
-            account.granted(grant.amount, grant.level.spent, grant.level.leased);
+            account.granted((grant.amount, most), grant.level.spent, grant.level.leased);
         }
         Ok(match state.try_reserve(lines) {
             Attempt::Done => None,
@@ -343,6 +345,15 @@ impl State {
         }
         self.reserve(lines);
         Attempt::Done
+    }
+
+    /// Whoever asks may go away before he hears the answer: what the store has leased by then is known
+    /// beforehand, and given back.
+    fn asks(&mut self, wants: &[Want]) {
+        for want in wants {
+            let key = (Arc::from(want.slice.budget.as_str()), want.slice.begins_ms);
+            self.accounts.entry(key).or_default().asks(want.most);
+        }
     }
 
     fn reserve(&mut self, lines: &[Line]) {

@@ -5,6 +5,9 @@
 pub(super) struct Account {
     /// Leased, and not spent.
     held: u64,
+    /// What the store may hold for this process: never less than it does. More than what is held and
+    /// not reported is given back with the next report.
+    lease: u64,
     /// By exchanges under way. More than is held only where one cost more than its bound, or where
     /// the store was lost.
     reserved: u64,
@@ -65,8 +68,15 @@ impl Account {
         self.idle = 0;
     }
 
-    /// The store has leased something.
-    pub(super) fn granted(&mut self, amount: u64, spent: u64, leased: u64) {
+    /// The store is asked for so much at most. It may have leased it also where its answer is lost, or
+    /// nobody waits for it any more.
+    pub(super) fn asks(&mut self, most: u64) {
+        self.lease = self.lease.saturating_add(most);
+    }
+
+    /// The store has leased something of what it was asked for.
+    pub(super) fn granted(&mut self, (amount, most): (u64, u64), spent: u64, leased: u64) {
+        self.lease = self.lease.saturating_sub(most.saturating_sub(amount));
         self.held = self.held.saturating_add(amount);
         self.heard(spent, leased);
     }
@@ -75,24 +85,24 @@ impl Account {
     /// uses for a while is given back. Nothing, where there is nothing to tell.
     pub(super) fn report(&mut self) -> Option<(u64, u64)> {
         self.idle = self.idle.saturating_add(1);
-        let returns = self.idle > IDLE_REPORTS && self.held > self.reserved;
-        if returns {
-            self.held = self.reserved;
+        if self.idle > IDLE_REPORTS {
+            self.give_back();
         }
-        if self.unreported == 0 && !returns {
+        if self.unreported == 0 && self.lease <= self.held {
             return None;
         }
         self.reporting = std::mem::take(&mut self.unreported);
         Some((self.reporting, self.held))
     }
 
-    /// The store has answered a report.
-    pub(super) fn reported(&mut self, spent: u64, leased: u64) {
+    /// The store has answered a report, in which so much was held.
+    pub(super) fn reported(&mut self, held: u64, spent: u64, leased: u64) {
         self.reporting = 0;
+        self.lease = self.lease.min(held);
         self.heard(spent, leased);
     }
 
-    /// Leases have lapsed, or the budget has changed: nothing is held but what is reserved.
+    /// From now on nothing is held but what is reserved.
     pub(super) fn give_back(&mut self) {
         self.held = self.held.min(self.reserved);
     }
@@ -109,7 +119,7 @@ impl Account {
 
     /// Whether nothing depends on it any more.
     pub(super) fn is_done(&self) -> bool {
-        self.reserved == 0 && self.unreported == 0 && self.reporting == 0 && self.held == 0
+        self.reserved == 0 && !self.has_untold() && self.lease == 0
     }
 
     fn heard(&mut self, spent: u64, leased: u64) {
@@ -122,28 +132,54 @@ impl Account {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Account;
+    use super::{Account, IDLE_REPORTS};
 
     #[test]
     fn what_is_leased_is_reserved_and_spent_without_asking() {
         let mut account = Account::default();
         assert_eq!(account.lacks(30, 100), 30);
-        account.granted(50, 0, 50);
+        account.asks(60);
+        account.granted((50, 60), 0, 50);
         assert_eq!(account.lacks(30, 100), 0);
         account.reserve(30);
         assert_eq!(account.lacks(30, 100), 10);
         account.settle(30, 5);
         assert_eq!((account.spent(), account.lacks(45, 100), account.lacks(46, 100)), (5, 0, 1));
         assert_eq!(account.report(), Some((5, 45)));
+        account.reported(45, 5, 45);
         let reports = [(); 5].map(|()| account.report());
         assert_eq!(reports, [None, None, None, None, Some((0, 0))], "what nobody uses goes back");
+        account.reported(0, 5, 0);
+        assert_eq!(account.report(), None);
+        assert!(account.is_done());
+    }
+
+    #[test]
+    fn what_the_store_may_have_leased_unheard_is_given_back() {
+        let mut account = Account::default();
+        account.asks(60);
+        assert!(!account.is_done(), "nobody forgets it");
+        assert_eq!(account.report(), Some((0, 0)));
+        account.reported(0, 0, 0);
+        assert_eq!((account.report(), account.is_done()), (None, true));
+    }
+
+    #[test]
+    fn what_a_change_of_budgets_takes_away_is_told() {
+        let mut account = Account::default();
+        account.asks(50);
+        account.granted((50, 50), 0, 50);
+        account.reserve(20);
+        account.give_back();
+        assert_eq!(account.report(), Some((0, 20)));
+        account.reported(20, 0, 20);
         assert_eq!(account.report(), None);
     }
 
     #[test]
     fn a_limit_that_is_lower_now_holds_for_what_was_leased() {
         let mut account = Account::default();
-        account.granted(50, 40, 50);
+        account.granted((50, 50), 40, 50);
         assert_eq!(account.lacks(20, 50), 10);
     }
 
@@ -153,6 +189,10 @@ mod tests {
         Ask(usize, u64),
         End(usize, u64),
         Report(usize),
+        /// It asks, and does not hear the answer.
+        Lose(usize, u64),
+        /// Budgets have changed.
+        Change(usize),
         Die(usize),
     }
 
@@ -161,6 +201,8 @@ mod tests {
             4 => (0usize..3, 1u64..40).prop_map(|(node, bound)| Act::Ask(node, bound)),
             4 => (0usize..3, 0u64..100).prop_map(|(node, percent)| Act::End(node, percent)),
             2 => (0usize..3).prop_map(Act::Report),
+            1 => (0usize..3, 1u64..40).prop_map(|(node, most)| Act::Lose(node, most)),
+            1 => (0usize..3).prop_map(Act::Change),
             1 => (0usize..3).prop_map(Act::Die),
         ]
     }
@@ -185,9 +227,11 @@ mod tests {
                         let node = &mut nodes[node];
                         let lacks = node.account.lacks(bound, LIMIT);
                         let left = LIMIT.saturating_sub(told + leased);
-                        if lacks > 0 && left >= lacks {
-                            node.lease += lacks;
-                            node.account.granted(lacks, told, leased + lacks);
+                        if lacks > 0 {
+                            let amount = if left >= lacks { lacks } else { 0 };
+                            node.lease += amount;
+                            node.account.asks(lacks);
+                            node.account.granted((amount, lacks), told, leased + amount);
                         }
                         if node.account.lacks(bound, LIMIT) == 0 {
                             node.account.reserve(bound);
@@ -208,8 +252,15 @@ mod tests {
                         told += spent;
                         let leased = others - node.lease + held.min(node.lease);
                         node.lease = held.min(node.lease);
-                        node.account.reported(told, leased);
+                        node.account.reported(held, told, leased);
                     }
+                    Act::Lose(node, most) => {
+                        let leased: u64 = nodes.iter().map(|node| node.lease).sum();
+                        let left = LIMIT.saturating_sub(told + leased);
+                        nodes[node].lease += left.min(most);
+                        nodes[node].account.asks(most);
+                    }
+                    Act::Change(node) => nodes[node].account.give_back(),
                     // It told all it had spent, and its exchanges cost nothing any more.
                     Act::Die(node) => {
                         let node = &mut nodes[node];
@@ -219,6 +270,23 @@ mod tests {
                 }
                 let open: u64 = nodes.iter().flat_map(|node| &node.open).sum();
                 prop_assert!(billed + open <= LIMIT, "{billed} billed, {open} may follow");
+                for node in &nodes {
+                    prop_assert!(node.lease <= node.account.lease, "it knows of what it may have");
+                }
+            }
+            // When all has ended and is told, nothing is kept from others.
+            for node in &mut nodes {
+                for bound in node.open.drain(..) {
+                    node.account.settle(bound, 0);
+                }
+                for _ in 0..=IDLE_REPORTS {
+                    if let Some((spent, held)) = node.account.report() {
+                        told += spent;
+                        node.lease = node.lease.min(held);
+                        node.account.reported(held, told, 0);
+                    }
+                }
+                prop_assert_eq!((node.lease, node.account.is_done()), (0, true));
             }
         }
     }

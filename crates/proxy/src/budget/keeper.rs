@@ -50,7 +50,7 @@ impl Budgets {
         let lost = || store::Error::Engine("the store takes too long".into());
         let levels = tokio::time::timeout(STORE_TIMEOUT, settle).await.map_err(|_| lost())??;
         reports.unanswered = None;
-        self.take(&levels, asked);
+        self.take(&levels, &lines, asked);
         for (level, line) in levels.iter().zip(&lines) {
             self.tell_passed(level, line, (now, metrics));
         }
@@ -100,13 +100,13 @@ impl Budgets {
         self.state().accounts.values().any(Account::has_untold)
     }
 
-    fn take(&self, levels: &[Level], asked: Instant) {
+    fn take(&self, levels: &[Level], lines: &[Settled], asked: Instant) {
         let mut state = self.state();
         state.renewed = asked;
-        for level in levels {
+        for (level, line) in levels.iter().zip(lines) {
             let key: Key = (Arc::from(level.slice.budget.as_str()), level.slice.begins_ms);
             if let Some(account) = state.accounts.get_mut(&key) {
-                account.reported(level.spent, level.leased);
+                account.reported(line.held, level.spent, level.leased);
             }
         }
         drop(state);
