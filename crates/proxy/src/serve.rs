@@ -100,11 +100,11 @@ impl Gateway {
         let retain = Retain::new(config.archive.clone(), derived.signer().public_key());
         let screen_key = derived.screen_key();
         let guard = Guard::new(&config.screen, &screen_key);
-        let Callings { auth, stored } = kept::callers(config, derived, before).await?;
+        let metrics = Arc::new(Metrics::default());
+        let Callings { auth, stored } = kept::callers(config, derived, before, &metrics).await?;
         let auth = Arc::new(auth);
         let (store, budgets) = stored.unzip();
         let doors = Doors::bind(config, given.sockets).await?;
-        let metrics = Arc::new(Metrics::default());
         let (ledger, writing) = kept::ledger(config, &read.prices, metrics.clone()).await?;
         let intake = Intake::new(config.max_body, config.max_buffered, config.client.body_timeout);
         let screen = Screen::new(intake, guard, config.chat_usage);

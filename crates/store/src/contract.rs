@@ -48,6 +48,7 @@ pub async fn all(open: Open<'_>) {
     what_is_spent_or_returned_is_leased_no_more(&*here).await;
     leases_of_who_is_gone_lapse(&*here, &*there).await;
     windows_that_are_over_are_forgotten(&*here).await;
+    it_is_known_up_to_when_all_is_told(&*here).await;
     many_at_once_share_what_there_is(open).await;
 
     let before = here.keys().await.unwrap();
@@ -200,9 +201,6 @@ async fn what_is_spent_or_returned_is_leased_no_more(store: &dyn Store) {
     let more = store.settle(holder("a"), report(2, 25, 15)).await.unwrap();
     assert_eq!(more, [level("l", 45, 50)], "what was spent counts, what was given back is gone");
     assert!(store.levels().await.unwrap().contains(&level("l", 45, 50)));
-    store.lapse("node".to_owned(), Some("nobody".to_owned())).await.unwrap();
-    assert_eq!(store.told_through("node".to_owned()).await.unwrap(), Some(7002));
-    assert_eq!(store.told_through("other".to_owned()).await.unwrap(), None);
 }
 
 #[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
@@ -223,6 +221,20 @@ async fn windows_that_are_over_are_forgotten(store: &dyn Store) {
     assert!(store.levels().await.unwrap().contains(&level("l", 45, 0)));
     store.forget(1001).await.unwrap();
     assert_eq!(store.levels().await.unwrap(), [Level { slice: ever, spent: 1, leased: 0 }]);
+}
+
+#[expect(clippy::unwrap_used, reason = "a test suite: a failure is a panic")]
+async fn it_is_known_up_to_when_all_is_told(store: &dyn Store) {
+    let of = |process: &str| Holder { node: "told".to_owned(), process: process.to_owned() };
+    let report = |through_ms| Report { number: 1, through_ms, lines: Vec::new() };
+    assert_eq!(store.told_through("told".to_owned()).await.unwrap(), None);
+    store.settle(of("old"), report(7000)).await.unwrap();
+    store.settle(of("new"), report(9000)).await.unwrap();
+    assert_eq!(store.told_through("told".to_owned()).await.unwrap(), Some(9000));
+    store.lapse("told".to_owned(), Some("new".to_owned())).await.unwrap();
+    assert_eq!(store.told_through("told".to_owned()).await.unwrap(), Some(7000));
+    store.lapse("told".to_owned(), None).await.unwrap();
+    assert_eq!(store.told_through("told".to_owned()).await.unwrap(), None);
 }
 
 /// Several processes lease one by one what only some of them can have.

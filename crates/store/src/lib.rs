@@ -166,8 +166,11 @@ pub trait Store: Send + Sync {
     /// of this and [`Self::lease`].
     async fn settle(&self, holder: Holder, report: Report) -> Result<Vec<Level>, Error>;
 
-    /// Up to when what was spent is surely told, by processes of a node that have not said that they
-    /// ended: the earliest such moment, in milliseconds since 1970. Nothing, where all have.
+    /// Up to when processes of a node have told what was spent, of those that have not said that they
+    /// ended: the latest such moment, in milliseconds since 1970. Nothing, where all have said so.
+    ///
+    /// Of several the latest: what one has told is not counted again for the sake of another that
+    /// was killed long before.
     async fn told_through(&self, node: String) -> Result<Option<i64>, Error>;
 
     /// Forgets the leases of a node that has begun anew, or of one process that has ended.

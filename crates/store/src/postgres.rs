@@ -205,8 +205,8 @@ impl Store for Postgres {
 
     async fn told_through(&self, node: String) -> Result<Option<i64>, Error> {
         let client = self.client().await?;
-        let earliest = "SELECT min(through_ms) FROM codex_proxy.holders WHERE node = $1";
-        Ok(client.query_one(earliest, &[&node]).await?.get(0))
+        let latest = "SELECT max(through_ms) FROM codex_proxy.holders WHERE node = $1";
+        Ok(client.query_one(latest, &[&node]).await?.get(0))
     }
 
     async fn lapse(&self, node: String, process: Option<String>) -> Result<(), Error> {

@@ -18,6 +18,8 @@ pub struct Index {
     /// Tells what is in it from what was in it before: nothing in the archive is overwritten, but by
     /// an erasure.
     pub mark: String,
+    /// When it was put, in milliseconds since 1970 by the object store's clock.
+    pub put_ms: i64,
 }
 
 impl Reader {
@@ -30,7 +32,11 @@ impl Reader {
         objects.dedup_by(|one, other| one.location == other.location);
         let indexes = objects.into_iter().map(|object| {
             let tag = object.e_tag.unwrap_or_else(|| object.last_modified.to_string());
-            Index { name: object.location.to_string(), mark: format!("{} {tag}", object.size) }
+            Index {
+                name: object.location.to_string(),
+                mark: format!("{} {tag}", object.size),
+                put_ms: object.last_modified.timestamp_millis(),
+            }
         });
         Ok(indexes.collect())
     }

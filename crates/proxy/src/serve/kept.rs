@@ -59,7 +59,12 @@ pub enum Before {
 }
 
 /// Who may ask, and what may be spent.
-pub async fn callers(config: &Config, derived: Derived, before: Before) -> Result<Callings> {
+pub async fn callers(
+    config: &Config,
+    derived: Derived,
+    before: Before,
+    metrics: &Metrics,
+) -> Result<Callings> {
     match config.callers {
         Callers::Local => Ok(Callings { auth: Auth::local(), stored: None }),
         Callers::Keys => {
@@ -72,9 +77,23 @@ pub async fn callers(config: &Config, derived: Derived, before: Before) -> Resul
             if before == Before::Ended {
                 let untold = store.told_through(node.clone()).await?;
                 if let Some(through_ms) = untold {
-                    recount(config, &budgets, &node, through_ms).await?;
+                    match recount(config, &budgets, &node, through_ms).await {
+                        Ok(exchanges) => {
+                            tracing::info!(
+                                exchanges,
+                                "what was spent before a sudden end is counted"
+                            );
+                        }
+                        // Serving does not wait for an archive that is away.
+                        Err(error) => {
+                            tracing::error!(
+                                "what was spent in the last moment before a sudden end is not counted: {error:#}"
+                            );
+                        }
+                    }
+                    budgets.report(clock::now(), metrics).await?;
                 }
-                // Nobody is left to spend them.
+                // Nobody is left to spend them. Last: whoever is cut off before it counts again.
                 store.lapse(node, None).await.context("taking back old leases")?;
             }
             let auth = Auth::new(store.clone(), budgets.clone(), derived, patience).await?;

@@ -1,7 +1,7 @@
 //! What a process that was killed has spent, and not told: its records say it.
 
 use anyhow::{Context, Result};
-use archive::read::Reader;
+use archive::read::{Found, Reader};
 use archive::record::{Record, UsageKind};
 use archive::segment::day_of;
 use jiff::{SignedDuration, Timestamp};
@@ -15,13 +15,16 @@ use crate::config::Config;
 /// Records and reports are told the time apart; what may have been told is counted again.
 const DOUBT: SignedDuration = SignedDuration::from_millis(5);
 
-/// Counts what ended after a moment up to which all was told.
+/// What was put into the archive so long before what is looked for is not read: clocks differ.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
+
+/// Counts what ended after a moment up to which all was told; tells how many exchanges that are.
 pub async fn recount(
     config: &Config,
     budgets: &Budgets,
     node: &str,
     through_ms: i64,
-) -> Result<()> {
+) -> Result<u64> {
     let through = Timestamp::from_millisecond(through_ms).context("reading when all was told")?;
     let since = through.saturating_sub(DOUBT)?;
     let archive = &config.archive;
@@ -29,20 +32,30 @@ pub async fn recount(
         .with_context(|| format!("opening the archive {}", archive.url))?;
     let reader = Reader::new(archive.spool.clone(), objects);
     // A long answer may have begun the day before.
-    let days =
-        (day_of(since).saturating_sub(jiff::Span::new().days(1)), day_of(crate::clock::now()));
-    let mut count = 0_u64;
-    reader
-        .records(days, &mut |found| {
-            let record = &found.record;
-            if record.node == node && ended(record) >= since && record.usage != UsageKind::None {
-                count += 1;
-                recount_one(budgets, record, config.budgets.unpriced_rate);
-            }
-        })
-        .await?;
-    tracing::info!(exchanges = count, "what was spent before a sudden end is counted");
-    Ok(())
+    let first = day_of(since).saturating_sub(jiff::Span::new().days(1));
+    let last = day_of(crate::clock::now());
+    let days = first.series(jiff::Span::new().days(1)).take_while(|day| *day <= last);
+    let mut count = 0;
+    let mut add = |record: &Record| {
+        if record.node == node && ended(record) >= since && record.usage != UsageKind::None {
+            count += 1;
+            recount_one(budgets, record, config.budgets.unpriced_rate);
+        }
+    };
+    let view = reader.view()?;
+    view.spooled().for_each(&mut add);
+    let put_since = since.saturating_sub(CLOCKS_APART)?.as_millisecond();
+    for day in days {
+        for index in view.indexes(day).await?.iter().filter(|index| index.put_ms >= put_since) {
+            let mut published = |found: Found| {
+                if !view.is_unpublished(&found.record.id) {
+                    add(&found.record);
+                }
+            };
+            view.each_of(index, &mut published).await?;
+        }
+    }
+    Ok(count)
 }
 
 /// `rate` is what counts where there is no price, US dollars per million tokens.

@@ -119,10 +119,10 @@ fn settle_line(tx: &Transaction<'_>, holder: &Holder, line: &Settled) -> Result<
     Ok(())
 }
 
-/// Up to when a node's processes have told all.
+/// Up to when a node's processes have told what was spent.
 pub(super) fn told_through(tx: &Transaction<'_>, node: &str) -> Result<Option<i64>, Error> {
-    let earliest = "SELECT min(through_ms) FROM holders WHERE node = ?1";
-    Ok(tx.query_row(earliest, [node], |row| row.get(0))?)
+    let latest = "SELECT max(through_ms) FROM holders WHERE node = ?1";
+    Ok(tx.query_row(latest, [node], |row| row.get(0))?)
 }
 
 /// Forgets a node's leases, or those of one process.
