@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 
 use account::Account;
 use line::{Key, Line, lines};
-use reservation::{Demand, Reservation, Spent};
+use reservation::{Demand, Reservation, Spent, Within};
 use ruled::{Ruled, rule};
 pub use ruled::{Who, limit};
 use seen::Experience;
@@ -286,7 +286,8 @@ impl Budgets {
         (percent >= NEAR).then(|| line.note(percent, spent))
     }
 
-    fn settle(&self, lines: &[Line], spent: &Spent) {
+    fn settle(&self, lines: &[Line], spent: &Spent) -> Within {
+        let mut within = Within::Bound;
         let mut state = self.state();
         for line in lines {
             let amount = spent.of(line.rule.budget.unit).unwrap_or(line.amount);
@@ -295,10 +296,12 @@ impl Budgets {
             }
             if amount > line.amount {
                 line.tell_overrun(amount);
+                within = Within::Over;
             }
         }
         drop(state);
         self.freed.notify_waiters();
+        within
     }
 
     /// How many tokens a response had in all, if it is known here.

@@ -37,6 +37,7 @@ pub struct Metrics {
     served: Family<UpstreamLabel, Counter>,
     reloads: Family<ReloadLabel, Counter>,
     budgets: Family<ThresholdLabel, Counter>,
+    over_bound: Counter,
     store_lost: Gauge,
     spool: Spool,
     /// Of `exchanges` and `tokens` those that each exchange counts, looked up once.
@@ -119,6 +120,7 @@ impl Default for Metrics {
             served: Family::default(),
             reloads: Family::default(),
             budgets: Family::default(),
+            over_bound: Counter::default(),
             store_lost: Gauge::default(),
             spool: Spool::default(),
             ended: Default::default(),
@@ -162,6 +164,8 @@ impl Metrics {
         to.register("reloads", "What was read again under way, and whether it was taken", reloads);
         let passed = self.budgets.clone();
         to.register("budgets_passed", "Budgets that were spent to a share, in percent", passed);
+        let over = self.over_bound.clone();
+        to.register("budgets_over_bound", "Exchanges that used more than was reserved", over);
         let lost = self.store_lost.clone();
         to.register("store_lost_seconds", "How long nothing was heard of the store", lost);
         let Spool { bytes, oldest, failures } = &self.spool;
@@ -170,6 +174,11 @@ impl Metrics {
         to.register("spool_oldest_seconds", help, oldest.clone());
         let help = "Rounds in which the archive did not take what waits";
         to.register("publish_failures", help, failures.clone());
+    }
+
+    /// Notes that an exchange used more than was reserved of budgets for it.
+    pub(crate) fn over_bound(&self) {
+        self.over_bound.inc();
     }
 
     /// Notes how long nothing was heard of the store.

@@ -32,6 +32,15 @@ pub struct Spent {
     pub requests: Option<u64>,
 }
 
+/// Whether an exchange used no more than was reserved for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Within {
+    /// It did not.
+    Bound,
+    /// It used more of some budget: the upstream counted what could not be foreseen.
+    Over,
+}
+
 /// What an exchange has reserved. It is settled once, with what was spent; dropped before, with
 /// nothing.
 pub struct Reservation {
@@ -52,15 +61,16 @@ impl Reservation {
         Self { budgets, lines, flat_nanos, note }
     }
 
-    /// Ends it with what was spent, and what was seen of the response.
-    pub fn settle(mut self, spent: &Spent, seen: Option<&Seen<'_>>) {
+    /// Ends it with what was spent, and what was seen of the response; tells whether that is within
+    /// what was reserved.
+    pub fn settle(mut self, spent: &Spent, seen: Option<&Seen<'_>>) -> Within {
         let lines = std::mem::take(&mut self.lines);
         let flat = || Some(spent.tokens?.saturating_mul(self.flat_nanos?));
         let spent = Spent { nanos: spent.nanos.or_else(flat), ..*spent };
         if let Some(seen) = seen {
             self.budgets.seen.lock().unwrap_or_else(PoisonError::into_inner).take(seen);
         }
-        self.budgets.settle(&lines, &spent);
+        self.budgets.settle(&lines, &spent)
     }
 }
 

@@ -128,8 +128,13 @@ impl Limits {
         units: &[Unit],
     ) -> Result<Demand, Refusal> {
         let requests = u64::from(asked.ask.is_none_or(|ask| ask.generate));
-        let Some(ask) = asked.ask.filter(|_| asked.is_model_call()) else {
-            return Ok(Demand { requests, ..Demand::default() });
+        let unbounded = || Demand { requests, ..Demand::default() };
+        if !asked.is_model_call() {
+            return Ok(unbounded());
+        }
+        let Some(ask) = asked.ask else {
+            let counts = |unit: &Unit| matches!(unit, Unit::Usd | Unit::Tokens);
+            return if units.iter().any(counts) { Err(unreadable()) } else { Ok(unbounded()) };
         };
         let before = match ask.previous_response_id.as_deref() {
             None => Before::Nothing,
@@ -202,19 +207,20 @@ fn unpriced(model: Option<&str>) -> Refusal {
     Refusal::new(Word::ModelNotAllowed, message)
 }
 
+fn unreadable() -> Refusal {
+    let message = "A budget applies, and what this request asks cannot be read: what it may use could not be reserved.";
+    Refusal::new(Word::UnreadableBody, message)
+}
+
 fn denied_as(denied: Denied, now: Timestamp) -> Refusal {
     match denied {
         Denied::Lost => Refusal::busy("Budgets cannot be checked at the moment."),
         Denied::Reserved(standing) => {
-            let message = if standing.budget.unit == Unit::AtOnce {
-                format!("{} has {}, which is its limit.", whose(&standing), under_way(&standing))
-            } else {
-                format!(
-                    "What is left of the budget of {} is reserved by exchanges under way ({}).",
-                    whose(&standing),
-                    spoken(&standing.budget)
-                )
-            };
+            let message = format!(
+                "What is left of the budget of {}, {}, is reserved by exchanges under way.",
+                whose(&standing),
+                amount(standing.limit, standing.budget.unit)
+            );
             Refusal::new(Word::TooManyRequests, message).retry_after(1)
         }
         Denied::Exceeded(standing) => exceeded(&standing, now),
@@ -249,10 +255,6 @@ fn whose(standing: &Standing) -> String {
         Scope::User(user) => user.clone(),
         Scope::Key(_) => "this key".to_owned(),
     }
-}
-
-fn under_way(standing: &Standing) -> String {
-    format!("{} exchanges under way", standing.limit)
 }
 
 impl Drop for Slot {

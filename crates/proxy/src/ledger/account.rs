@@ -349,7 +349,9 @@ impl Account {
             headers.chain(configured).map(|(name, value)| (name.to_owned(), value.to_owned()));
         record.tags.extend(tags.collect::<Vec<_>>());
         // That is ours to say.
-        record.tags.remove("screen");
+        for own in ["screen", "budget"] {
+            record.tags.remove(own);
+        }
         if self.inspected == Some(Looked::Partly) {
             record.tags.insert("screen".to_owned(), "unscanned".to_owned());
         }

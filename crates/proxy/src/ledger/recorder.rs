@@ -21,7 +21,7 @@ use super::account::{Account, Doubt, End, Expected};
 use super::dump::Dump;
 use super::head::stored_headers;
 use super::{Books, FoundIn};
-use crate::budget::reservation::Reservation;
+use crate::budget::reservation::{Reservation, Within};
 use crate::config::{Bodies, WhenFull};
 use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};
@@ -336,7 +336,11 @@ impl Recorder {
         self.account.scrub(&self.books.options.rules);
         self.account.close(end, &self.books.options.prices);
         if let Some(reservation) = self.reservation.take() {
-            reservation.settle(&self.account.spent(), self.account.seen().as_ref());
+            let within = reservation.settle(&self.account.spent(), self.account.seen().as_ref());
+            if within == Within::Over {
+                self.books.metrics.over_bound();
+                self.account.record.tags.insert("budget".to_owned(), "over bound".to_owned());
+            }
         }
         // Without a place it leaves no record.
         let _place = place?;

@@ -224,3 +224,42 @@ async fn what_is_no_budget_is_said() {
     check(&other, 2, "5tokens is no amount in usd, as 20usd");
     simulator.stop().await;
 }
+
+#[tokio::test]
+async fn a_bill_beyond_the_bound_is_counted_recorded_and_told() {
+    let simulator = simulator().await;
+    let gateway = Gateway::start(&url(&simulator));
+    let key = gateway.key_with("ada@example.com", &["--budget", "1000tokens/month"]);
+    // A tool of the upstream's has brought what nobody could foresee.
+    let body = body("sim:input_tokens=700 sim:output_tokens=10", 10);
+    assert_eq!(refusal(&gateway, &key, &body).await, (200, None));
+    metric(gateway.address, "codex_proxy_budgets_over_bound_total 1").await;
+    assert_eq!(gateway.records()[0]["tags"]["budget"], "over bound");
+    until("it is counted", || budgets(&gateway)[0]["spent"] == "710").await;
+    assert_eq!(refusal(&gateway, &key, &self::body("sim:output_tokens=1", 300)).await.0, 400);
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_does_not_get_around_a_budget() {
+    let simulator = simulator().await;
+    let settings =
+        [("CODEX_PROXY_SCREEN_ACTION", "off"), ("CODEX_PROXY_SCREEN_UNREADABLE", "pass")];
+    let gateway = Gateway::start_with(&url(&simulator), &settings);
+    let odd = async |key: &Key| {
+        let bearer = format!("Bearer {}", key.value);
+        let headers = [("authorization", bearer.as_str()), ("content-encoding", "odd")];
+        let body = body("hello", 10);
+        let answer = ask(gateway.address, "POST", "/v1/responses", &headers, &body).await;
+        answer.refusal().map(str::to_owned)
+    };
+    let free = gateway.key("bob@example.com");
+    assert_eq!(odd(&free).await, None, "without a budget it is the upstream's to refuse");
+    for budget in ["5usd/month", "1000tokens/day"] {
+        let key = gateway.key_with("ada@example.com", &["--budget", budget]);
+        assert_eq!(odd(&key).await.as_deref(), Some("unreadable_body"), "{budget}");
+    }
+    let counted = gateway.key_with("cleo@example.com", &["--budget", "10requests/day"]);
+    assert_eq!(odd(&counted).await, None, "a request is one whatever it asks");
+    simulator.stop().await;
+}
