@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, header};
@@ -105,7 +105,7 @@ impl Auth {
         let keys = Keys {
             store,
             budgets,
-            lost: Lost { patience, failed: Mutex::default(), told: AtomicBool::default() },
+            lost: Lost::new(patience),
             derived,
             snapshot: RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
@@ -161,11 +161,12 @@ impl Auth {
         }
     }
 
-    /// Re-reads the keys if the store has changed; ends what must not go on. Tells operators when the store is lost, and when it is back.
+    /// Re-reads the keys if the store has changed; ends what must not go on. Tells operators when the
+    /// store is lost, and when it is back.
     pub async fn watch(&self) {
         let Self::Keys(keys) = self else { return };
         let refreshed = keys.refresh().await;
-        let is_lost = keys.lost_for() > PAUSE * 5;
+        let is_lost = keys.lost_for() > LOST;
         if is_lost == keys.lost.told.swap(is_lost, Ordering::Relaxed) {
             return;
         }
@@ -256,23 +257,36 @@ impl Keys {
 struct Lost {
     /// For how long what is known is good enough.
     patience: Duration,
+    /// It fails at the moment: asked before anything is locked, since every exchange asks.
+    fails: AtomicBool,
     /// Since when it failed, and when last.
     failed: Mutex<Option<(Instant, Instant)>>,
     /// Operators know.
     told: AtomicBool,
 }
 
+/// A store that was not heard of for so long is lost.
+const LOST: Duration = Duration::from_secs(1);
 /// How long after a failure nobody tries again.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Lost {
+    fn new(patience: Duration) -> Self {
+        let (fails, told) = (AtomicBool::default(), AtomicBool::default());
+        Self { patience, fails, failed: Mutex::default(), told }
+    }
+
     fn note(&self, renewed: &Result<(), store::Error>) {
+        if renewed.is_ok() && !self.fails.load(Ordering::Relaxed) {
+            return;
+        }
         let now = Instant::now();
-        let mut failed = self.failed();
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         *failed = match (renewed, *failed) {
             (Ok(()), _) => None,
             (Err(_), before) => Some((before.map_or(now, |(since, _)| since), now)),
         };
+        self.fails.store(failed.is_some(), Ordering::Relaxed);
     }
 
     fn failed_just_now(&self) -> bool {
@@ -284,8 +298,9 @@ impl Lost {
         self.failed().map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 
-    fn failed(&self) -> MutexGuard<'_, Option<(Instant, Instant)>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failed(&self) -> Option<(Instant, Instant)> {
+        let fails = self.fails.load(Ordering::Relaxed);
+        if fails { *self.failed.lock().unwrap_or_else(PoisonError::into_inner) } else { None }
     }
 }
 
