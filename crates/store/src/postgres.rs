@@ -8,12 +8,12 @@ mod budgets;
 mod migrate;
 mod watch;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError,
+    RecyclingMethod, Runtime, Timeouts,
 };
 use tokio_postgres::{GenericClient, Row};
 
@@ -27,13 +27,13 @@ use watch::Watch;
 const CONNECTIONS: usize = 4;
 /// For a connection to stand, or to come free.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// For the server to give up a statement by itself.
+/// For the server to give up a statement by itself: told once a connection.
 const STATEMENT: &str = "SET statement_timeout = '10s'";
 
 /// A store in a database.
 pub struct Postgres {
     pool: Pool,
-    watch: Arc<Watch>,
+    watch: Watch,
 }
 
 impl Postgres {
@@ -41,15 +41,18 @@ impl Postgres {
     /// the address.
     pub async fn open(url: &str, password: Option<&str>) -> Result<Self, Error> {
         let (config, tls) = address::read(url, password)?;
-        let method = RecyclingMethod::Verified;
-        let manager = Manager::from_config(
-            config.clone(),
-            tls.clone(),
-            ManagerConfig { recycling_method: method },
-        );
+        // Whether a connection stands is not asked: each question more is one more wait of an exchange.
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config.clone(), tls.clone(), recycling);
+        let begin = Hook::async_fn(|client: &mut ClientWrapper, _| {
+            Box::pin(
+                async move { client.batch_execute(STATEMENT).await.map_err(HookError::Backend) },
+            )
+        });
         let wait = Some(PATIENCE);
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
+            .post_create(begin)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts { wait, create: wait, recycle: wait })
             .build()
@@ -62,9 +65,7 @@ impl Postgres {
     }
 
     async fn client(&self) -> Result<Object, Error> {
-        let client = self.pool.get().await?;
-        client.batch_execute(STATEMENT).await?;
-        Ok(client)
+        Ok(self.pool.get().await?)
     }
 
     /// Runs one statement that changes keys or budgets, and tells all processes of it.
@@ -79,12 +80,6 @@ impl Postgres {
         tx.commit().await?;
         self.watch.heard(unsigned(seq));
         Ok(count)
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.watch.stop();
     }
 }
 
@@ -353,6 +348,36 @@ mod tests {
             _ = connection => panic!("the connection ended"),
         };
         assert!(matches!(opened, Err(Error::TooNew { found: 9, known: 1 })));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_checked_wherever_tls_is_spoken() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let server = Server::start_with(Some((&certificate, &key)));
+        let open = async |mode: &str| {
+            let url = server.url().replace("127.0.0.1", "localhost");
+            let opened = Postgres::open(&url.replace("sslmode=disable", mode), None).await;
+            opened.map(|_| ()).map_err(|error| format!("{error:?}"))
+        };
+        let roots = server.certificate().display().to_string();
+        assert_eq!(open(&format!("sslmode=verify-full&sslrootcert={roots}")).await, Ok(()));
+        let unknown = open("sslmode=require").await.unwrap_err();
+        assert!(unknown.contains("UnknownIssuer"), "{unknown}");
+        let nowhere = open("sslmode=verify-full&sslrootcert=/nowhere.pem").await.unwrap_err();
+        assert!(nowhere.contains("/nowhere.pem"), "{nowhere}");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_nowhere_told() {
+        let url = "postgres://codex:hunter2@127.0.0.1:1/db?sslmode=disable&nonsense=1";
+        let told = format!("{:?}", Postgres::open(url, None).await.map(|_| ()).unwrap_err());
+        assert!(told.contains("nonsense") && !told.contains("hunter2"), "{told}");
+        let url = "postgres://codex:hunter2@127.0.0.1:1/db?sslmode=disable";
+        let told = format!("{:?}", Postgres::open(url, None).await.map(|_| ()).unwrap_err());
+        assert!(!told.contains("hunter2"), "{told}");
+        let shown = crate::without_secrets(url);
+        assert_eq!(shown, "postgres://codex:***@127.0.0.1:1/db?sslmode=disable");
     }
 
     #[tokio::test]

@@ -27,14 +27,31 @@ impl Server {
     /// # Panics
     /// Where PostgreSQL is not installed, or does not start.
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// The same; with a certificate and its key, as PEM, it speaks TLS.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_with(tls: Option<(&str, &str)>) -> Self {
         let folder = TempDir::with_prefix("codex-proxy-postgres-").unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let cluster = folder.path().join("cluster");
         std::fs::create_dir(&cluster).unwrap();
         std::fs::set_permissions(&cluster, PermissionsExt::from_mode(0o700)).unwrap();
+        let files = [folder.path().join("tls.crt"), folder.path().join("tls.key")];
+        let texts = tls.map(|(certificate, key)| [certificate, key]);
+        for (path, text) in files.iter().zip(texts.into_iter().flatten()) {
+            std::fs::write(path, text).unwrap();
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+        }
         if let Some((user, group)) = owner() {
-            chown(folder.path(), Some(user), Some(group)).unwrap();
-            chown(&cluster, Some(user), Some(group)).unwrap();
+            let all =
+                [folder.path(), &cluster].into_iter().chain(files.iter().map(PathBuf::as_path));
+            for path in all.filter(|path| path.exists()) {
+                chown(path, Some(user), Some(group)).unwrap();
+            }
         }
         let made = command("initdb")
             .arg("--pgdata")
@@ -59,6 +76,11 @@ impl Server {
         self.url_by(self.port)
     }
 
+    /// The certificate that it shows, where it speaks TLS.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("tls.crt")
+    }
+
     /// Its address through another port, as that of a relay.
     pub fn url_by(&self, port: u16) -> String {
         format!("postgres://codex@127.0.0.1:{port}/postgres?sslmode=disable")
@@ -77,6 +99,11 @@ impl Server {
         let sockets = format!("unix_socket_directories={}", folder.display());
         for setting in [&sockets, "listen_addresses=127.0.0.1", "fsync=off", "max_connections=60"] {
             serve.args(["-c", setting]);
+        }
+        if self.certificate().exists() {
+            for setting in ["ssl_cert_file=../tls.crt", "ssl_key_file=../tls.key", "ssl=on"] {
+                serve.args(["-c", setting]);
+            }
         }
         self.process = Some(serve.spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(30);

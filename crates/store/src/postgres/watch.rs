@@ -1,8 +1,8 @@
 //! Listens for changes.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -22,68 +22,68 @@ const PAUSES: [Duration; 3] =
 
 /// What is known of changes.
 pub(super) struct Watch {
+    known: Arc<Known>,
+    task: JoinHandle<()>,
+}
+
+/// What was heard last. Every exchange asks for it: nothing is locked.
+struct Known {
     seq: AtomicU64,
-    heard: Mutex<Instant>,
-    stopped: AtomicBool,
-    stop: Notify,
-    task: Mutex<Option<JoinHandle<()>>>,
+    begun: Instant,
+    /// Milliseconds after that.
+    heard_ms: AtomicU64,
 }
 
 impl Watch {
-    /// Watches from now on.
-    pub(super) fn start(config: Config, tls: Tls, seq: u64) -> Arc<Self> {
-        let watch = Arc::new(Self {
-            seq: AtomicU64::new(seq),
-            heard: Mutex::new(Instant::now()),
-            stopped: AtomicBool::new(false),
-            stop: Notify::new(),
-            task: Mutex::new(None),
-        });
-        let watching = watch.clone();
-        // It ends with the store, which aborts it.
-        let task = tokio::runtime::Handle::current().spawn(async move {
-            tokio::select! {
-                () = watching.run(&config, &tls) => {}
-                () = watching.stop.notified() => {}
-            }
-        });
-        *watch.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
-        watch
-    }
-
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        self.stop.notify_one();
-        if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            task.abort();
-        }
+    /// Watches from now on, as long as it is not dropped.
+    pub(super) fn start(config: Config, tls: Tls, seq: u64) -> Self {
+        let (seq, heard_ms) = (AtomicU64::new(seq), AtomicU64::new(0));
+        let known = Arc::new(Known { seq, begun: Instant::now(), heard_ms });
+        let watching = known.clone();
+        let watch = async move { watching.run(&config, &tls).await };
+        Self { known, task: tokio::runtime::Handle::current().spawn(watch) }
     }
 
     /// The number of the last change that was heard of.
     pub(super) fn seq(&self) -> u64 {
-        self.seq.load(Ordering::Relaxed)
+        self.known.seq.load(Ordering::Relaxed)
     }
 
     /// How long nothing was heard of the database.
     pub(super) fn silent_for(&self) -> Duration {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        let heard = Duration::from_millis(self.known.heard_ms.load(Ordering::Relaxed));
+        self.known.begun.elapsed().saturating_sub(heard)
     }
 
     /// The database has answered, with this number.
     pub(super) fn heard(&self, seq: u64) {
+        self.known.heard(seq);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Known {
+    fn heard(&self, seq: u64) {
         self.seq.fetch_max(seq, Ordering::Relaxed);
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let heard = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.fetch_max(heard, Ordering::Relaxed);
     }
 
     async fn run(&self, config: &Config, tls: &Tls) {
         let mut failures = 0;
-        while !self.stopped.load(Ordering::Relaxed) {
-            let before = self.seq();
+        loop {
+            let before = self.heard_ms.load(Ordering::Relaxed);
             // What failed is said by whoever asks something of the store.
             let _ = self.listen(config, tls).await;
-            failures = if self.seq() == before { failures + 1 } else { 0 };
-            let pause = PAUSES.get(failures).or(PAUSES.last()).copied();
-            tokio::time::sleep(pause.unwrap_or(POLL)).await;
+            let has_heard = self.heard_ms.load(Ordering::Relaxed) > before;
+            failures = if has_heard { 0 } else { failures + 1 };
+            let pause = PAUSES.get(failures).or(PAUSES.last());
+            tokio::time::sleep(pause.copied().unwrap_or(POLL)).await;
         }
     }
 
