@@ -61,6 +61,7 @@ impl Rollups {
         (first, last): (Date, Date),
         each: &mut (dyn FnMut(&Group, &Sums) + Send),
     ) -> Result<()> {
+        let _alone = self.kept.alone()?;
         let view = reader.view()?;
         let spooled = view.spooled().filter(|record| (first..=last).contains(&day_of(record.time)));
         for record in spooled {

@@ -1,7 +1,8 @@
 //! Sums in a file of `SQLite`.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -33,6 +34,8 @@ const TABLES: &str = "
 /// The file.
 pub(super) struct Kept {
     connection: Connection,
+    /// Whoever has locked this file adds up; none: nobody else can.
+    lock: Option<PathBuf>,
     /// Texts by their number, and the other way round: those that were met.
     texts: HashMap<i64, String>,
     numbers: HashMap<String, i64>,
@@ -46,17 +49,29 @@ impl Kept {
         // What is lost with the power is added up again.
         connection.pragma_update(None, "synchronous", "normal")?;
         make(&mut connection)?;
-        Ok(Self::over(connection))
+        Ok(Self::over(connection, Some(path.with_extension("lock"))))
     }
 
     pub(super) fn in_memory() -> Result<Self> {
         let mut connection = Connection::open_in_memory()?;
         make(&mut connection)?;
-        Ok(Self::over(connection))
+        Ok(Self::over(connection, None))
     }
 
-    fn over(connection: Connection) -> Self {
-        Self { connection, texts: HashMap::new(), numbers: HashMap::new() }
+    fn over(connection: Connection, lock: Option<PathBuf>) -> Self {
+        Self { connection, lock, texts: HashMap::new(), numbers: HashMap::new() }
+    }
+
+    /// Waits until nobody else adds up, and keeps others waiting until it is dropped.
+    ///
+    /// Who saw the spool before a file was put must not find that file added up by somebody who looked
+    /// later: he would count it twice.
+    pub(super) fn alone(&self) -> Result<Option<File>> {
+        let Some(path) = &self.lock else { return Ok(None) };
+        let locking = || format!("locking {}", path.display());
+        let file = File::create(path).with_context(locking)?;
+        file.lock().with_context(locking)?;
+        Ok(Some(file))
     }
 
     /// Whether anything of a day is kept.
@@ -97,10 +112,13 @@ impl Kept {
             )?;
             return Ok(mark == index.mark);
         }
+        // Numbers that are given here are true only once it is committed.
+        let mut numbers = std::mem::take(&mut self.numbers);
         for (group, sums) in groups {
-            add_group(&tx, &mut self.numbers, (&day, group), sums)?;
+            add_group(&tx, &mut numbers, (&day, group), sums)?;
         }
         tx.commit()?;
+        self.numbers = numbers;
         Ok(true)
     }
 
@@ -172,8 +190,7 @@ fn add_group(
     Ok(())
 }
 
-/// The number of a text. What was given within a transaction that did not come about is not true:
-/// so only what stands already is remembered.
+/// The number of a text, which is given where it has none.
 fn number(tx: &Transaction<'_>, numbers: &mut HashMap<String, i64>, text: &str) -> Result<i64> {
     if let Some(number) = numbers.get(text) {
         return Ok(*number);
@@ -183,12 +200,14 @@ fn number(tx: &Transaction<'_>, numbers: &mut HashMap<String, i64>, text: &str) 
         .query_map([text], |row| row.get(0))?
         .next()
         .transpose()?;
-    if let Some(number) = known {
-        numbers.insert(text.to_owned(), number);
-        return Ok(number);
-    }
-    tx.prepare_cached("INSERT INTO texts (text) VALUES (?1)")?.execute([text])?;
-    Ok(tx.last_insert_rowid())
+    let number = if let Some(number) = known {
+        number
+    } else {
+        tx.prepare_cached("INSERT INTO texts (text) VALUES (?1)")?.execute([text])?;
+        tx.last_insert_rowid()
+    };
+    numbers.insert(text.to_owned(), number);
+    Ok(number)
 }
 
 fn read_group(
@@ -225,4 +244,29 @@ fn read_sums(row: &Row<'_>) -> Result<Sums> {
         *value = row.get(9 + at)?;
     }
     Ok(Sums::from_all(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::Kept;
+
+    #[test]
+    fn one_adds_up_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rollups.db");
+        let first = Kept::open(&path).unwrap().alone().unwrap();
+        let (done, other) = channel();
+        let second = std::thread::spawn(move || {
+            let alone = Kept::open(&path).unwrap().alone().unwrap();
+            done.send(()).unwrap();
+            drop(alone);
+        });
+        assert!(other.recv_timeout(Duration::from_millis(100)).is_err(), "it does not wait");
+        drop(first);
+        other.recv_timeout(Duration::from_secs(10)).unwrap();
+        second.join().unwrap();
+    }
 }
