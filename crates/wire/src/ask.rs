@@ -20,6 +20,11 @@ pub struct Ask {
     pub service_tier: Option<String>,
     /// `max_output_tokens`, or chat's `max_completion_tokens`, or its older `max_tokens`.
     pub max_output_tokens: Option<u64>,
+    /// How many answers are asked for: chat's `n`.
+    pub choices: Option<u64>,
+    /// Whether it names a conversation or a prompt that the upstream keeps: there may be more to read
+    /// than the body has.
+    pub names_kept: bool,
     /// The response that this request continues.
     pub previous_response_id: Option<String>,
     /// What the upstream keeps its cache by.
@@ -67,6 +72,8 @@ impl Default for Ask {
             generate: true,
             service_tier: None,
             max_output_tokens: None,
+            choices: None,
+            names_kept: false,
             previous_response_id: None,
             prompt_cache_key: None,
             thread_id: None,
@@ -85,6 +92,8 @@ enum Place {
     Generate,
     ServiceTier,
     MaxOutputTokens,
+    Choices,
+    Kept,
     PreviousResponseId,
     PromptCacheKey,
     ThreadId,
@@ -106,6 +115,9 @@ const BODY: &[Member<Place>] = &[
     text(Place::MaxOutputTokens, "max_output_tokens", NAME_LIMIT),
     text(Place::MaxOutputTokens, "max_completion_tokens", NAME_LIMIT),
     text(Place::MaxOutputTokens, "max_tokens", NAME_LIMIT),
+    text(Place::Choices, "n", NAME_LIMIT),
+    text(Place::Kept, "conversation", NAME_LIMIT),
+    text(Place::Kept, "prompt", NAME_LIMIT),
     text(Place::PreviousResponseId, "previous_response_id", NAME_LIMIT),
     text(Place::PromptCacheKey, "prompt_cache_key", NAME_LIMIT),
     elements(Place::Item(Part::Instructions), "instructions"),
@@ -157,6 +169,8 @@ impl Ask {
             Place::Generate => self.generate = raw != b"false",
             Place::ServiceTier => self.service_tier = string(raw),
             Place::MaxOutputTokens => self.max_output_tokens = self.larger_bound(raw),
+            Place::Choices => self.choices = choices(raw),
+            Place::Kept => self.names_kept |= raw != b"null",
             Place::PreviousResponseId => self.previous_response_id = string(raw),
             Place::PromptCacheKey => self.prompt_cache_key = string(raw),
             Place::ThreadId => self.thread_id = string(raw),
@@ -171,6 +185,12 @@ impl Ask {
     fn larger_bound(&self, raw: &[u8]) -> Option<u64> {
         self.max_output_tokens.max(serde_json::from_slice(raw).ok())
     }
+}
+
+/// How many answers; as many as the API gives at most where that cannot be read.
+fn choices(raw: &[u8]) -> Option<u64> {
+    const MOST: u64 = 128;
+    (raw != b"null").then(|| serde_json::from_slice(raw).unwrap_or(MOST))
 }
 
 #[cfg(test)]
@@ -216,6 +236,8 @@ mod tests {
                 generate: false,
                 service_tier: Some("priority".into()),
                 max_output_tokens: Some(900),
+                choices: None,
+                names_kept: false,
                 previous_response_id: Some("resp_1".into()),
                 prompt_cache_key: Some("thread-1".into()),
                 thread_id: Some("thread-1".into()),

@@ -3,13 +3,10 @@
 //! A token has at least one byte, so that a body of so many bytes has no more tokens than that. What
 //! the body only names may fill the context window.
 
-use std::ops::ControlFlow;
-
 use jiff::civil::Date;
 use memchr::memmem;
 
 use crate::ask::Ask;
-use crate::pick::{Member, Picker, text};
 use crate::price::PriceTable;
 
 /// The most that a request may come to.
@@ -66,20 +63,6 @@ const OUTPUT_TOKENS: u64 = 128_000;
 /// to more than the bound, that is counted and told.
 const BROUGHT: [&str; 4] = ["\"file_id\"", "\"file_url\"", "\"file_data\"", "\"item_reference\""];
 
-#[derive(Clone, Copy)]
-enum Place {
-    /// How many answers are asked for.
-    Choices,
-    /// A conversation, or a prompt, that the upstream keeps.
-    Kept,
-}
-
-const MEMBERS: &[Member<Place>] = &[
-    text(Place::Choices, "n", 64),
-    text(Place::Kept, "conversation", usize::MAX),
-    text(Place::Kept, "prompt", usize::MAX),
-];
-
 /// What a body holds besides text.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Content {
@@ -87,7 +70,6 @@ struct Content {
     /// Of the pictures that stand in the body.
     picture_bytes: u64,
     brings_more: bool,
-    choices: Option<u64>,
 }
 
 impl PriceTable {
@@ -101,7 +83,8 @@ impl PriceTable {
             Some(model) if !model.contains("gpt-4o-mini") => PICTURE_TOKENS,
             _ => PICTURE_TOKENS_MINI,
         };
-        let whole = body.is_none() || content.brings_more || before == Before::Unknown;
+        let named = ask.names_kept || content.brings_more;
+        let whole = body.is_none() || named || before == Before::Unknown;
         let input_tokens = if whole {
             window
         } else {
@@ -118,7 +101,7 @@ impl PriceTable {
         });
         let output = ask.max_output_tokens.or(writes).unwrap_or(OUTPUT_TOKENS);
         let output = output.min(seen.unwrap_or(u64::MAX));
-        let output_tokens = output.saturating_mul(content.choices.unwrap_or(1).max(1));
+        let output_tokens = output.saturating_mul(ask.choices.unwrap_or(1).max(1));
         let nanos = row
             .and_then(|row| row.dearest(ask.service_tier.as_deref(), input_tokens, output_tokens));
         Bound { input_tokens, output_tokens, nanos: nanos.map(|cost| cost.nanos) }
@@ -132,21 +115,21 @@ impl Content {
         // An address of a picture stands in one of these, or in both.
         content.pictures = count("\"image_url\"").max(count("\"input_image\""));
         let begins = memmem::find_iter(body, b"\"data:image/");
-        content.picture_bytes = begins.map(|begin| string_length(body, begin)).sum();
-        let mut picker = Picker::new(MEMBERS);
-        picker.feed(body, &mut |place, value| {
-            match place {
-                Place::Choices => content.choices = serde_json::from_slice(value.raw).ok(),
-                Place::Kept => content.brings_more |= value.raw != b"null",
-            }
-            ControlFlow::Continue(())
-        });
+        let addresses = begins.filter(|begin| is_address(body.get(..*begin).unwrap_or_default()));
+        content.picture_bytes = addresses.map(|begin| string_length(body, begin)).sum();
         content
     }
 }
 
 fn brings_more(body: &[u8]) -> bool {
     BROUGHT.iter().any(|name| memmem::find(body, name.as_bytes()).is_some())
+}
+
+/// Whether what comes behind is the address of a picture, by its key: what is said of a text that only
+/// begins as one is counted as text.
+fn is_address(before: &[u8]) -> bool {
+    let key = before.trim_ascii_end().strip_suffix(b":").unwrap_or_default().trim_ascii_end();
+    key.ends_with(b"\"image_url\"") || key.ends_with(b"\"url\"")
 }
 
 /// How long the string is that begins here with its quote. Data has no quotes to escape.
@@ -219,6 +202,13 @@ mod tests {
         );
         let tokens = bound(&body, Before::Nothing).input_tokens;
         assert!((PICTURE_TOKENS..PICTURE_TOKENS + 200).contains(&tokens), "{tokens}");
+    }
+
+    #[test]
+    fn a_text_that_begins_as_a_picture_counts_as_text() {
+        let text = "data:image/ ".repeat(1000);
+        let body = format!(r#"{{"model":"gpt-6-luna","input":"{text}"}}"#);
+        assert_eq!(bound(&body, Before::Nothing).input_tokens, body.len() as u64);
     }
 
     #[test]
