@@ -11,6 +11,7 @@ test: install-test-tools lint
 	cargo test --workspace
 	sh crates/proxy/tests/matrix/autobahn.sh --sample
 	$(MAKE) instructions
+	python3 bench/month.py 1000000
 
 lint:
 	cargo fmt --all --check

@@ -4,7 +4,8 @@
 
 Makes an archive of that many records in a temporary folder (files of records as the gateway writes
 them, twenty a day), then asks for reports with the released program: the first adds all of it up, the
-others read the sums that are kept.
+others read the sums that are kept. Ends with exit code 1 where a sum is wrong, where a report after the
+first takes five seconds, or where one takes 512 MiB.
 """
 
 import json
@@ -36,7 +37,12 @@ LINE = (
 )
 
 
-def make(data: Path, records: int) -> None:
+# Of each report but the first, and of all.
+MOST_SECONDS, MOST_MIB = 5, 512
+
+
+def make(data: Path, records: int) -> int:
+    """How many there are: as many as go evenly into the files."""
     each = records // (DAYS * FILES_A_DAY)
     number = 0
     for day in range(1, DAYS + 1):
@@ -64,6 +70,7 @@ def make(data: Path, records: int) -> None:
                 ["zstd", "-q", "-1", "-c"], input="".join(lines).encode(), stdout=subprocess.PIPE,
                 check=True)
             path.write_bytes(packer.stdout)
+    return number
 
 
 def ask(home: Path, *more: str) -> tuple[float, float, str]:
@@ -85,17 +92,23 @@ def main() -> None:
         home = Path(folder)
         (home / "data").mkdir(mode=0o700)
         begin = time.monotonic()
-        make(home / "data", records)
+        records = make(home / "data", records)
         print(f"made {records} records in {time.monotonic() - begin:.0f} s")
-        name = next((home / "data/archive/records").rglob("*.zst")).name
-        for what in ["user", "user", "team", "model", "day", "hour", "repo", "session"]:
+        slowest, largest = 0.0, 0.0
+        for count, what in enumerate(["user", "user", "team", "model", "day", "hour", "repo", "session"]):
             took, peak, said = ask(home, "--by", what, "--format", "json")
-            rows = len(json.loads(said))
-            print(f"report --by {what:8} {took:7.2f} s, {rows:7} rows; at most {peak:.0f} MiB so far")
+            rows = json.loads(said)
+            print(f"report --by {what:8} {took:7.2f} s, {len(rows):7} rows; at most {peak:.0f} MiB so far")
+            if sum(row["requests"] for row in rows) != records:
+                sys.exit(f"month: the report by {what} has not all {records} records")
+            slowest, largest = max(slowest, took if count else 0), max(largest, peak)
         took, peak, said = ask(home, "--verify")
         print(f"report --verify     {took:7.2f} s; {said.strip()}")
         size = (home / "data/rollups.db").stat().st_size
-        print(f"rollups.db has {size / 2**20:.0f} MiB; files of records are called as {name}")
+        print(f"rollups.db has {size / 2**20:.0f} MiB")
+    if slowest > MOST_SECONDS or largest > MOST_MIB:
+        sys.exit(f"month: {slowest:.1f} s and {largest:.0f} MiB are more than {MOST_SECONDS} s or {MOST_MIB} MiB")
 
 
-main()
+if __name__ == "__main__":
+    main()

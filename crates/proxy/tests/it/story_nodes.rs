@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::harness::client::{ask, post};
+use crate::harness::client::{ask, post, request};
 use crate::harness::gateway::Key;
 use crate::harness::{Gateway, Raw, simulator, until, url};
 
@@ -211,6 +211,72 @@ async fn what_a_killed_node_had_reserved_is_free_when_it_is_back() {
     let answer = post(second.address, "/v1/responses", &key.value, &more).await;
     assert_eq!(answer.status, 200);
     until("it is counted", || spent(&first).0 == "200").await;
+}
+
+/// What the records of these nodes have cost together, nano-dollars.
+fn costs(nodes: &[&Gateway]) -> u64 {
+    let records = nodes.iter().flat_map(|node| node.records());
+    let costs = records.filter_map(|record| record["cost_usd"].as_str().map(wire::price::nanos));
+    costs.sum()
+}
+
+/// Asks again and again, until it is refused or nobody is there any more.
+async fn ask_on(address: SocketAddr, key: Key, body: String) {
+    let bearer = format!("Bearer {}", key.value);
+    let sent = request("POST", "/v1/responses", &[("authorization", &bearer)], &body);
+    loop {
+        let Ok(stream) = TcpStream::connect(address).await else { return };
+        let mut client = Raw::over(stream);
+        let is_sent = client.try_send(sent.as_bytes()).await.is_ok();
+        let answer = if is_sent { client.try_answer().await } else { None };
+        if answer.is_none_or(|answer| answer.status != 200) {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_killed_under_load_loses_no_count_and_overshoots_nothing() {
+    let (server, simulator) = (Server::start(), simulator().await);
+    let [first, second] = [(); 2].map(|()| node(&server, &url(&simulator)));
+    let words = "sim:output_tokens=1000 sim:input_tokens=100";
+    let body = json!({ "model": "gpt-6-luna", "input": words, "max_output_tokens": 1000 });
+    let body = body.to_string();
+    let bound = body.len() as u64 * 125 + 1000 * 500;
+    let budget = 400 * bound;
+    let key = first.key_with("ada@example.com", &["--budget", &format!("0.{budget:09}usd/month")]);
+    for node in [&first, &second] {
+        until_known(node, &key).await;
+    }
+
+    // Many ask both until they are refused; the first is killed in the middle of it.
+    let (one, other, pid) = (first.address, second.address, first.pid());
+    let mut asking = JoinSet::new();
+    for number in 0..24 {
+        let address = if number % 2 == 0 { one } else { other };
+        asking.spawn(ask_on(address, key.clone(), body.clone()));
+    }
+    until("it is under load", || simulator.bill().exchanges.len() > 60).await;
+    crate::harness::gateway::signal(pid, 9);
+    asking.join_all().await;
+
+    // What it had told, and what it had not, is counted when it is back: as its records say.
+    let folder = first.kill();
+    let first = Gateway::start_in(folder, &url(&simulator), &[]);
+    let both = [&first, &second];
+    until("all is told", || {
+        let (spent, reserved) = spent(&second);
+        wire::price::nanos(&spent) >= costs(&both) && reserved == "0.00"
+    })
+    .await;
+    let (counted, recorded) = (wire::price::nanos(&spent(&second).0), costs(&both));
+    // Of what ended within five milliseconds of its last report nobody knows whether that told it.
+    let one_cost = 100 * 100 + 1000 * 500;
+    assert!(counted - recorded <= 24 * one_cost, "{counted} counted, {recorded} on record");
+    // It came back before its leases lapsed: what it had spent was kept from the other.
+    assert!(counted <= budget, "{counted} of {budget}");
+    assert_eq!(counted % one_cost, 0, "each exchange counts whole");
+    simulator.stop().await;
 }
 
 #[tokio::test]
