@@ -263,6 +263,16 @@ mod tests {
         assert_eq!(Question::default().tokens(), None);
     }
 
+    #[test]
+    fn hostile_texts_are_counted_too() {
+        // The tokenizer's pattern looks ahead and goes back: runs of what it goes back over.
+        for run in [" ", "A", "a", "\u{300}", "1", "\t", "'", "Aa", " \u{a0}", "\u{4e00}"] {
+            let text = run.repeat(MOST / run.len());
+            assert!(whole(&text) > 0, "{run:?}");
+            assert!(whole(&format!("{text}x")) > 0, "{run:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_sample_is_the_same_however_its_text_is_cut(
