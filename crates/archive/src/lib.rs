@@ -113,16 +113,19 @@ impl Error {
     }
 }
 
+/// Where an archive's objects are.
+pub type Objects = Arc<dyn ObjectStore>;
+
 /// Opens the object store that an address names; a folder is made where it is new. In it nothing
 /// is ever overwritten. What is put is sealed where there is a key for it; what is sealed is read
 /// as if it were not, with the keys that there are.
-pub fn open(url: &str, access: &Access, keys: Keys) -> Result<Arc<dyn ObjectStore>, Error> {
+pub fn open(url: &str, access: &Access, keys: Keys) -> Result<Objects, Error> {
     Ok(Arc::new(Sealing::new(open_stored(url, access)?, keys)))
 }
 
 /// The same as it is stored, sealed objects under names and with lengths of their own: for who
 /// reads nothing.
-pub fn open_stored(url: &str, access: &Access) -> Result<Arc<dyn ObjectStore>, Error> {
+pub fn open_stored(url: &str, access: &Access) -> Result<Objects, Error> {
     Ok(objects::open(url, access)?.objects)
 }
 

@@ -305,9 +305,7 @@ pub async fn spool(config: &Config) -> Result<(String, Spool, Publisher)> {
         seal_bytes: SEAL_BYTES,
         clock: clock::now,
     };
-    let archive = &config.archive;
-    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
-        .with_context(|| format!("opening the archive {}", archive.url))?;
+    let objects = config.archive.open()?;
     let spool = Spool::open(options)?;
     let signer = Derived::from(&config.secret)?.signer();
     let publisher = Publisher::start(folder, objects, signer, spool.state().clone())?;

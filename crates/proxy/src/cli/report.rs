@@ -122,10 +122,7 @@ fn prove(config: &Config, days: (Date, Date)) -> Result<()> {
 pub fn reader(config: &Config) -> Result<Reader> {
     let data = config.data.display();
     ensure!(config.data.exists(), "there is no data folder {data}: is --data right?");
-    let archive = &config.archive;
-    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
-        .with_context(|| format!("opening the archive {}", archive.url))?;
-    Ok(Reader::new(config.archive.spool.clone(), objects))
+    config.archive.reader()
 }
 
 /// Prints a report in one of the forms.

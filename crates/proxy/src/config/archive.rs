@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+use archive::Objects;
 use archive::objects::{Access, BucketIn, is_built};
+use archive::read::Reader;
 use archive::seal::service::KeyService;
 use archive::seal::{Key, Keys, kms};
 
@@ -71,6 +74,17 @@ impl Archive {
             },
             seal_after: layers.duration("archive.seal_after"),
         }
+    }
+
+    /// Opens the object store, with the keys of sealed objects.
+    pub fn open(&self) -> Result<Objects> {
+        let objects = archive::open(&self.url, &self.access, self.keys()?);
+        objects.with_context(|| format!("opening the archive {}", self.url))
+    }
+
+    /// What reads the archive, and the spool that feeds it.
+    pub fn reader(&self) -> Result<Reader> {
+        Ok(Reader::new(self.spool.clone(), self.open()?))
     }
 
     /// Fetches the keys of sealed objects.

@@ -1,7 +1,7 @@
 //! What a process that was killed has spent, and not told: its records say it.
 
 use anyhow::{Context, Result};
-use archive::read::{Found, Reader};
+use archive::read::Found;
 use archive::record::{Record, UsageKind};
 use archive::segment::day_of;
 use jiff::{SignedDuration, Timestamp};
@@ -27,10 +27,7 @@ pub async fn recount(
 ) -> Result<u64> {
     let through = Timestamp::from_millisecond(through_ms).context("reading when all was told")?;
     let since = through.saturating_sub(DOUBT)?;
-    let archive = &config.archive;
-    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
-        .with_context(|| format!("opening the archive {}", archive.url))?;
-    let reader = Reader::new(archive.spool.clone(), objects);
+    let reader = config.archive.reader()?;
     // A long answer may have begun the day before.
     let first = day_of(since).saturating_sub(jiff::Span::new().days(1));
     let last = day_of(crate::clock::now());

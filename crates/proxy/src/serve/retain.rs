@@ -57,9 +57,9 @@ impl Retain {
     }
 
     async fn prune(&self, today: Date) -> anyhow::Result<()> {
-        let Archive { url, access, retain_days, retain_records_days, .. } = &self.archive;
+        let Archive { retain_days, retain_records_days, .. } = &self.archive;
         let keep = Keep { bodies_days: *retain_days, records_days: *retain_records_days };
-        let objects = archive::open(url, access, self.archive.keys()?)?;
+        let objects = self.archive.open()?;
         let holds = Holds::load(&*objects, std::slice::from_ref(&self.key)).await?;
         for old in prune(&*objects, keep, today, (Doing::Delete, &holds)).await? {
             let (kind, objects, bytes) = (old.kind, old.objects, old.bytes);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use archive::read::Reader;
 use archive::segment::day_of;
 
 use crate::clock;
@@ -39,10 +38,7 @@ impl Rolling {
 
     /// Today, and the day before: what was published late.
     async fn add_up(&self) -> Result<()> {
-        let archive = &self.config.archive;
-        let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
-            .with_context(|| format!("opening the archive {}", archive.url))?;
-        let reader = Reader::new(archive.spool.clone(), objects);
+        let reader = self.config.archive.reader()?;
         let config = self.config.clone();
         let runtime = tokio::runtime::Handle::current();
         // Its file is written from here, and lines are parsed: off the way of exchanges.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use archive::read::Reader;
 use archive::segment::day_of;
 use jiff::civil::Date;
 use redact::rule::Tier;
@@ -78,8 +77,7 @@ impl Scan {
     }
 
     async fn scan(&self, look: &Arc<Look>) -> Result<()> {
-        let objects = archive::open(&self.archive.url, &self.archive.access, self.archive.keys()?)?;
-        let reader = Reader::new(self.archive.spool.clone(), objects);
+        let reader = self.archive.reader()?;
         let memory = Memory::open(&self.data, look)?;
         let mut memory = memory.context("somebody else is at it")?;
         let tally = stored::fresh(&reader, look, &mut memory, (REST, &mut |_| {})).await?;

@@ -77,9 +77,7 @@ pub(super) async fn run(config: &Config, reader: &Reader, args: &Erase) -> Resul
     }
     let signer = Derived::from(&config.secret)?.signer();
     let others = args.public_key.as_deref().map_or(Ok(Vec::new()), keys_in)?;
-    let archive = &config.archive;
-    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
-        .with_context(|| format!("opening the archive {}", archive.url))?;
+    let objects = config.archive.open()?;
     let holds = holds(config, &others).await?;
     if let Some(hold) = holds.on_user(&user) {
         return Err(Stopped::Held(hold.clone()).into());

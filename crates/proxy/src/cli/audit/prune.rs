@@ -1,6 +1,6 @@
 //! `audit prune`: what is kept no longer goes.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use archive::retain::{Doing, Keep, Old, prune};
 use archive::segment::day_of;
 use serde::Serialize;
@@ -38,9 +38,7 @@ struct Row {
 /// Does it, and prints what went.
 pub(super) async fn run(config: &Config, args: &Prune) -> Result<()> {
     let doing = if args.dry_run { Doing::Tell } else { Doing::Delete };
-    let archive = &config.archive;
-    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
-        .with_context(|| format!("opening the archive {}", archive.url))?;
+    let objects = config.archive.open()?;
     let today = day_of(clock::now());
     let holds = holds(config, &[]).await?;
     let old = prune(&*objects, keep(config), today, (doing, &holds)).await?;

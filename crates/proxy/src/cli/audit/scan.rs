@@ -168,9 +168,7 @@ async fn mask(
     let derived = Derived::from(&config.secret)?;
     let signer = derived.signer();
     let others = scan.public_key.as_deref().map_or(Ok(Vec::new()), keys_in)?;
-    let archive = &config.archive;
-    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
-        .with_context(|| format!("opening the archive {}", archive.url))?;
+    let objects = config.archive.open()?;
     let holds = holds(config, &others).await?;
     let keys = [vec![signer.public_key()], others].concat();
     // What no `serve` has open is brought to the archive first.

@@ -51,9 +51,7 @@ pub(super) async fn run(config: &Config, verify: Verify) -> Result<()> {
         Some(file) => keys_in(file)?,
         None => vec![own_key(config)?],
     };
-    let archive = &config.archive;
-    let objects = archive::open(&archive.url, &archive.access, archive.keys()?)
-        .with_context(|| format!("opening the archive {}", archive.url))?;
+    let objects = config.archive.open()?;
     let spool = config.archive.spool.as_path();
     let spool = Some(spool).filter(|spool| spool.exists());
     let kept = keep(config).on(day_of(clock::now()));
