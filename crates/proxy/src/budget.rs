@@ -261,7 +261,7 @@ impl Budgets {
         Standing {
             budget: line.rule.budget.clone(),
             limit: line.limit,
-            spent: state.accounts.get(&line.key).map_or(0, Account::spent),
+            spent: state.accounts.get(&line.key).map_or(0, Account::surely_spent),
             needs: line.amount,
             ends: line.ends,
         }

@@ -33,6 +33,12 @@ impl Account {
         self.spent.saturating_add(self.reporting).saturating_add(self.unreported)
     }
 
+    /// What is spent by all together for certain: of a report that is not answered nobody knows whether
+    /// the store has it in its sum already.
+    pub(super) fn surely_spent(&self) -> u64 {
+        self.spent.saturating_add(self.unreported)
+    }
+
     /// What may be reserved without asking the store.
     fn free(&self, limit: u64) -> u64 {
         let within = limit.saturating_sub(self.spent()).saturating_sub(self.reserved);
@@ -162,6 +168,21 @@ mod tests {
         assert_eq!(account.report(), Some((0, 0)));
         account.reported(0, 0, 0);
         assert_eq!((account.report(), account.is_done()), (None, true));
+    }
+
+    #[test]
+    fn a_report_that_is_not_answered_is_not_surely_spent_twice() {
+        let mut account = Account::default();
+        account.asks(50);
+        account.granted((50, 50), 0, 50);
+        account.settle(0, 40);
+        assert_eq!(account.report(), Some((40, 10)));
+        // Its answer is lost, and the next lease tells the sum with it.
+        account.asks(10);
+        account.granted((10, 10), 40, 20);
+        assert_eq!((account.surely_spent(), account.spent()), (40, 80));
+        account.reported(10, 40, 20);
+        assert_eq!(account.spent(), 40);
     }
 
     #[test]
