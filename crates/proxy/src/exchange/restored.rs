@@ -26,7 +26,7 @@ use crate::ledger::account::Expected;
 use changes::Changes;
 
 /// How long the beginning of a mask waits for its rest: tokens of one word come closely together.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A tapped answer on its way through what changes it.
 pub struct Restored {

@@ -2,6 +2,7 @@
 //! got, what the record says.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
@@ -468,6 +469,36 @@ async fn on_a_websocket_masks_live_as_long_as_the_socket() {
     assert_eq!(records.iter().map(|r| &r["altered"]).collect::<Vec<_>>(), [&json!("masked"); 2]);
     let (folder, ..) = gateway.stop();
     assert_eq!(places(folder.path(), password), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn on_a_websocket_what_might_become_a_mask_waits_only_so_long() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+    let (mut client, mut server) = open_with(&gateway, &upstream, &key.value, "").await;
+    let input = "amqp://app:Xq7-plover-Nine@mq.example.com";
+    client
+        .send(&asks(&json!({"type": "response.create", "model": "gpt-5.5", "input": input})))
+        .await;
+    let (_, payload) = read_frame(&mut server).await.unwrap();
+    let seen = lossy(&payload);
+    // The model begins a word that begins as the mask does, and then says nothing for long.
+    let delta = |piece: &str| {
+        json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0,
+            "content_index": 0, "delta": piece})
+    };
+    let begun = Instant::now();
+    server.send(&says(&delta(&mask(&seen)[..9]))).await;
+    let (_, payload) = read_frame(&mut client).await.unwrap();
+    assert_eq!(lossy(&payload), delta(&mask(&seen)[..9]).to_string());
+    let waited = begun.elapsed();
+    assert!((2000..4000).contains(&waited.as_millis()), "{waited:?}");
+    // What comes then passes at once.
+    server.send(&says(&delta(" and so on"))).await;
+    let (_, payload) = read_frame(&mut client).await.unwrap();
+    assert_eq!(lossy(&payload), delta(" and so on").to_string());
+    assert!(begun.elapsed() < waited + Duration::from_secs(1));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use wire::websocket::{Follower, Forgets, Opcode, Part, Step, close, text};
 
-use super::restoring::Restoring;
+use super::restoring::{Restoring, overdue};
 use super::{Asked, BORDER, Buffer, Closing, Ended, Open, Side, WAITING, piece_size};
 use crate::exchange::manner::Manner;
 use crate::exchange::refusal::{Refusal, Word};
@@ -66,6 +66,8 @@ enum Next {
     Bytes(usize),
     Drain,
     Interrupted(Refusal),
+    /// Messages have waited long enough for those after them.
+    Release,
     Due,
 }
 
@@ -112,6 +114,11 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
                 }
                 Next::Drain => self.state = State::Draining,
                 Next::Interrupted(refusal) => self.end_with(refusal),
+                Next::Release => {
+                    let rest = self.rest();
+                    self.writer.write_all(&rest).await?;
+                    self.writer.flush().await?;
+                }
                 Next::Due => {
                     if let State::Ending(refusal) = &self.state {
                         return Ok(Ended::Cut(refusal.word()));
@@ -128,6 +135,10 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
     async fn next(&mut self, from: &mut (impl AsyncRead + Unpin), buffer: &mut Buffer) -> Next {
         let is_open = matches!(self.state, State::Open);
         let is_ending = matches!(self.state, State::Ending(_));
+        let restoring = match self.queue.front() {
+            Some(Asked::Exchange(open)) => open.restoring.as_ref(),
+            _ => None,
+        };
         tokio::select! {
             biased;
             refusal = self.interrupted.as_mut(), if !is_ending => Next::Interrupted(refusal),
@@ -135,6 +146,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
             Some(asked) = self.waiting.recv(), if self.queue.len() < WAITING => Next::Asked(asked),
             // A broken connection is at its end as well.
             length = buffer.read(from) => Next::Bytes(length.unwrap_or(0)),
+            () = overdue(restoring) => Next::Release,
             () = self.timer.as_mut() => Next::Due,
         }
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use redact::mask::Known;
 use redact::restore::{Message, Messages};
+use tokio::time::Instant;
 use wire::websocket::{Opcode, binary, text};
+
+use crate::exchange::restored::PATIENCE;
 
 /// What becomes of the messages of one answer.
 pub(super) struct Restoring {
@@ -12,12 +15,22 @@ pub(super) struct Restoring {
     /// The message under way, as far as it has come.
     message: Vec<u8>,
     is_text: bool,
+    /// Until when messages wait for those after them, where some do.
+    patience: Option<Instant>,
+}
+
+/// Waits until messages have waited long enough for those after them; for ever, where none does.
+pub(super) async fn overdue(restoring: Option<&Restoring>) {
+    match restoring.and_then(|restoring| restoring.patience) {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Restoring {
     /// With these masks.
     pub(super) fn new(masks: Arc<Known>) -> Self {
-        Self { messages: Messages::new(masks), message: Vec::new(), is_text: true }
+        Self { messages: Messages::new(masks), message: Vec::new(), is_text: true, patience: None }
     }
 
     /// A message begins.
@@ -38,11 +51,14 @@ impl Restoring {
         if !self.is_text {
             return [self.rest(), binary(&message)].concat();
         }
-        frames(&self.messages.message(&message))
+        let sent = frames(&self.messages.message(&message));
+        self.patience = self.messages.is_holding().then(|| Instant::now() + PATIENCE);
+        sent
     }
 
-    /// The answer has ended: whatever still waits.
+    /// Nobody waits any longer: whatever still waits.
     pub(super) fn rest(&mut self) -> Vec<u8> {
+        self.patience = None;
         frames(&self.messages.release())
     }
 }
