@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
@@ -269,4 +270,40 @@ fn a_text_is_looked_through_without_an_installation() {
     assert_eq!(only("no-such-rule").status.code(), Some(2));
     let clean = stdin(b"nothing \xFF\xFE in here", &["--tier", "possible"]);
     assert_eq!((clean.status.code(), clean.stdout), (Some(0), Vec::new()));
+}
+
+/// What takes two minutes here is that a start has other things to do first.
+#[tokio::test]
+async fn a_gateway_looks_by_itself_and_tells_once() {
+    let office = Office::new().await;
+    office.talk().await;
+    office.published(4).await;
+    let address = office.gateway.address;
+    let counted = async || {
+        let counters = ask(address, "GET", "/metrics", &[], "").await.text();
+        let name = "codex_proxy_stored_findings_total{";
+        let found = counters.lines().filter(|line| line.starts_with(name)).map(str::to_owned);
+        let mut found: Vec<String> = found.collect();
+        found.sort();
+        found
+    };
+    let deadline = Instant::now() + Duration::from_secs(160);
+    while counted().await.len() < 2 {
+        assert!(Instant::now() < deadline, "nobody looked");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let expected =
+        [("codex-proxy-key", "certain"), ("vault-word", "likely")].map(|(rule, tier)| {
+            format!("codex_proxy_stored_findings_total{{rule=\"{rule}\",tier=\"{tier}\"}} 1")
+        });
+    assert_eq!(counted().await, expected);
+    // The command knows what was told already.
+    let (code, none, said) = office.scan(&["--since-last"]);
+    assert_eq!((code, none), (Some(0), json!([])), "{said}");
+    let (folder, well, said) = office.gateway.stop();
+    let told = said.lines().filter(|line| line.contains("secrets are in what is stored"));
+    assert_eq!((told.count(), well), (2, true), "{said}");
+    assert!(!said.contains("lighthouse") && !said.contains(&office.token), "{said}");
+    drop(folder);
+    office.simulator.stop().await;
 }
