@@ -80,7 +80,7 @@ fn is_our_word(name: &HeaderName) -> bool {
 /// What is meant for this proxy, or must not leave the house.
 fn is_ours(name: &HeaderName) -> bool {
     *name == header::PROXY_AUTHORIZATION
-        || *name == header::COOKIE
+        || matches!(*name, header::COOKIE | header::SET_COOKIE)
         || matches!(name.as_str(), "api-key")
         || is_our_word(name)
 }
@@ -110,6 +110,7 @@ mod tests {
         ("openai-project", "theirs again"),
         ("chatgpt-account-id", "account"),
         ("cookie", "a=b"),
+        ("set-cookie", "a=b"),
         ("proxy-authorization", "Basic eA=="),
         ("x-codex-proxy-key", "cpk_1"),
         ("x-codex-turn-state", "kept"),
