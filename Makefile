@@ -17,6 +17,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --package archive --features s3,gs,az -- -D warnings
+	cargo clippy --package amazon -- -D warnings
 
 install-test-tools:
 	sh scripts/install-test-tools.sh

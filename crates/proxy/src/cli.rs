@@ -10,6 +10,7 @@ pub mod output;
 pub mod prices;
 pub mod reconcile;
 pub mod report;
+pub mod secret;
 pub mod serve;
 pub mod simulate;
 pub mod store;
@@ -70,6 +71,8 @@ enum Command {
     Strict(strict::Args),
     Store(store::Args),
     Simulate(simulate::Args),
+    #[command(name = strict::source::PRINT, hide = true)]
+    PrintSecret(secret::Args),
 }
 
 impl Command {
@@ -87,7 +90,10 @@ impl Command {
 pub fn run() -> ExitCode {
     // Before anything else, even before the arguments are read.
     let called = strict::Called::by(std::env::args_os());
-    let missing = called.close();
+    let missing = match called.close(std::env::args_os().collect()) {
+        Ok(missing) => missing,
+        Err(error) => return report_error(&error),
+    };
     let cli = called.parse();
     if !matches!(cli.command, Command::Strict(_)) {
         keep_private();
@@ -128,6 +134,7 @@ fn start(common: &Common, command: Command) -> Result<()> {
         Command::Doctor(args) => doctor::run(common, &args),
         Command::Store(args) => store::run(common, args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::PrintSecret(args) => secret::run(&args),
         // It tells errors in words of its own.
         Command::Strict(_) => Ok(()),
     }

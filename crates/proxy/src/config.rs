@@ -69,6 +69,8 @@ pub struct Config {
     pub max_buffered: u64,
     /// How long open exchanges may go on after the order to stop.
     pub drain_timeout: Duration,
+    /// How often services are asked again for the secrets of upstreams that they keep.
+    pub secrets_refresh: Duration,
     /// What every derived key comes from.
     pub secret: SecretRef,
     /// TLS towards clients, where it is spoken.
@@ -304,6 +306,7 @@ impl Config {
             max_body: layers.bytes("max_body"),
             max_buffered: layers.bytes("max_buffered"),
             drain_timeout: layers.duration("drain_timeout"),
+            secrets_refresh: layers.duration("secrets_refresh"),
             secret: layers
                 .reference("secret")
                 .unwrap_or_else(|| SecretRef::File(inside("secret.key"))),

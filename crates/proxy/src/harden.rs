@@ -11,7 +11,9 @@ pub mod page;
 mod sandbox;
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -52,26 +54,34 @@ pub fn seal(needs: &Needs) -> Vec<String> {
     missing
 }
 
-/// Starts this program again in its own place, with this environment only: what was loaded for
-/// `LD_PRELOAD` and the like is gone then, and no variable is left to be read. Comes back only where
-/// that fails.
-pub fn start_again(environment: Vec<(OsString, OsString)>) -> String {
-    use std::os::unix::process::CommandExt;
-    let mut words = std::env::args_os();
-    let program = if cfg!(target_os = "linux") {
-        Ok(PathBuf::from("/proc/self/exe"))
-    } else {
-        std::env::current_exe()
-    };
-    let error = program.map(|program| {
-        let mut command = std::process::Command::new(program);
-        if let Some(name) = words.next() {
-            command.arg0(name);
-        }
-        command.args(words).env_clear().envs(environment).exec()
+/// Starts this program again in its own place, called with these words, its name first, with this
+/// environment only and perhaps another stdin: what was loaded for `LD_PRELOAD` and the like is gone
+/// then, and no variable is left to be read. Comes back only where that fails.
+pub fn start_again(
+    words: &[OsString],
+    environment: Vec<(OsString, OsString)>,
+    stdin: Option<Stdio>,
+) -> String {
+    let error = called(words).map(|mut command| {
+        command.stdin(stdin.unwrap_or_else(Stdio::inherit));
+        command.env_clear().envs(environment).exec()
     });
     let (Ok(error) | Err(error)) = error;
     format!("starting again without the environment: {error}")
+}
+
+/// This program once more, called with these words, its name first.
+pub fn called(words: &[OsString]) -> std::io::Result<Command> {
+    let program = if cfg!(target_os = "linux") {
+        PathBuf::from("/proc/self/exe")
+    } else {
+        std::env::current_exe()?
+    };
+    let mut command = Command::new(program);
+    if let Some((name, arguments)) = words.split_first() {
+        command.arg0(name).args(arguments);
+    }
+    Ok(command)
 }
 
 #[cfg(target_os = "linux")]

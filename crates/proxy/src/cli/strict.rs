@@ -2,6 +2,7 @@
 
 pub mod called;
 pub mod oidc;
+pub mod source;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
@@ -38,6 +39,9 @@ pub struct Args {
     /// Port to listen on [default: one that is free]
     #[arg(long)]
     port: Option<u16>,
+    /// Where the key is
+    #[arg(long, value_name = "stdin|file:PATH|secretsmanager:NAME", default_value = source::STDIN, conflicts_with = "github_oidc")]
+    key: String,
     /// File to which the port and the process are written, as one line of JSON
     #[arg(long, value_name = "FILE")]
     server_info: Option<PathBuf>,
@@ -129,7 +133,11 @@ fn credential(args: &Args, missing: &mut Vec<String>) -> Result<Credential> {
         return Ok(Credential { key, identity: Some(identity) });
     }
     let may_hold = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let (key, unprotected) = Key::read(std::io::stdin(), KEY, may_hold).map_err(unusable)?;
+    let read = match source::open(&args.key)? {
+        Some(file) => Key::read(file, KEY, may_hold),
+        None => Key::read(std::io::stdin(), KEY, may_hold),
+    };
+    let (key, unprotected) = read.map_err(unusable)?;
     missing.extend(unprotected);
     Ok(Credential { key, identity: None })
 }
@@ -214,7 +222,7 @@ fn needs(config: &Config, renewal: Option<&Renewal>) -> Needs {
         let secrets = config.archive.references();
         needs.files.extend(secrets.filter_map(|(_, secret)| match secret {
             SecretRef::File(path) => Some(path.clone()),
-            SecretRef::Env(_) | SecretRef::Stdin | SecretRef::Kms(_) => None,
+            _ => None,
         }));
     }
     needs

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::reference::SecretRef;
 use super::target::HeaderText;
 
-/// Reads one; a value that begins with `env:` or `file:` is a reference to a secret.
+/// Reads one; a value that is written as a reference to a secret is one.
 pub fn read(text: &str, base: &Path) -> Result<(HeaderName, HeaderText), String> {
     let Some((name, value)) = text.split_once('=') else {
         return Err("has an entry without a value: write NAME=VALUE".to_owned());
@@ -23,9 +23,9 @@ pub fn read(text: &str, base: &Path) -> Result<(HeaderName, HeaderText), String>
             // The text may be the secret itself: it is not repeated.
             Err(format!("{header} holds a secret: write env:NAME or file:PATH as its value"))
         }
-        Some(reference @ (SecretRef::Env(_) | SecretRef::File(_))) => {
-            Ok((header, HeaderText::Secret(reference)))
-        }
+        Some(
+            reference @ (SecretRef::Env(_) | SecretRef::File(_) | SecretRef::SecretsManager { .. }),
+        ) => Ok((header, HeaderText::Secret(reference))),
         Some(SecretRef::Stdin | SecretRef::Kms(_)) | None => match HeaderValue::from_str(value) {
             Ok(value) if !value.is_empty() => Ok((header, HeaderText::Plain(value))),
             _ => Err(format!("{header} has no value that a header can have")),

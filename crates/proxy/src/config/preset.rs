@@ -168,15 +168,15 @@ fn loosens(path: &str, place: &str) -> Problem {
     Problem { place: place.to_owned(), what }
 }
 
-/// The environment as it may be kept; none where it is already so.
-pub fn kept_environment() -> Option<Vec<(OsString, OsString)>> {
+/// The environment as far as it may be kept, and whether something is left out of it.
+pub fn kept_environment() -> (Vec<(OsString, OsString)>, bool) {
     let is_kept = |name: &OsString| {
         let name = name.to_string_lossy();
         KEPT.contains(&name.as_ref()) || name.starts_with("CODEX_PROXY_")
     };
     let all = all_variables().into_iter();
     let (kept, dropped): (Vec<_>, Vec<_>) = all.partition(|(name, _)| is_kept(name));
-    (!dropped.is_empty()).then_some(kept)
+    (kept, !dropped.is_empty())
 }
 
 #[cfg(test)]

@@ -32,6 +32,16 @@ impl Secrets {
         Ok(Self(secrets))
     }
 
+    /// Whether a service keeps another one now than was fetched; asks it, and waits.
+    pub fn have_changed(&self) -> Result<bool, Wrong> {
+        for (reference, secret) in &self.0 {
+            if reference.is_kept_elsewhere() && reference.resolve()?.expose() != secret.expose() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The secret of a reference.
     pub fn get(&self, reference: &SecretRef) -> Option<&Secret<String>> {
         self.0.iter().find(|(known, _)| known == reference).map(|(_, secret)| secret)

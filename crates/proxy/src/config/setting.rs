@@ -148,6 +148,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_body", Bytes, "64MiB", "largest request body, or message of a WebSocket"),
     setting("max_buffered", Bytes, "512MiB", "all request bodies in memory together"),
     setting("drain_timeout", Duration, "20s", "how long open exchanges may go on after the order to stop"),
+    setting("secrets_refresh", Duration, "5m", "how often AWS Secrets Manager is asked again for keys and headers of upstreams that it keeps"),
     setting("secret", Reference, "", "what key hashes are made with; unset: secret.key in the data folder"),
     setting("spool", Path, "", "folder on local disk that feeds the archive; unset: spool in the data folder"),
     setting("upstreams", Tables(&target::TABLE), "", "further upstreams and keys, see docs/upstreams.md"),

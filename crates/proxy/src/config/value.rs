@@ -201,7 +201,8 @@ fn mode(text: &str) -> Result<u64, String> {
 fn reference(text: &str, base: &Path) -> Result<SecretRef, String> {
     // The text may be the secret itself: it is not repeated.
     SecretRef::parse(text, base).ok_or_else(|| {
-        "is a reference to a secret, never the secret: write env:NAME, file:PATH or stdin"
+        "is a reference to a secret, never the secret: write env:NAME, file:PATH, \
+         secretsmanager:NAME or stdin"
             .to_owned()
     })
 }

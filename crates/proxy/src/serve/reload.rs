@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tokio::signal::unix::Signal;
@@ -30,6 +30,8 @@ pub struct Watch {
     config: Files,
     certificates: Files,
     tls: Option<Tls>,
+    /// How often services are asked for secrets that they keep, and when they were last.
+    refresh: (Duration, Instant),
 }
 
 impl Watch {
@@ -53,7 +55,9 @@ impl Watch {
         }
         let tls = config.tls.clone();
         let certificates = Files::new(tls.iter().flat_map(files_of).collect());
-        Ok((config, Self { origin, layers, config: files, certificates, tls }))
+        let refresh = (config.secrets_refresh, Instant::now());
+        let watch = Self { origin, layers, config: files, certificates, tls, refresh };
+        Ok((config, watch))
     }
 }
 
@@ -98,12 +102,26 @@ impl Reader {
     }
 
     fn look(&mut self) {
-        if self.watch.config.have_changed() {
+        if self.watch.config.have_changed() || self.secrets_have_changed() {
             self.reload();
         }
         if self.watch.certificates.have_changed() {
             self.renew();
         }
+    }
+
+    /// Whether what services keep is not what is in use. One that cannot be asked changes nothing,
+    /// and is asked again.
+    fn secrets_have_changed(&mut self) -> bool {
+        let (every, last) = &mut self.watch.refresh;
+        if last.elapsed() < *every {
+            return false;
+        }
+        *last = Instant::now();
+        self.site.terms().secrets_have_changed().unwrap_or_else(|wrong| {
+            tracing::warn!("the secrets in use stay: {wrong}");
+            false
+        })
     }
 
     /// Takes the configuration as it is now, or says why not.

@@ -16,7 +16,7 @@ use crate::budget::Budgets;
 use crate::config::reference::SecretRef;
 use crate::config::secrets::Secrets;
 use crate::config::target::Target;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Wrong};
 use crate::exchange::Proxy;
 use crate::exchange::auth::Auth;
 use crate::exchange::endpoint::Endpoints;
@@ -154,6 +154,11 @@ impl Terms {
     #[must_use]
     pub fn with_tls(&self, tls: Arc<ServerConfig>) -> Self {
         Self { tls: Some(tls), ..self.clone() }
+    }
+
+    /// Whether a service keeps another secret now than the one in use; asks it, and waits.
+    pub fn secrets_have_changed(&self) -> Result<bool, Wrong> {
+        self.reach.secrets.have_changed()
     }
 }
 

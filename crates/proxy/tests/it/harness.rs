@@ -1,5 +1,6 @@
 //! A test language: an upstream, a gateway, a client, each in a line.
 
+pub(crate) mod amazon;
 pub(crate) mod authority;
 pub(crate) mod autobahn;
 pub(crate) mod bucket;

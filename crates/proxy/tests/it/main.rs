@@ -51,6 +51,7 @@ mod story_retain;
 mod story_screen;
 mod story_sdk;
 mod story_seal;
+mod story_secrets_manager;
 mod story_soak;
 mod story_socket;
 mod story_strict;

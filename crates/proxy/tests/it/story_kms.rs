@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::bucket::{Emulator, settings};
+use crate::harness::amazon::{Amazon, pairs};
 use crate::harness::client::post;
 use crate::harness::gateway::{run, run_with};
 use crate::harness::sdk::installed;
@@ -18,49 +18,25 @@ const PAGE: &str = include_str!("../../../../docs/archive-format.md");
 /// What only the prompt and the answer have in them.
 const WORDS: &str = "the lighthouse of Westerhever";
 
-fn pairs(settings: &[(String, String)]) -> Vec<(&str, &str)> {
-    settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
-}
-
-/// Credentials, and keys of the emulator's.
-struct Kms {
-    emulator: Emulator,
-    credentials: Vec<(String, String)>,
-}
+/// Keys of the emulator's.
+struct Kms(Amazon);
 
 impl Kms {
     fn start() -> Self {
-        let emulator = Emulator::start();
-        let mut credentials = settings("", emulator.address);
-        credentials.retain(|(name, _)| name.starts_with("AWS_"));
-        let endpoint = format!("http://{}", emulator.address);
-        credentials.push(("CODEX_PROXY_ARCHIVE_KMS_ENDPOINT".to_owned(), endpoint));
-        Self { emulator, credentials }
-    }
-
-    /// Runs lines of Python with Amazon's own client `kms` and this argument; what they print.
-    fn boto(&self, lines: &str, argument: &str) -> String {
-        let endpoint = format!("http://{}", self.emulator.address);
-        let script = format!(
-            "import base64, boto3, json, sys\n\
-             kms = boto3.client('kms', endpoint_url=sys.argv[1], region_name='eu-central-1')\n\
-             {lines}"
-        );
-        let mut python = Command::new(installed("python/bin/python"));
-        python.args(["-c", &script, &endpoint, argument]).envs(pairs(&self.credentials));
-        let ran = python.output().unwrap();
-        assert!(ran.status.success(), "{ran:?}");
-        String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+        let mut amazon = Amazon::start();
+        let endpoint = amazon.endpoint();
+        amazon.told.push(("CODEX_PROXY_ARCHIVE_KMS_ENDPOINT".to_owned(), endpoint));
+        Self(amazon)
     }
 
     /// The ARN of a new key.
     fn key(&self) -> String {
-        self.boto("print(kms.create_key()['KeyMetadata']['Arn'])", "")
+        self.0.boto("kms", "print(service.create_key()['KeyMetadata']['Arn'])", "")
     }
 
     /// What a process must be told to seal with this key, and read what others have sealed.
     fn sealing(&self, current: &str, old: &str) -> Vec<(String, String)> {
-        let mut told = self.credentials.clone();
+        let mut told = self.0.told.clone();
         let named = [("ENCRYPTION_KEY", current), ("ENCRYPTION_KEYS_OLD", old)];
         for (name, key) in named.iter().filter(|(_, key)| !key.is_empty()) {
             told.push((format!("CODEX_PROXY_ARCHIVE_{name}"), format!("kms:{key}")));
@@ -133,9 +109,10 @@ async fn what_is_sealed_with_keys_of_kms_is_read_by_whoever_may_ask_it() {
 
     // By hand, as the page says.
     let decrypt = "kept = json.load(open(sys.argv[2]))\n\
-                   print(kms.decrypt(CiphertextBlob=base64.b64decode(kept['encrypted']), \
+                   print(service.decrypt(CiphertextBlob=base64.b64decode(kept['encrypted']), \
                    EncryptionContext={'codex-proxy': 'archive'})['Plaintext'].hex())";
-    std::fs::write(at.join("key"), kms.boto(decrypt, &keys[0].display().to_string())).unwrap();
+    std::fs::write(at.join("key"), kms.0.boto("kms", decrypt, &keys[0].display().to_string()))
+        .unwrap();
     let script = PAGE.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
     std::fs::write(at.join("unseal.py"), script).unwrap();
     let sealed = files(at, "bodies").into_iter().find(|file| file.extension().unwrap() == "sealed");

@@ -3,8 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use anyhow::Result;
 use clap::Parser;
 
+use super::source;
 use crate::cli::{Cli, Command, Common};
 use crate::config::preset::kept_environment;
 use crate::harden;
@@ -56,15 +58,20 @@ impl Called {
     }
 
     /// Closes this process, where strict mode is meant; what could not be had. Whatever the
-    /// environment holds besides what is needed is left behind in the process that was.
-    pub fn close(self) -> Vec<String> {
+    /// environment holds besides what is needed is left behind in the process that was, and with it
+    /// what a key is fetched with.
+    pub fn close(self, mut words: Vec<OsString>) -> Result<Vec<String>> {
         if self == Self::Otherwise {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let missing = harden::close();
-        let Some(environment) = kept_environment() else { return missing };
-        let failed = harden::start_again(environment);
-        missing.into_iter().chain([failed]).collect()
+        let (environment, is_less) = kept_environment();
+        let key = source::fetched(&mut words)?;
+        if !is_less && key.is_none() {
+            return Ok(missing);
+        }
+        let failed = harden::start_again(&words, environment, key.map(Into::into));
+        Ok(missing.into_iter().chain([failed]).collect())
     }
 
     /// What is asked for.
