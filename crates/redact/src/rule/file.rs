@@ -194,6 +194,7 @@ fn number(table: &dyn TableLike, key: &str) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::{FILES, read};
+    use crate::rule::words;
 
     #[test]
     fn every_rule_can_be_read_and_has_a_name_of_its_own() {
@@ -204,6 +205,8 @@ mod tests {
                 let lists = [&rule.prefixes, &rule.words, &rule.inner].map(|list| !list.is_empty());
                 let ways = [&lists[..], &[rule.anchor.is_some()]].concat();
                 assert_eq!(ways.iter().filter(|way| **way).count(), 1, "{}: {ways:?}", rule.id);
+                let words = rule.words.iter().map(|word| words::fold(word.as_bytes()));
+                assert!(words.into_iter().all(|word| word.len() >= 3), "{}: short word", rule.id);
                 assert!(rule.anchor.is_some() || rule.shape.is_some(), "{} has a shape", rule.id);
                 names.push(rule.id);
             }

@@ -1,50 +1,77 @@
 //! Which rules know a name by its words.
 
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
-
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::RuleId;
 use super::file::Rule;
+use super::fnv::Fnv;
 use crate::scan::prefix::Bits;
+
+/// A word, folded, and whose it is.
+#[derive(Debug)]
+struct Word {
+    bytes: Box<[u8]>,
+    rule: RuleId,
+}
 
 /// The words of all rules that want one nearby.
 #[derive(Debug)]
 pub(crate) struct Words {
-    automaton: Option<AhoCorasick>,
-    /// Which three bytes the words begin with: most names have none of them.
+    /// Which three bytes the words begin with: most places of a name have none of them.
     firsts: Bits,
-    rules: Vec<RuleId>,
+    /// Which three come after those, in words that have more than four.
+    seconds: Bits,
+    /// The same as the first for the words that have no more.
+    shorts: Bits,
+    by_first: HashMap<[u8; 3], Vec<Word>, BuildHasherDefault<Fnv>>,
 }
 
 impl Words {
     pub(super) fn new(list: &[Arc<Rule>]) -> Self {
-        let mut patterns = Vec::new();
-        let mut rules = Vec::new();
-        for (index, rule) in list.iter().enumerate() {
-            let id = RuleId(u16::try_from(index).unwrap_or(u16::MAX));
+        let none = Bits::default;
+        let by_first = HashMap::default();
+        let mut words = Self { firsts: none(), seconds: none(), shorts: none(), by_first };
+        for (rule, id) in list.iter().zip((0..u16::MAX).map(RuleId)) {
             for word in rule.words.iter().filter(|_| rule.prefixes.is_empty()) {
-                patterns.push(fold(word.as_bytes()));
-                rules.push(id);
+                words.add(&fold(word.as_bytes()), id);
             }
         }
-        let mut firsts = Bits::default();
-        for word in &patterns {
-            firsts.add_all(word);
-        }
-        let automaton =
-            AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&patterns).ok();
-        Self { automaton: automaton.filter(|_| !patterns.is_empty()), firsts, rules }
+        words
     }
 
-    /// The rules of which a word stands in this name, folded already.
-    pub(crate) fn of<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = RuleId> + 'a {
-        let may_have = name
-            .windows(3)
-            .any(|three| three.first_chunk().is_some_and(|three| self.firsts.may_have(*three)));
-        let automaton = self.automaton.as_ref().filter(|_| may_have);
-        let found = automaton.into_iter().flat_map(move |a| a.find_overlapping_iter(name));
-        found.filter_map(|one| self.rules.get(one.pattern().as_usize()).copied())
+    fn add(&mut self, word: &[u8], rule: RuleId) {
+        // No rule has a shorter one: the test of the file says so.
+        let Some((first, rest)) = word.split_first_chunk() else { return };
+        self.firsts.add_all(first);
+        if rest.len() < 2 {
+            self.shorts.add_all(first);
+        } else {
+            self.seconds.add_all(rest);
+        }
+        self.by_first.entry(*first).or_default().push(Word { bytes: word.into(), rule });
+    }
+
+    /// Tells of each rule of which a word stands in this name, folded already.
+    pub(crate) fn each(&self, name: &[u8], mut tell: impl FnMut(RuleId)) {
+        for (at, three) in name.windows(3).enumerate() {
+            let Some(first) = three.first_chunk().filter(|one| self.firsts.may_have(**one)) else {
+                continue;
+            };
+            let rest = name.get(at..).unwrap_or_default();
+            // A zero stands where the name has ended: of five letters only two come after three.
+            let second = [3, 4, 5].map(|next| rest.get(next).copied().unwrap_or(0));
+            if !self.seconds.may_have(second) && !self.shorts.may_have(*first) {
+                continue;
+            }
+            let words = self.by_first.get(first).into_iter().flatten();
+            let stands = words.filter(|word| {
+                word.bytes.get(3).is_none_or(|byte| rest.get(3) == Some(byte))
+                    && rest.starts_with(&word.bytes)
+            });
+            stands.for_each(|word| tell(word.rule));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Values without a prefix: a rule knows them by a word in the name to their left.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use super::strength;
 use super::{Scan, before, is_token};
@@ -34,7 +35,7 @@ impl Scan<'_> {
         if !matches!(last, b'"' | b'\'' | b'`' | b' ' | b'=' | b':' | b'>' | b'\t' | b'(' | b',') {
             return;
         }
-        let digit = text.iter().any(u8::is_ascii_digit);
+        let digit = has_digit(text);
         if text.len() > 600 || !digit && (text.len() < 32 || strength::surprise(text) < 30) {
             return;
         }
@@ -84,14 +85,14 @@ impl Scan<'_> {
     fn match_words(&mut self, name_end: usize, start: usize) {
         let mut folded = [0; LEFT];
         let Some(name) = self.fold_left(name_end, &mut folded) else { return };
-        if HASHES.iter().any(|ending| name.ends_with(ending)) {
-            return;
-        }
-        let words = &self.rules.words;
-        for id in words.of(name) {
-            let Some(length) = self.shaped(id, start) else { continue };
-            self.push(id, start..start + length);
-        }
+        let rules = self.rules;
+        rules.words.each(name, |id| {
+            if let Some(length) = self.shaped(id, start)
+                && !HASHES.iter().any(|ending| name.ends_with(ending))
+            {
+                self.push(id, start..start + length);
+            }
+        });
     }
 
     /// How long the value is that begins here, if it is one of this rule.
@@ -115,18 +116,61 @@ impl Scan<'_> {
     /// semicolon parts off belongs to another value.
     fn fold_left<'a>(&self, end: usize, folded: &'a mut [u8; LEFT]) -> Option<&'a [u8]> {
         let left = self.bytes.get(end.saturating_sub(LEFT)..end)?;
-        let mut at = LEFT;
+        let (letters, mut at) = (&*FOLDED, LEFT);
         for (index, byte) in left.iter().enumerate().rev() {
-            let escaped = index > 0 && left.get(index - 1) == Some(&b'\\');
-            if matches!(byte, b'\n' | b'\r' | b',' | b';') || escaped && matches!(byte, b'n' | b'r')
-            {
+            let letter = letters.get(usize::from(*byte)).copied().unwrap_or_default();
+            // An escape stands for a line's end, in text that was escaped.
+            let is_escape = || index > 0 && left.get(index - 1) == Some(&b'\\');
+            if letter == END || matches!(byte, b'n' | b'r') && is_escape() {
                 break;
             }
-            if byte.is_ascii_alphanumeric() {
-                at -= 1;
-                *folded.get_mut(at)? = byte.to_ascii_lowercase();
-            }
+            // Written first and kept if it is one: nobody can foretell which bytes are.
+            *folded.get_mut(at - 1)? = letter;
+            at -= usize::from(letter != 0);
         }
         folded.get(at..)
+    }
+}
+
+/// Stands in [`FOLDED`] for what ends a name's line.
+const END: u8 = 1;
+
+/// Of each byte its letter in lower case, or its digit; 0 for what is neither, [`END`] for what ends
+/// a name's line.
+static FOLDED: LazyLock<[u8; 256]> = LazyLock::new(|| {
+    let mut bytes = 0..=u8::MAX;
+    std::array::from_fn(|_| match bytes.next() {
+        Some(b'\n' | b'\r' | b',' | b';') => END,
+        Some(byte) if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase(),
+        _ => 0,
+    })
+});
+
+/// Whether a digit stands in a text: eight bytes at once, since nearly every run of letters is
+/// asked.
+fn has_digit(text: &[u8]) -> bool {
+    let (eights, rest) = text.as_chunks();
+    let digits = |eight: &[u8; 8]| {
+        // A digit is 0 to 9 then; adding 118 leaves its highest bit clear, and no other byte's.
+        let from_zero = u64::from_ne_bytes(*eight) ^ 0x3030_3030_3030_3030;
+        let sums = (from_zero & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676;
+        (sums | from_zero) & 0x8080_8080_8080_8080 != 0x8080_8080_8080_8080
+    };
+    eights.iter().any(digits) || rest.iter().any(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_digit;
+
+    #[test]
+    fn a_digit_is_found_wherever_it_stands_and_nothing_else_is_one() {
+        for byte in 0..=255_u8 {
+            for at in 0..19 {
+                let mut text = [b'x'; 19];
+                text[at] = byte;
+                assert_eq!(has_digit(&text), byte.is_ascii_digit(), "{byte} at {at}");
+            }
+        }
     }
 }
