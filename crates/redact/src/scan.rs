@@ -235,7 +235,7 @@ const JOINED: usize = 48;
 
 /// What joins the parts of a token that has several.
 fn is_joint(byte: u8) -> bool {
-    matches!(byte, b'.' | b'/' | b'+' | b':' | b'$' | b'!' | b'~')
+    class(byte) == JOINT
 }
 
 /// What our masks begin with.
@@ -310,8 +310,32 @@ fn has(text: &[u8], word: &[u8]) -> bool {
 
 /// What tokens are made of.
 pub(crate) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+    class(byte) == TOKEN
 }
+
+/// What a byte is to a token, read off a table: no other question is asked as often.
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
+const TOKEN: u8 = 1;
+const JOINT: u8 = 2;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut rest = classes.as_mut_slice();
+    let mut byte = 0_u8;
+    while let Some((class, more)) = rest.split_first_mut() {
+        *class = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => TOKEN,
+            b'.' | b'/' | b'+' | b':' | b'$' | b'!' | b'~' => JOINT,
+            _ => 0,
+        };
+        byte = byte.wrapping_add(1);
+        rest = more;
+    }
+    classes
+};
 
 #[cfg(test)]
 mod tests;

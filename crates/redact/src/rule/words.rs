@@ -55,11 +55,14 @@ impl Words {
 
     /// Tells of each rule of which a word stands in this name, folded already.
     pub(crate) fn each(&self, name: &[u8], mut tell: impl FnMut(RuleId)) {
-        for (at, three) in name.windows(3).enumerate() {
-            let Some(first) = three.first_chunk().filter(|one| self.firsts.may_have(**one)) else {
+        let mut key = 0;
+        for (last, byte) in name.iter().enumerate() {
+            key = (key << 8 | u32::from(*byte)) & 0xff_ffff;
+            if !self.firsts.may_have_key(key) {
                 continue;
-            };
-            let rest = name.get(at..).unwrap_or_default();
+            }
+            let rest = last.checked_sub(2).and_then(|at| name.get(at..)).unwrap_or_default();
+            let Some(first) = rest.first_chunk() else { continue };
             // A zero stands where the name has ended: of five letters only two come after three.
             let second = [3, 4, 5].map(|next| rest.get(next).copied().unwrap_or(0));
             if !self.seconds.may_have(second) && !self.shorts.may_have(*first) {

@@ -54,20 +54,24 @@ impl Bits {
     }
 
     fn add(&mut self, three: [u8; 3]) {
-        let at = Self::place(three);
+        let at = Self::place(key(three));
         if let Some(word) = self.0.get_mut(at / 64) {
             *word |= 1 << (at % 64);
         }
     }
 
     pub(crate) fn may_have(&self, three: [u8; 3]) -> bool {
-        let at = Self::place(three);
+        self.may_have_key(key(three))
+    }
+
+    /// The same of three bytes as one number, the first of them highest.
+    pub(crate) fn may_have_key(&self, key: u32) -> bool {
+        let at = Self::place(key);
         self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
-    fn place(three: [u8; 3]) -> usize {
-        let number = key(three).wrapping_mul(0x9e37_79b1);
-        usize::try_from(number >> 16).unwrap_or(0)
+    fn place(key: u32) -> usize {
+        usize::try_from(key.wrapping_mul(0x9e37_79b1) >> 16).unwrap_or(0)
     }
 }
 
