@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools instructions bench bench-report ledger bench-strict bench-archive matrix soak
+.PHONY: demo test lint install-test-tools instructions bench bench-report bench-screen ledger bench-strict bench-archive matrix soak
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -54,6 +54,11 @@ ledger:
 bench-report:
 	cargo build --release --package codex-proxy
 	python3 bench/month.py
+
+# What looking for secrets adds to the delay of a request; see docs/benchmarks.md.
+bench-screen:
+	cargo build --release --package codex-proxy
+	python3 bench/screening.py
 
 # Measures strict mode beside OpenAI's own proxy; see docs/benchmarks.md.
 bench-strict:

@@ -142,8 +142,8 @@ class Ours(Server):
     # Shown apart from the serving threads, as far as there are such threads.
     archive_threads, store_threads = ("spool", "publish"), ("store",)
 
-    # What it is started under.
-    under = []
+    # What it is started under, and settings besides the defaults.
+    under, settings = [], {}
 
     def __init__(self, binary: Path):
         self.binary = binary
@@ -158,7 +158,7 @@ class Ours(Server):
                    "--upstream-url", f"http://127.0.0.1:{upstream_port}/v1"]
         said = folder / "serve.log"
         self.process = subprocess.Popen(command, stderr=said.open("w"), preexec_fn=on_core(PROXY_CORE),
-                                        env=clean_environment(room))
+                                        env=clean_environment(room) | self.settings)
         said_so = wait_for(lambda: re.search(r"listens on http://127.0.0.1:(\d+)", said.read_text()), said.read_text)
         self.port = int(said_so[1])
 
