@@ -128,14 +128,37 @@ impl Inflater {
             if out.len() > limit {
                 return None;
             }
-            if out.len() < out.capacity() {
+            let taken = usize::try_from(self.stream.total_in() - begun).unwrap_or(usize::MAX);
+            // It may pause at the end of its window, with room left and bytes to come.
+            let is_done = taken >= input.len() || status != Status::Ok;
+            if is_done && out.len() < out.capacity() {
                 // A last block makes the next message begin a new stream.
                 if status == Status::StreamEnd {
                     self.stream.reset(false);
                 }
                 return Some(BytesMut::from(out.as_slice()));
             }
-            out.reserve(out.len());
+            if out.len() == out.capacity() {
+                out.reserve(out.len());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Agreed, Context, Deflater, Inflater};
+
+    /// The window has 32 KiB: what goes over its end comes in one piece too.
+    #[test]
+    fn messages_of_one_context_come_whole_wherever_the_window_ends() {
+        let agreed = Agreed { server: Context::Lasting, client: Context::Lasting };
+        let (mut client, mut server) = (Deflater::new(agreed), Inflater::new(agreed));
+        for length in [19_597, 23_302, 100, 40_000, 65_536, 1, 200_000] {
+            let numbers = (0..length).flat_map(|number: u32| number.to_le_bytes());
+            let message: Vec<u8> = numbers.take(length as usize).collect();
+            let came = server.inflate(&client.deflate(&message), 1 << 20).unwrap();
+            assert!(came == message, "{length}: {} came", came.len());
         }
     }
 }
