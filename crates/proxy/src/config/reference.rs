@@ -118,10 +118,10 @@ fn kept_elsewhere(id: &str, member: Option<&str>) -> Result<String> {
     let mut text = asked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let Some(member) = member else { return Ok(std::mem::take(&mut *text)) };
     // What it holds is not repeated.
-    let object: HashMap<String, serde_json::Value> = serde_json::from_str(&text)
+    let mut object: HashMap<String, serde_json::Value> = serde_json::from_str(&text)
         .map_err(|_| anyhow::anyhow!("the secret secretsmanager:{id} is no JSON object"))?;
-    match object.get(member) {
-        Some(serde_json::Value::String(value)) => Ok(value.clone()),
+    match object.remove(member) {
+        Some(serde_json::Value::String(value)) => Ok(value),
         _ => bail!("the secret secretsmanager:{id} has no text under `{member}`"),
     }
 }

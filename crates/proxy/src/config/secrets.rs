@@ -15,21 +15,33 @@ impl Secrets {
         Self(vec![(reference, stand_in)])
     }
 
-    /// Fetches what a configuration refers to. What was read from stdin can be read only once, so
-    /// that it is taken from what was fetched before.
+    /// Fetches what a configuration refers to, each once. What was read from stdin can be read only
+    /// once, so that it is taken from what was fetched before; and so is what a service keeps that
+    /// cannot be asked now.
     pub fn fetch(config: &Config, before: Option<&Self>) -> Result<Self, Wrong> {
-        let mut secrets = Vec::new();
+        let mut secrets = Self(Vec::new());
         for (name, reference) in config.targets().flat_map(super::target::Target::references) {
-            let secret = match (reference, before) {
-                (SecretRef::Stdin, Some(before)) => before
-                    .get(reference)
-                    .cloned()
-                    .ok_or_else(|| Wrong(format!("{name}: stdin is read only at the start")))?,
-                _ => reference.resolve().map_err(|wrong| Wrong(format!("{name}: {wrong}")))?,
+            if secrets.get(reference).is_some() {
+                continue;
+            }
+            let known = before.and_then(|before| before.get(reference)).cloned();
+            let secret = match (reference, known) {
+                (SecretRef::Stdin, Some(known)) => known,
+                (SecretRef::Stdin, None) if before.is_some() => {
+                    return Err(Wrong(format!("{name}: stdin is read only at the start")));
+                }
+                (_, known) => match (reference.resolve(), known) {
+                    (Ok(secret), _) => secret,
+                    (Err(wrong), Some(known)) if reference.is_kept_elsewhere() => {
+                        tracing::warn!("the secret in use stays: {name}: {wrong}");
+                        known
+                    }
+                    (Err(wrong), _) => return Err(Wrong(format!("{name}: {wrong}"))),
+                },
             };
-            secrets.push((reference.clone(), secret));
+            secrets.0.push((reference.clone(), secret));
         }
-        Ok(Self(secrets))
+        Ok(secrets)
     }
 
     /// Whether a service keeps another one now than was fetched; asks it, and waits.

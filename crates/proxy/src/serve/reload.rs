@@ -119,7 +119,7 @@ impl Reader {
         }
         *last = Instant::now();
         self.site.terms().secrets_have_changed().unwrap_or_else(|wrong| {
-            tracing::warn!("the secrets in use stay: {wrong}");
+            tracing::warn!("the secret in use stays: {wrong}");
             false
         })
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::harness::amazon::{Amazon, pairs};
-use crate::harness::client::{ask, post};
+use crate::harness::client::{ask, metric, post};
 use crate::harness::gateway::run_with;
 use crate::harness::memory::find;
 use crate::harness::recording::whole;
@@ -56,8 +56,15 @@ async fn a_gateway_takes_its_key_from_there_and_a_new_one_when_it_is_turned() {
     drop(amazon);
     tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
     assert_eq!(post(gateway.address, "/v1/responses", &key, ASKED).await.status, 200);
+    // And what else is changed meanwhile is taken.
+    let taken = "codex_proxy_reloads_total{what=\"configuration\",outcome=\"taken\"}";
+    metric(gateway.address, &format!("{taken} 1")).await;
+    gateway.hang_up();
+    metric(gateway.address, &format!("{taken} 2")).await;
+    assert_eq!(post(gateway.address, "/v1/responses", &key, ASKED).await.status, 200);
     let (_folder, well, said) = gateway.stop();
-    assert!(well && said.contains("the secrets in use stay: "), "{said}");
+    assert!(well && said.contains("the secret in use stays: "), "{said}");
+    assert!(said.contains("the secret in use stays: upstream.key: "), "{said}");
     assert!(!said.contains(ORGANISATION_KEY) && !said.contains("sk-of-before"), "{said}");
     upstream.stop().await;
 }
