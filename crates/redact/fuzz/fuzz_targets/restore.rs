@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use redact::depth::Depth;
 use redact::mask::{MaskKey, Masks};
 use redact::restore::Restorer;
 
@@ -11,12 +12,14 @@ fuzz_target!(|data: (u8, String, String, String)| {
     let text = serde_json::json!({ "text": format!("{before}{value}{after}") }).to_string();
     let written = |text: &str| serde_json::Value::from(text).to_string().len() - 2;
     let (start, length) = (r#"{"text":""#.len() + written(&before), written(&value));
-    // A text that begins as JSON and is none, since a control character stands in one of its strings
-    // as it is: there it comes back escaped.
-    let looks_like_json = before.trim_start().starts_with(['[', '{']);
+    // A control character as it is in a string of JSON in JSON, which then is none: the mask hides that,
+    // and it comes back escaped.
+    let mut place = Depth::new();
+    place.feed(&text.as_bytes()[..start]);
+    let is_no_json = place.depth() > 1 && value.contains(|one| one < ' ');
     // A mask that stands there already is taken for one.
     let has_mask = text.contains("[secret:");
-    if length < 8 || has_mask || looks_like_json && value.contains(|one| one < ' ') {
+    if length < 8 || has_mask || is_no_json {
         return;
     }
     let mut masks = Masks::new(MaskKey::new([7; 32]));
