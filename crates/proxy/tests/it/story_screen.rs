@@ -417,6 +417,12 @@ async fn a_value_that_was_found_is_masked_wherever_it_stands() {
     assert_eq!(seen.matches("[secret:").count(), 3);
 }
 
+/// More of an answer's text.
+fn delta(piece: &str) -> Value {
+    json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0,
+        "content_index": 0, "delta": piece})
+}
+
 #[tokio::test]
 async fn on_a_websocket_masks_live_as_long_as_the_socket() {
     let upstream = Upstream::start().await;
@@ -437,10 +443,6 @@ async fn on_a_websocket_masks_live_as_long_as_the_socket() {
         masks.push(mask(&seen).to_owned());
         // The answer has it in two pieces, with a ping between.
         let (one, two) = masks[0].split_at(9);
-        let delta = |piece: &str| {
-            json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0,
-                "content_index": 0, "delta": piece})
-        };
         let id = format!("resp_{number}");
         let completed = json!({"type": "response.completed", "response": {"id": id,
             "status": "completed", "usage": {"input_tokens": 1, "output_tokens": 1}}});
@@ -484,10 +486,6 @@ async fn on_a_websocket_what_might_become_a_mask_waits_only_so_long() {
     let (_, payload) = read_frame(&mut server).await.unwrap();
     let seen = lossy(&payload);
     // The model begins a word that begins as the mask does, and then says nothing for long.
-    let delta = |piece: &str| {
-        json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0,
-            "content_index": 0, "delta": piece})
-    };
     let begun = Instant::now();
     server.send(&says(&delta(&mask(&seen)[..9]))).await;
     let (_, payload) = read_frame(&mut client).await.unwrap();
