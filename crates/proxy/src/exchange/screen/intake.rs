@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
+use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::coding::whole::{Decoding, Undecodable};
 
@@ -15,6 +16,11 @@ use crate::exchange::refusal::{Refusal, Word};
 /// Memory for bodies is given out in pieces of this many bytes, as they arrive: a length that is
 /// only announced holds nothing.
 const GRAIN: usize = 64 << 10;
+
+/// So many bytes that were announced have their place before they come, where others have come
+/// before them: a place that grows step by step is copied at each. The system gives no memory for a
+/// place until something stands there.
+const AHEAD: usize = 1 << 20;
 
 /// Others have their turn after so many decoded bytes.
 const TURN: usize = 1 << 20;
@@ -84,6 +90,10 @@ impl Intake {
                 return Err(self.too_large());
             }
             self.reserve(&mut memory, length)?;
+            if whole.capacity() < length {
+                let rest = usize::try_from(body.size_hint().lower()).unwrap_or(AHEAD);
+                whole.reserve(data.len() + rest.min(AHEAD));
+            }
             whole.extend_from_slice(&data);
         }
         Ok(Buffered { bytes: whole.freeze(), memory: memory.map(Arc::new) })
