@@ -183,7 +183,9 @@ impl Site {
         let (head, body) = request.into_parts();
         let (body, unread) = ClientBody::new(&head.headers, body);
         let client = peer.client(&head.headers, &terms.trusted_proxies);
-        match exchange(&terms.proxy, arrival, Request::from_parts(head, body)).await {
+        // Boxed here, where it begins: futures around it would be moved about with room for it.
+        let exchange = Box::pin(exchange(&terms.proxy, arrival, Request::from_parts(head, body)));
+        match exchange.await {
             Ok(answer) => answer,
             Err(refusal) => {
                 if refusal.word().status() == StatusCode::UNAUTHORIZED {
