@@ -1,6 +1,6 @@
 # The two commands of the README, and what they are made of.
 
-.PHONY: demo test lint install-test-tools instructions bench bench-report bench-screen ledger bench-strict bench-archive matrix soak
+.PHONY: demo test lint install-test-tools instructions bench bench-report bench-screen ledger bench-strict bench-archive matrix soak check-macos
 
 # Builds the program and shows its main job. Needs a Rust toolchain and nothing else.
 demo:
@@ -69,3 +69,7 @@ bench-strict:
 soak:
 	cargo test --package codex-proxy --test it -- --ignored an_hour_of_faults
 	sh scripts/soak-page.sh
+
+# Whether it would build on macOS: its types, not what it does there.
+check-macos:
+	sh scripts/check-macos.sh

@@ -3,6 +3,8 @@
 //!
 //! Nothing here fails: what could not be had is told, and the caller decides.
 
+#[cfg(target_os = "macos")]
+mod apple;
 #[cfg(target_os = "linux")]
 mod calls;
 pub mod key;
@@ -99,7 +101,12 @@ fn close_to_tracers(missing: &mut Vec<String>) {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "macos")]
+fn close_to_tracers(missing: &mut Vec<String>) {
+    tell(missing, "closing the process to tracers", apple::deny_tracers());
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 fn close_to_tracers(missing: &mut Vec<String>) {
     missing.push("closing the process to tracers: not known on this system".to_owned());
 }

@@ -1,6 +1,6 @@
 //! Memory for a credential: never swapped, never dumped, never given to a child, wiped at its end.
 //!
-//! The one place of this program where `unsafe` stands, since no safe call gives out such memory.
+//! With `unsafe`, since no safe call gives out such memory.
 
 #![expect(unsafe_code, reason = "memory that the kernel treats apart is asked for by address")]
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -220,7 +221,7 @@ async fn send(
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(message);
         let pieces = [IoSlice::new(line.as_bytes())];
-        Ok(sendmsg(stream, &pieces, &mut ancillary, SendFlags::NOSIGNAL)?)
+        Ok(sendmsg(stream, &pieces, &mut ancillary, SendFlags::empty())?)
     };
     let sent = stream.async_io(Interest::WRITABLE, sending).await?;
     ensure!(sent == line.len(), "the list of sockets is too long to be handed over");
@@ -235,11 +236,13 @@ async fn receive(stream: &mut BufReader<UnixStream>) -> Result<(Offer, Vec<Owned
         let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut pieces = [IoSliceMut::new(&mut text)];
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        let length = recvmsg(inner, &mut pieces, &mut ancillary, flags)?.bytes;
+        let length = recvmsg(inner, &mut pieces, &mut ancillary, RecvFlags::empty())?.bytes;
         for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                descriptors.extend(rights);
+            let RecvAncillaryMessage::ScmRights(rights) = message else { continue };
+            for descriptor in rights {
+                // Not with the message: macOS does not know that.
+                fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
+                descriptors.push(descriptor);
             }
         }
         Ok(length)

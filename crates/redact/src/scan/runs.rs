@@ -39,6 +39,7 @@ type Classify = fn(&Nibbles, &[u8], &mut [Bits]);
 /// and each of the three; and the same by whole bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Nibbles {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "read 32 bytes at once"))]
     halves: [[[[u8; 16]; 2]; 3]; 2],
     whole: Box<[[u16; 3]; 256]>,
 }
