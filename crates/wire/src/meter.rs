@@ -2,6 +2,7 @@
 
 mod notes;
 mod places;
+mod quick;
 
 use serde::{Deserialize, Serialize};
 
@@ -140,10 +141,18 @@ impl Meter {
     }
 
     fn read_data(&mut self, data: &[u8]) {
-        if self.notes.reading.ending.is_none() {
-            self.notes.sentinel.feed(data);
-            self.read_document(data);
+        if self.notes.reading.ending.is_some() {
+            return;
         }
+        if self.shape != Shape::ChatEvents
+            && self.picker.is_fresh()
+            && let Some(delta) = quick::text_delta(data)
+        {
+            self.notes.take_text_delta(delta);
+            return self.picker.enough();
+        }
+        self.notes.sentinel.feed(data);
+        self.read_document(data);
     }
 
     fn read_document(&mut self, piece: &[u8]) {

@@ -10,6 +10,7 @@ mod tests;
 use std::ops::ControlFlow;
 
 use scan::{Kept, Scan};
+pub(crate) use scan::{plain_string, whole_plain};
 
 /// A member that is looked for in an object.
 pub(crate) struct Member<P: 'static> {
@@ -144,6 +145,16 @@ impl<P: Copy> Picker<P> {
         (self.at, self.begin) = (0, 0);
     }
 
+    /// Tells whether nothing of a document has been read.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.at == 0 && self.state == State::Between(Expect::Value)
+    }
+
+    /// Reads nothing more of this document.
+    pub(crate) fn enough(&mut self) {
+        self.state = State::Over;
+    }
+
     /// Tells whether exactly one object was read, from end to end.
     pub(crate) fn read_whole_object(&self) -> bool {
         self.state == State::Ended
@@ -176,7 +187,7 @@ impl<P: Copy> Picker<P> {
 
     /// Begins a key with its quote; one that is whole and plain is read at once.
     fn key(&mut self, rest: &[u8]) -> usize {
-        let Some((key, used)) = scan::plain_string(rest) else {
+        let Some((key, used)) = plain_string(rest) else {
             self.start(State::Key, b'"', KEY_LIMIT);
             return 1;
         };
@@ -194,7 +205,7 @@ impl<P: Copy> Picker<P> {
         receive: &mut impl FnMut(P, Value<'_>) -> ControlFlow<()>,
     ) -> Option<usize> {
         self.levels.last()?;
-        let (used, string_bytes) = scan::whole_plain(rest)?;
+        let (used, string_bytes) = whole_plain(rest)?;
         let within = |limit: usize| rest.get(..used).filter(|_| used <= limit).unwrap_or_default();
         let raw = match self.wanted {
             Some(Want::Text(_, limit)) => within(limit),
@@ -327,6 +338,12 @@ impl<P: Copy> Picker<P> {
         }
         1
     }
+}
+
+/// How long the string is with which `text` begins, with its quotes, if it ends there.
+pub(crate) fn string_end(text: &[u8]) -> Option<usize> {
+    let (_, inside) = text.split_at_checked(1)?;
+    Some(scan::find_string_end(inside, &mut false)? + 1)
 }
 
 /// Reads a raw JSON string; anything else, and an empty string, is nothing.

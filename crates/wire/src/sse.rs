@@ -96,6 +96,10 @@ impl Events {
         }
         self.in_event = true;
         match self.line {
+            // As nearly all have it: at once.
+            Line::Start if rest.starts_with(b"data: ") => {
+                return (b"data: ".len(), self.begin_data(Line::Data));
+            }
             Line::Space if byte != b' ' => self.line = Line::Data,
             Line::Start | Line::Name(_) | Line::Space | Line::Mark(_) => {
                 return (1, self.field(byte));

@@ -6,7 +6,7 @@ use crate::estimate::Sample;
 use crate::pick::{Value, string};
 use crate::usage::Usage;
 
-use super::places::Place;
+use super::places::{Place, TEXT_LIMIT};
 use super::{Ending, Reading, Shape};
 
 /// The reading, and what is known of the event that is passing.
@@ -23,7 +23,7 @@ pub(super) struct Notes {
 
 /// What the type of a Responses event makes of it.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     /// It carries a piece of text.
     TextDelta,
     /// It carries the response.
@@ -35,7 +35,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(raw_type: &[u8]) -> Self {
+    pub(super) fn of(raw_type: &[u8]) -> Self {
         match raw_type {
             br#""response.output_text.delta""#
             | br#""response.function_call_arguments.delta""#
@@ -81,6 +81,14 @@ impl Notes {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Takes note of an event that carries this piece of text, quotes and all, and nothing else.
+    pub(super) fn take_text_delta(&mut self, raw: &[u8]) {
+        self.kind = Some(Kind::TextDelta);
+        let string_bytes = raw.len().saturating_sub(2) as u64;
+        let raw = if raw.len() <= TEXT_LIMIT { raw } else { &[] };
+        self.count_text(Value { raw, string_bytes, begin: 0, end: 0 });
     }
 
     /// Closes an event, and tells which ending it is.

@@ -28,7 +28,7 @@ pub(super) enum Place {
 const NAME_LIMIT: usize = 512;
 const USAGE_LIMIT: usize = 64 * 1024;
 /// Of a longer text only the length is told.
-const TEXT_LIMIT: usize = 16 * 1024;
+pub(super) const TEXT_LIMIT: usize = 16 * 1024;
 
 const ERROR: Member<Place> = inside(
     "error",

@@ -186,3 +186,45 @@ fn messages_of_a_socket_are_read_one_by_one() {
     assert_eq!(reading.error_status, Some(429));
     assert_eq!(reading.error_code.as_deref(), Some("rate_limit_exceeded"));
 }
+
+#[test]
+fn a_piece_of_text_is_read_at_once_as_it_is_byte_by_byte() {
+    let long = "x".repeat(20_000);
+    let cases = [
+        r#"{"type":"response.output_text.delta","item_id":"m","delta":"some text","logprobs":[]}"#,
+        r#"{"type":"response.output_text.delta","delta":""}"#,
+        r#"{"type":"response.output_text.delta","delta":"a \"quoted\" \\ one\n"}"#,
+        r#"{"type":"response.output_text.delta","item_id":"\",\"delta\":\"no","delta":"yes"}"#,
+        r#"{"type":"response.output_text.delta","item_id":",","delta":"yes"}"#,
+        r#"{"type":"response.output_text.delta","other":{"x":1,"delta":"inner"},"delta":"outer"}"#,
+        r#"{"type":"response.output_text.delta","delta":{"x":1}}"#,
+        r#"{"type":"response.output_text.delta","delta":"no end"#,
+        r#"{"type":"response.output_text.delta""#,
+        r#"{"type":"response.output_text.done","delta":"none"}"#,
+        r#"{"type":"#,
+        r#"{"delta":"before","type":"response.output_text.delta"}"#,
+        &format!(r#"{{"type":"response.function_call_arguments.delta","a":1,"delta":"{long}"}}"#),
+    ];
+    let again = r#"{"type":"response.output_text.delta","x":1,"delta":"again"}"#;
+    for shape in [Shape::ResponsesEvents, Shape::ResponsesMessages] {
+        for case in cases {
+            let read_in = |pieces: usize| {
+                let mut meter = Meter::new(shape);
+                for data in [case, again] {
+                    let event = format!("data: {data}\n\n");
+                    let text = if shape == Shape::ResponsesEvents { &*event } else { data };
+                    for piece in text.as_bytes().chunks(text.len().div_ceil(pieces)) {
+                        meter.feed(piece);
+                    }
+                    meter.end_message();
+                }
+                (meter.reading(), meter.text_tokens())
+            };
+            let byte_by_byte = read_in(usize::MAX);
+            assert!(byte_by_byte.0.text_bytes >= 5, "{case}");
+            for pieces in [1, 2, 3] {
+                assert_eq!(read_in(pieces), byte_by_byte, "{case} in {pieces}");
+            }
+        }
+    }
+}

@@ -88,7 +88,7 @@ fn ends_scalar(byte: u8) -> bool {
 
 /// The bytes of the string with which `rest` begins, if it ends there and escapes nothing; and how
 /// many bytes it has with its quotes.
-pub(super) fn plain_string(rest: &[u8]) -> Option<(&[u8], usize)> {
+pub(crate) fn plain_string(rest: &[u8]) -> Option<(&[u8], usize)> {
     let inside = rest.get(1..)?;
     let end = find_turn(inside).filter(|end| inside.get(*end) == Some(&b'"'))?;
     Some((inside.get(..end)?, end + 2))
@@ -116,7 +116,7 @@ fn zero_bytes(eight: u64) -> u64 {
 
 /// How long the value is with which `rest` begins, and how many bytes it has between its quotes:
 /// if it ends there, has no parts, and escapes nothing.
-pub(super) fn whole_plain(rest: &[u8]) -> Option<(usize, u64)> {
+pub(crate) fn whole_plain(rest: &[u8]) -> Option<(usize, u64)> {
     match rest.first()? {
         b'"' => plain_string(rest).map(|(inside, used)| (used, inside.len() as u64)),
         b'-' | b'0'..=b'9' | b'a'..=b'z' => {
@@ -128,7 +128,7 @@ pub(super) fn whole_plain(rest: &[u8]) -> Option<(usize, u64)> {
 }
 
 /// Finds the end of the string that `rest` continues, behind its closing quote.
-fn find_string_end(rest: &[u8], escaped: &mut bool) -> Option<usize> {
+pub(super) fn find_string_end(rest: &[u8], escaped: &mut bool) -> Option<usize> {
     let mut at = usize::from(std::mem::take(escaped));
     loop {
         let found = at + memchr2(b'"', b'\\', rest.get(at..)?)?;
