@@ -376,7 +376,9 @@ impl Recorder {
     }
 
     fn append_answer(&mut self) {
-        let piece = Bytes::from(std::mem::take(&mut self.answer));
+        // Where much comes, as much will come again: a place that grows is copied at each step.
+        let room = if self.answer.len() >= PIECE { self.answer.capacity() } else { 0 };
+        let piece = Bytes::from(std::mem::replace(&mut self.answer, Vec::with_capacity(room)));
         append(&self.books, (&self.account.record.id, Side::Response), piece, &self.torn);
     }
 

@@ -205,26 +205,26 @@ fn a_piece_of_text_is_read_at_once_as_it_is_byte_by_byte() {
         r#"{"delta":"before","type":"response.output_text.delta"}"#,
         &format!(r#"{{"type":"response.function_call_arguments.delta","a":1,"delta":"{long}"}}"#),
     ];
-    let again = r#"{"type":"response.output_text.delta","x":1,"delta":"again"}"#;
-    for shape in [Shape::ResponsesEvents, Shape::ResponsesMessages] {
-        for case in cases {
-            let read_in = |pieces: usize| {
-                let mut meter = Meter::new(shape);
-                for data in [case, again] {
-                    let event = format!("data: {data}\n\n");
-                    let text = if shape == Shape::ResponsesEvents { &*event } else { data };
-                    for piece in text.as_bytes().chunks(text.len().div_ceil(pieces)) {
-                        meter.feed(piece);
-                    }
-                    meter.end_message();
-                }
-                (meter.reading(), meter.text_tokens())
-            };
-            let byte_by_byte = read_in(usize::MAX);
-            assert!(byte_by_byte.0.text_bytes >= 5, "{case}");
-            for pieces in [1, 2, 3] {
-                assert_eq!(read_in(pieces), byte_by_byte, "{case} in {pieces}");
-            }
+    let shapes = [Shape::ResponsesEvents, Shape::ResponsesMessages];
+    for (shape, case) in shapes.iter().flat_map(|shape| cases.map(|case| (*shape, case))) {
+        let byte_by_byte = read_in(usize::MAX, shape, case);
+        assert!(byte_by_byte.0.text_bytes >= 5, "{case}");
+        for pieces in [1, 2, 3] {
+            assert_eq!(read_in(pieces, shape, case), byte_by_byte, "{case} in {pieces}");
         }
     }
+}
+
+/// What is read of an event with this data and one more, each in so many pieces.
+fn read_in(pieces: usize, shape: Shape, data: &str) -> (Reading, u64) {
+    let mut meter = Meter::new(shape);
+    for data in [data, r#"{"type":"response.output_text.delta","x":1,"delta":"again"}"#] {
+        let event = format!("data: {data}\n\n");
+        let text = if shape == Shape::ResponsesEvents { &*event } else { data };
+        for piece in text.as_bytes().chunks(text.len().div_ceil(pieces)) {
+            meter.feed(piece);
+        }
+        meter.end_message();
+    }
+    (meter.reading(), meter.text_tokens())
 }
