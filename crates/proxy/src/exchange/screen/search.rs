@@ -1,4 +1,4 @@
-//! Looks for secrets in bodies. What a conversation repeats is looked through once.
+//! Looks for secrets in bodies. What a conversation repeats is looked through twice, and then known.
 
 use std::ops::Range;
 use std::sync::Arc;
