@@ -41,6 +41,8 @@ pub fn run(common: &Common, args: &Args) -> Result<()> {
     let (config, watch) = Watch::read(common.origin(flags))?;
     #[cfg(unix)]
     allow_connections();
+    #[cfg(target_os = "linux")]
+    give_memory_back();
     let start = if args.takeover { Start::Takeover } else { Start::Fresh(passed) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(&config, watch, start))
@@ -55,6 +57,15 @@ fn allow_connections() {
     files.current = files.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, files) {
         tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+/// Else the allocator gives memory back only where more is asked of it, and thousands of silent
+/// streams ask nothing. With a thread of its own: so not where a process is hardened.
+#[cfg(target_os = "linux")]
+fn give_memory_back() {
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!(%error, "memory is given back late");
     }
 }
 
