@@ -41,9 +41,15 @@ async fn the_whole_matrix_of_version_0_150() {
     whole(Version::Older("0.150.1")).await;
 }
 
-/// Everything with one version, and its part of the page.
+/// Everything with one version, and its part of the page. What differs is run once more, alone: where
+/// many run at once it is chance in which order the CLI starts two commands, and whether a connection
+/// that is cut breaks before its head came, with the gateway and without it.
 async fn whole(version: Version) {
-    let outcomes = run_all(cells(version, &Provider::ALL, &cases(), Patience::Usual), 12).await;
+    let mut outcomes = run_all(cells(version, &Provider::ALL, &cases(), Patience::Usual), 12).await;
+    for outcome in outcomes.iter_mut().filter(|outcome| !outcome.same()) {
+        eprintln!("once more: {}", difference(outcome));
+        *outcome = run_all(vec![outcome.cell.clone()], 1).await.remove(0);
+    }
 
     let different: Vec<String> =
         outcomes.iter().filter(|outcome| !outcome.same()).map(difference).collect();
