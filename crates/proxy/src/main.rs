@@ -8,8 +8,8 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// It gives back within half a second what is not needed any more: streams that begin leave half as much
-/// behind as they keep. Read by the allocator as it starts (`jemalloc`(3), "TUNING").
+/// It gives back within half a second what is not needed any more: streams that begin leave half as
+/// much behind as they keep. Read by the allocator as it starts (`jemalloc`(3), "TUNING").
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "it is under this name that the allocator looks for it")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
