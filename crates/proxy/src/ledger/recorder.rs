@@ -1,10 +1,10 @@
 //! A recorder follows one exchange and sees to it that it leaves exactly one record.
 
+mod collected;
 pub mod copier;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use archive::frame::{ResponseHead, Side};
 use archive::journal::{Draft, Entry};
@@ -27,13 +27,8 @@ use crate::exchange::refusal::{Refusal, Word};
 use crate::exchange::screen::intake::{Buffered, Reading};
 use crate::exchange::screen::message::Carried;
 use crate::exchange::screen::{Inspected, Looked, ScreenedBody, Verdict};
+use collected::Collected;
 use copier::{Copier, append};
-
-/// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
-const FLUSH: Duration = Duration::from_secs(1);
-
-/// Bytes of an answer that are collected before they go to the spool.
-const PIECE: usize = 256 << 10;
 
 /// Follows one exchange. When it is dropped before its end, that is the end.
 pub struct Recorder {
@@ -48,14 +43,13 @@ pub struct Recorder {
     /// The request's body, until it is in the spool.
     question: Buffered,
     /// What of the answer is not in the spool yet.
-    answer: Vec<u8>,
+    answer: Collected,
     /// What the client is told where the upstream has not answered.
     told: Option<Box<(ResponseHead, Bytes)>>,
     /// What was reserved of budgets: settled by the end.
     reservation: Option<Box<Reservation>>,
     /// Where it is written down for people too.
     dump: Option<Box<Dump>>,
-    flushed: Instant,
 }
 
 /// Says when the closing is in the spool.
@@ -76,11 +70,10 @@ impl Recorder {
             opened: false,
             torn: Arc::default(),
             question: Buffered::default(),
-            answer: Vec::new(),
+            answer: Collected::new(),
             told: None,
             reservation: None,
             dump: dump.map(Box::new),
-            flushed: Instant::now(),
         }
     }
 
@@ -230,7 +223,7 @@ impl Recorder {
     pub fn message_ended(&mut self) -> bool {
         if self.books.options.bodies == Bodies::Full {
             // Messages are kept as lines.
-            self.answer.push(b'\n');
+            self.answer.add(b"\n");
         }
         self.account.meter.end_message()
     }
@@ -253,7 +246,7 @@ impl Recorder {
                 dump.piece(decoded);
             }
             if books.options.bodies == Bodies::Full {
-                answer.extend_from_slice(decoded);
+                answer.add(decoded);
             }
         })
     }
@@ -266,9 +259,7 @@ impl Recorder {
     /// Brings collected bytes to the spool when they are many or old. Bounds what a long answer
     /// holds in memory.
     pub fn keep_up(&mut self) {
-        let is_due = self.answer.len() >= PIECE || self.flushed.elapsed() >= FLUSH;
-        if is_due && !self.answer.is_empty() {
-            self.flushed = Instant::now();
+        if self.answer.is_due() {
             self.append_answer();
         }
     }
@@ -352,7 +343,7 @@ impl Recorder {
         if torn {
             self.account.record.fail();
         }
-        let answer = Bytes::from(std::mem::take(&mut self.answer));
+        let answer = self.answer.take();
         let (response, rest) = match (self.account.response.take(), self.told.take()) {
             (None, Some(told)) => (Some(told.0), told.1),
             (response, _) => (response, answer),
@@ -376,9 +367,7 @@ impl Recorder {
     }
 
     fn append_answer(&mut self) {
-        // Where much comes, as much will come again: a place that grows is copied at each step.
-        let room = if self.answer.len() >= PIECE { self.answer.capacity() } else { 0 };
-        let piece = Bytes::from(std::mem::replace(&mut self.answer, Vec::with_capacity(room)));
+        let piece = self.answer.take();
         append(&self.books, (&self.account.record.id, Side::Response), piece, &self.torn);
     }
 

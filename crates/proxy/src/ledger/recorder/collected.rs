@@ -1,0 +1,44 @@
+//! What of an answer is not in the spool yet.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+/// What was collected for this long goes to the spool too: so much of an answer a crash may lose.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// So many go at once.
+const PIECE: usize = 256 << 10;
+
+/// Bytes of an answer that are collected before they go to the spool.
+pub(super) struct Collected {
+    bytes: Vec<u8>,
+    /// When they went last.
+    flushed: Instant,
+}
+
+impl Collected {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        Self { bytes: Vec::new(), flushed: Instant::now() }
+    }
+
+    /// Collects these too.
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Whether they are many, or old.
+    pub(super) fn is_due(&self) -> bool {
+        let is_due = self.bytes.len() >= PIECE || self.flushed.elapsed() >= FLUSH;
+        is_due && !self.bytes.is_empty()
+    }
+
+    /// Takes what was collected.
+    pub(super) fn take(&mut self) -> Bytes {
+        self.flushed = Instant::now();
+        // Where much came, as much will come again: a place that grows is copied at each step.
+        let room = if self.bytes.len() >= PIECE { self.bytes.capacity() } else { 0 };
+        std::mem::replace(&mut self.bytes, Vec::with_capacity(room)).into()
+    }
+}
