@@ -18,6 +18,8 @@ pub(crate) struct Gathered<'a> {
     pub(crate) ended: Vec<Whole<'a>>,
     /// What has no end yet, by id.
     pub(crate) open: HashMap<String, Pieces<'a>>,
+    /// How many bytes it was brought together from.
+    pub(crate) bytes: usize,
     /// How many bytes came after the end of an exchange that is published already.
     pub(crate) late: u64,
 }
@@ -42,6 +44,7 @@ impl<'a> Gathered<'a> {
     /// Takes the entries of a journal, which come after all that were taken before; `name` is only
     /// told where one cannot be read.
     pub(crate) fn take(&mut self, name: &str, journal: &'a [u8]) {
+        self.bytes += journal.len();
         for (number, entry) in split(journal).into_iter().enumerate() {
             if number.is_multiple_of(BREATH) {
                 others_first();

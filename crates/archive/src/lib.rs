@@ -171,7 +171,10 @@ pub(crate) fn replace_by_parts(path: &Path, parts: &[&[u8]]) -> Result<(), Error
     let write = || {
         let mut file = BufWriter::new(File::create(&part)?);
         for bytes in parts {
-            file.write_all(bytes)?;
+            for piece in bytes.chunks(publish::BREATH) {
+                file.write_all(piece)?;
+                publish::others_first();
+            }
         }
         file.into_inner().map_err(IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&part, path)

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
@@ -46,8 +47,10 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How often it is looked whether another writer is gone that left something behind.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Others have their turn after so many bytes that are read.
-const BREATH: u64 = 256 << 10;
+/// Others have their turn after so many bytes that are read or written.
+pub(crate) const BREATH: usize = 128 << 10;
+/// By so much a file is made shorter at once that is removed.
+const SHORTER: u64 = 1 << 20;
 
 /// How far it steps back, of 19: it still gets a tenth of a core that has no end of other work.
 #[cfg(target_os = "linux")]
@@ -133,13 +136,55 @@ async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
     }
 }
 
+/// Bytes as a folder writes them piece by piece: a system that does not interrupt its own calls would
+/// keep whoever serves waiting for all of it.
+fn in_pieces(bytes: Vec<u8>) -> PutPayload {
+    let mut rest = Bytes::from(bytes);
+    let pieces = std::iter::from_fn(|| {
+        let piece = rest.split_to(rest.len().min(BREATH));
+        (!piece.is_empty()).then_some(piece)
+    });
+    pieces.collect()
+}
+
 /// Reads a file, with breaks.
 fn read_whole(path: &Path, into: &mut Vec<u8>) -> std::io::Result<()> {
     let file = File::open(path)?;
-    while (&file).take(BREATH).read_to_end(into)? > 0 {
+    // All at once: memory that grows is copied, and memory that is fresh costs as much as reading.
+    into.reserve(usize::try_from(file.metadata()?.len()).unwrap_or_default() + 1);
+    while (&file).take(BREATH as u64).read_to_end(into)? > 0 {
         others_first();
     }
     Ok(())
+}
+
+/// A file that may be large and has no name any more. To let go of all of it at once would keep whoever
+/// serves waiting.
+struct Nameless {
+    file: File,
+    length: u64,
+}
+
+impl Nameless {
+    /// Takes a file's name away.
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let file = File::options().write(true).open(path)?;
+        let length = file.metadata()?.len();
+        std::fs::remove_file(path)?;
+        Ok(Self { file, length })
+    }
+
+    /// Lets go of its bytes, with breaks. Only once its name is gone for good: a power failure must not
+    /// leave a part of it under that. A reader that has it open finds it cut off, and sees that it is
+    /// gone.
+    fn free(mut self) {
+        while self.length > 0 {
+            self.length = self.length.saturating_sub(SHORTER);
+            // What is left goes when the file is closed.
+            let _ = self.file.set_len(self.length);
+            others_first();
+        }
+    }
 }
 
 /// What it takes to publish.
@@ -261,11 +306,12 @@ impl Work {
                 self.publish((&name, &path), folder, carry).await?;
                 self.published += 1;
             }
-            made::forget(&path);
-            let removed = std::fs::remove_file(&path);
-            removed.map_err(Error::disk(format!("removing {}", path.display())))?;
+            let mut nameless = made::forget(&path);
+            let journal = Nameless::of(&path);
+            nameless.push(journal.map_err(Error::disk(format!("removing {}", path.display())))?);
             // In order also after a power loss: a journal that came back would be published again.
             sync_folder(folder)?;
+            nameless.into_iter().for_each(Nameless::free);
         }
         Ok(())
     }
@@ -311,7 +357,7 @@ impl Work {
         }
         self.known.turn_to(day_of_name(name));
         self.forget_erased().await?;
-        let mut segment = Segment::new(name, &self.known, &mut self.press);
+        let mut segment = Segment::new(name, &self.known, &mut self.press, gathered.bytes);
         for whole in std::mem::take(&mut gathered.ended) {
             segment.add(whole)?;
             others_first();
@@ -335,7 +381,7 @@ impl Work {
         let mut put = Vec::new();
         for (file, bytes) in files {
             let path = ObjectPath::from(file.path.as_str());
-            self.objects.put(&path, PutPayload::from(bytes)).await?;
+            self.objects.put(&path, in_pieces(bytes)).await?;
             put.push(file);
         }
         let _adding = Chain::lock(&self.spool)?;

@@ -125,15 +125,19 @@ impl Entry {
 
 /// Reads one entry; none where its journal has been published.
 pub(crate) fn entry(spool: &Path, place: &Place) -> Result<Option<Entry>, Error> {
-    let Some(mut file) = open(&place_of(spool, &place.segment), &place.segment)? else {
-        return Ok(None);
-    };
+    let folder = place_of(spool, &place.segment);
+    let Some(mut file) = open(&folder, &place.segment)? else { return Ok(None) };
     let mut bytes = vec![0; usize::try_from(place.length).unwrap_or(usize::MAX)];
     let read = file.seek(SeekFrom::Start(place.offset)).and_then(|_| file.read_exact(&mut bytes));
-    read.map_err(|error| {
-        Error::Damaged(place.segment.clone(), format!("an entry is cut off: {error}"))
-    })?;
-    of_bytes(place, &bytes).map(Some)
+    match read {
+        Ok(()) => of_bytes(place, &bytes).map(Some),
+        // Removed under our hands.
+        Err(_) if open(&folder, &place.segment)?.is_none() => Ok(None),
+        Err(error) => {
+            let what = format!("an entry is cut off: {error}");
+            Err(Error::Damaged(place.segment.clone(), what))
+        }
+    }
 }
 
 /// Reads one entry that is carried over; none where more journals have been published.

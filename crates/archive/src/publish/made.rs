@@ -5,6 +5,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::Nameless;
 use crate::Error;
 use crate::manifest::Filed;
 
@@ -15,12 +16,11 @@ pub(super) type Files = Vec<(Filed, Vec<u8>)>;
 pub(super) fn keep(journal: &Path, files: &Files) -> Result<(), Error> {
     let failed = |error: serde_json::Error| Error::disk("writing what was made")(error.into());
     let heads: Vec<&Filed> = files.iter().map(|(file, _)| file).collect();
-    let mut kept = serde_json::to_vec(&heads).map_err(failed)?;
-    kept.push(b'\n');
-    for (_, bytes) in files {
-        kept.extend_from_slice(bytes);
-    }
-    crate::replace(&place(journal), &kept)
+    let mut first = serde_json::to_vec(&heads).map_err(failed)?;
+    first.push(b'\n');
+    let parts = files.iter().map(|(_, bytes)| bytes.as_slice());
+    let parts: Vec<&[u8]> = std::iter::once(first.as_slice()).chain(parts).collect();
+    crate::replace_by_parts(&place(journal), &parts)
 }
 
 /// What an earlier try has made of a journal.
@@ -45,11 +45,11 @@ pub(super) fn load(journal: &Path) -> Result<Option<Files>, Error> {
     Ok(Some(files))
 }
 
-/// Lets go of it: all is put.
-pub(super) fn forget(journal: &Path) {
+/// Takes its name away: all is put.
+pub(super) fn forget(journal: &Path) -> Vec<Nameless> {
+    let (whole, part) = (place(journal), place(journal).with_extension("part"));
     // Left behind, it keeps an empty folder, which harms nobody.
-    let _ = std::fs::remove_file(place(journal));
-    let _ = std::fs::remove_file(place(journal).with_extension("part"));
+    [whole, part].iter().filter_map(|path| Nameless::of(path).ok()).collect()
 }
 
 fn place(journal: &Path) -> PathBuf {
@@ -71,7 +71,7 @@ mod tests {
         let files = vec![file("bodies/a", b"one\n\0two"), file("records/a", b""), file("m", b"3")];
         keep(&journal, &files).unwrap();
         assert_eq!(load(&journal).unwrap(), Some(files));
-        forget(&journal);
+        assert_eq!(forget(&journal).len(), 1);
         assert_eq!(load(&journal).unwrap(), None);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -80,8 +80,11 @@ pub(super) struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    pub(super) fn new(name: &str, known: &'a Known, press: &'a mut Press) -> Self {
-        let (bytes, records, fresh) = (Vec::new(), BTreeMap::new(), Fresh::default());
+    /// A segment that will hardly have more than so many bytes.
+    pub(super) fn new(name: &str, known: &'a Known, press: &'a mut Press, bytes: usize) -> Self {
+        // Reserved, it is not copied while it grows; what is not used of it is never touched.
+        let bytes = Vec::with_capacity(bytes);
+        let (records, fresh) = (BTreeMap::new(), Fresh::default());
         let (name, exchanges, items, link) = (name.into(), 0, 0, None);
         Self { name, known, press, bytes, records, fresh, exchanges, items, link }
     }

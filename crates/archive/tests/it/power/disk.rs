@@ -27,6 +27,8 @@ pub(super) struct Disk {
     files: Vec<File>,
     now: Names,
     safe: Names,
+    /// Files that were removed, by the names that they had: whoever had them open may still cut them.
+    nameless: BTreeMap<PathBuf, usize>,
     /// What syncs under way will have made safe.
     syncing: BTreeMap<u64, Vec<(usize, Vec<u8>)>>,
 }
@@ -56,8 +58,9 @@ pub(super) struct State {
 
 impl Disk {
     pub(super) fn new(root: &Path) -> Self {
-        let (now, safe) = (Names::new(), Names::new());
-        Self { root: root.to_owned(), files: Vec::new(), now, safe, syncing: BTreeMap::new() }
+        let (now, safe, files) = (Names::new(), Names::new(), Vec::new());
+        let (nameless, syncing) = (BTreeMap::new(), BTreeMap::new());
+        Self { root: root.to_owned(), files, now, safe, nameless, syncing }
     }
 
     /// Lets an event happen; gives what a power failure in it or right after it could leave.
@@ -99,7 +102,11 @@ impl Disk {
             Event::Linked { from, to } => {
                 self.now.insert(to.clone(), self.now[from]);
             }
-            Event::Removed { path } => drop(self.now.remove(path)),
+            Event::Removed { path } => {
+                if let Some(Node::File(file)) = self.now.remove(path) {
+                    self.nameless.insert(path.clone(), file);
+                }
+            }
             Event::MadeFolder { path } => drop(self.now.insert(path.clone(), Node::Folder)),
             Event::SyncBegan { path, number } => self.begin_sync(path, *number),
             Event::SyncEnded { number } => {
@@ -133,8 +140,9 @@ impl Disk {
     }
 
     fn file(&mut self, path: &Path) -> &mut File {
-        let Some(Node::File(file)) = self.now.get(path) else {
-            panic!("{} is no file", path.display())
+        let file = match self.now.get(path) {
+            Some(Node::File(file)) => file,
+            _ => &self.nameless[path],
         };
         &mut self.files[*file]
     }
