@@ -49,7 +49,7 @@ pub struct Tap {
     /// How long the body is, as far as that is known before anything is taken of it.
     length: SizeHint,
     recorder: Recorder,
-    _permit: Permit,
+    permit: Permit,
     /// How a refusal is put into the stream; none where that cannot be.
     event: Option<fn(&Refusal) -> String>,
     hold: Hold,
@@ -58,8 +58,10 @@ pub struct Tap {
     ready: VecDeque<Frame<Bytes>>,
     /// The terminal unit.
     held: VecDeque<Frame<Bytes>>,
-    interrupted: Pin<Box<dyn Future<Output = Refusal> + Send>>,
-    timer: Pin<Box<Sleep>>,
+    /// What ends it from our side. Like the timer, made when the upstream is first waited for: most
+    /// answers that are no streams are here whole.
+    interrupted: Option<Pin<Box<dyn Future<Output = Refusal> + Send>>>,
+    timer: Option<Pin<Box<Sleep>>>,
     manner: Arc<Manner>,
     last_piece: Instant,
 }
@@ -114,20 +116,18 @@ impl Tap {
             }
             return Ok(Response::from_parts(head, Body::Whole(Full::default())));
         }
-        let key_ended = answer.permit.principal().live.ended.clone();
-        let waiting = manner.clone();
         let mut tap = Box::new(Self {
             length: upstream.size_hint(),
             upstream,
             recorder,
-            _permit: answer.permit,
+            permit: answer.permit,
             event,
             hold,
             stage: Stage::Passing,
             ready: VecDeque::new(),
             held: VecDeque::new(),
-            interrupted: Box::pin(async move { waiting.interrupted(&key_ended).await }),
-            timer: Box::pin(tokio::time::sleep(manner.idle_timeout)),
+            interrupted: None,
+            timer: None,
             manner,
             last_piece: Instant::now(),
         });
@@ -181,17 +181,10 @@ impl Tap {
 
     /// One step with the upstream; ready means that something has changed.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // What lingers has ended already: only its record is awaited.
-        if let Stage::Passing = self.stage
-            && let Poll::Ready(refusal) = self.interrupted.as_mut().poll(cx)
-        {
-            self.cut_in(refusal);
-            return Poll::Ready(());
-        }
-        self.recorder.keep_up();
         match Pin::new(&mut self.upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.last_piece = Instant::now();
+                self.recorder.keep_up(self.last_piece.into_std());
                 self.take(frame);
             }
             Poll::Ready(Some(Err(error))) => {
@@ -200,32 +193,71 @@ impl Tap {
                 self.end(end, After::Break(error.into()));
             }
             Poll::Ready(None) => self.end(End::Answered, After::Over),
-            Poll::Pending => return self.poll_timer(cx),
+            // The runtime sees to it that an upstream that always has more is waited for now and then.
+            Poll::Pending => return self.poll_waiting(cx),
         }
         Poll::Ready(())
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Looks what may end the answer while the upstream is waited for.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // What lingers has ended already: only its record is awaited.
+        if let Stage::Lingering = self.stage {
+            ready!(self.poll_lingering(cx));
+            self.end(End::Answered, After::Trail);
+        } else if let Poll::Ready(refusal) = self.poll_interrupted(cx) {
+            self.cut_in(refusal);
+        } else {
+            ready!(self.poll_silence(cx));
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_interrupted(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
+        let interrupted = self.interrupted.get_or_insert_with(|| {
+            let manner = self.manner.clone();
+            let key_ended = self.permit.principal().live.ended.clone();
+            Box::pin(async move { manner.interrupted(&key_ended).await })
+        });
+        interrupted.as_mut().poll(cx)
+    }
+
+    fn poll_lingering(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Set here, since most answers end with their last piece: a nearer time wakes the driver.
         let lingers = self.last_piece + LINGER;
-        if matches!(self.stage, Stage::Lingering) && self.timer.deadline() > lingers {
-            self.timer.as_mut().reset(lingers);
+        if self.timer.as_ref().is_none_or(|timer| timer.deadline() > lingers) {
+            self.set_timer(lingers);
         }
-        ready!(self.timer.as_mut().poll(cx));
-        if let Stage::Lingering = self.stage {
-            self.end(End::Answered, After::Trail);
-            return Poll::Ready(());
-        }
-        // The timer is not set anew with each piece, which would cost more than this look.
+        self.poll_timer(cx)
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let due = self.last_piece + self.manner.idle_timeout;
+        if self.timer.is_none() {
+            self.set_timer(due);
+        }
+        ready!(self.poll_timer(cx));
+        // The timer is not set anew with each piece, which would cost more than this look.
         if Instant::now() < due {
-            self.timer.as_mut().reset(due);
+            self.set_timer(due);
         } else {
             let limit = humantime::format_duration(self.manner.idle_timeout);
             let message = format!("The upstream has sent nothing for {limit}.");
             self.cut_in(Refusal::new(Word::UpstreamTimeout, message));
         }
         Poll::Ready(())
+    }
+
+    fn set_timer(&mut self, at: Instant) {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(at),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+    }
+
+    /// Ready at the time that was set; never where none was.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
     }
 
     /// Shows a frame to the recorder, and lets go or holds it.
@@ -235,7 +267,7 @@ impl Tap {
             // Trailers come last: they wait with what is held.
             Err(trailers) => return self.held.push_back(trailers),
         };
-        let terminal = self.recorder.see(&data);
+        let terminal = self.recorder.see(&data, self.last_piece.into_std());
         if let Stage::Lingering = self.stage {
             return self.held.push_back(Frame::data(data));
         }
@@ -305,7 +337,7 @@ impl Tap {
         self.stage = match after {
             After::Over => Stage::Over,
             After::Trail => {
-                self.timer.as_mut().reset(Instant::now() + self.manner.idle_timeout);
+                self.set_timer(Instant::now() + self.manner.idle_timeout);
                 Stage::Trailing
             }
             After::Break(error) => Stage::Breaking(Some(error)),
@@ -317,15 +349,15 @@ impl Tap {
             Poll::Ready(frame) => frame,
             // Its record is closed: neither a dead key nor a silent upstream keeps it open.
             Poll::Pending => {
-                let interrupted = self.interrupted.as_mut().poll(cx).is_ready();
-                let silent = self.timer.as_mut().poll(cx).is_ready();
+                let interrupted = self.poll_interrupted(cx).is_ready();
+                let silent = self.poll_timer(cx).is_ready();
                 if !interrupted && !silent {
                     return Poll::Pending;
                 }
                 None
             }
         };
-        self.timer.as_mut().reset(Instant::now() + self.manner.idle_timeout);
+        self.set_timer(Instant::now() + self.manner.idle_timeout);
         match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

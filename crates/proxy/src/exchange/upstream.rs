@@ -233,12 +233,12 @@ impl Upstream {
         let answer = tokio::time::timeout(self.first_byte_timeout, answer);
         tokio::select! {
             biased;
-            refusal = manner.interrupted(&principal.live.ended) => Err(refusal),
             answer = answer => match answer {
                 Ok(Ok(response)) => Ok(response),
                 Ok(Err(error)) => Err(unanswered(&error)),
                 Err(_) => Err(self.too_slow()),
             },
+            refusal = manner.interrupted(&principal.live.ended) => Err(refusal),
         }
     }
 

@@ -4,7 +4,7 @@ mod cost;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use archive::frame::{RequestHead, ResponseHead, Wire};
 use archive::record::{Outcome, Record, Source, Transport};
@@ -229,11 +229,15 @@ impl Account {
         self.meter = Meter::new(shape);
     }
 
-    /// Shows a piece of the answer to the meter, and its decoded bytes to `keep`; tells where in
-    /// the piece the terminal event begins, which in a coded piece is its first byte.
-    pub(crate) fn piece(&mut self, piece: &[u8], keep: impl FnOnce(&[u8])) -> Option<usize> {
+    /// Shows a piece of the answer, and when it came, to the meter, and its decoded bytes to `keep`;
+    /// tells where in the piece the terminal event begins, which in a coded piece is its first byte.
+    pub(crate) fn piece(
+        &mut self,
+        (piece, now): (&[u8], Instant),
+        keep: impl FnOnce(&[u8]),
+    ) -> Option<usize> {
         if self.record.first_byte_ms.is_none() {
-            self.record.first_byte_ms = Some(millis(self.arrived));
+            self.record.first_byte_ms = Some(millis(now.duration_since(self.arrived)));
         }
         self.record.response_bytes += piece.len() as u64;
         if let Some(passed) = &mut self.passed {
@@ -279,7 +283,7 @@ impl Account {
         }
         self.count(&reading);
         self.price(&reading, prices);
-        self.record.took_ms = millis(self.arrived);
+        self.record.took_ms = millis(self.arrived.elapsed());
         if let Some(passed) = self.passed.take() {
             let wire = self.wire(self.record.response_bytes, passed.finalize());
             if let Some(response) = &mut self.response {
@@ -369,6 +373,6 @@ fn coding(headers: &HeaderMap) -> Option<&str> {
     headers.get(http::header::CONTENT_ENCODING)?.to_str().ok()
 }
 
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

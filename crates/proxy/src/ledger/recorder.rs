@@ -5,6 +5,7 @@ pub mod copier;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use archive::frame::{ResponseHead, Side};
 use archive::journal::{Draft, Entry};
@@ -223,7 +224,7 @@ impl Recorder {
     pub fn message_ended(&mut self) -> bool {
         if self.books.options.bodies == Bodies::Full {
             // Messages are kept as lines.
-            self.answer.add(b"\n");
+            self.answer.and(b"\n");
         }
         self.account.meter.end_message()
     }
@@ -238,15 +239,16 @@ impl Recorder {
         self.account.expected
     }
 
-    /// Sees a piece of the answer; tells where in it the terminal event begins that ends in it.
-    pub fn see(&mut self, piece: &[u8]) -> Option<usize> {
+    /// Sees a piece of the answer that came now; tells where in it the terminal event begins that ends
+    /// in it.
+    pub fn see(&mut self, piece: &[u8], now: Instant) -> Option<usize> {
         let Self { account, answer, books, dump, .. } = self;
-        account.piece(piece, |decoded| {
+        account.piece((piece, now), |decoded| {
             if let Some(dump) = dump {
                 dump.piece(decoded);
             }
             if books.options.bodies == Bodies::Full {
-                answer.add(decoded);
+                answer.add(decoded, now);
             }
         })
     }
@@ -258,8 +260,8 @@ impl Recorder {
 
     /// Brings collected bytes to the spool when they are many or old. Bounds what a long answer
     /// holds in memory.
-    pub fn keep_up(&mut self) {
-        if self.answer.is_due() {
+    pub fn keep_up(&mut self, now: Instant) {
+        if self.answer.is_due(now) {
             self.append_answer();
         }
     }
@@ -304,7 +306,7 @@ impl Recorder {
 
     /// Keeps bytes that came after the end.
     pub fn late(&mut self, piece: &[u8]) {
-        self.see(piece);
+        self.see(piece, Instant::now());
         self.append_answer();
         if self.torn.load(Ordering::Relaxed) {
             tracing::warn!("bytes after the end of an answer could not be kept");

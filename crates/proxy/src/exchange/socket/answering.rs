@@ -179,6 +179,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         {
             self.queue.push_back(asked);
         }
+        let now = self.last_sign.into_std();
         let (mut at, mut sent) = (0, 0);
         while at < bytes.len() {
             self.begin_frame();
@@ -188,7 +189,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
                 &mut *last,
             ) {
                 (Some(Asked::Exchange(open)), _) => {
-                    open.see(accepted, data);
+                    open.see(accepted, data, now);
                     if *withholds {
                         open.withhold(data);
                     }
@@ -221,7 +222,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
             if !self.follower.is_readable() {
                 open.recorder.is_unreadable();
             }
-            open.recorder.keep_up();
+            open.recorder.keep_up(now);
         }
         Ok(())
     }
@@ -378,9 +379,9 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
 }
 
 impl Open {
-    fn see(&mut self, accepted: &Parts, data: &[u8]) {
+    fn see(&mut self, accepted: &Parts, data: &[u8], now: std::time::Instant) {
         self.recorder.answered_in_socket(accepted);
-        self.recorder.see(data);
+        self.recorder.see(data, now);
     }
 
     fn withhold(&mut self, data: &[u8]) {

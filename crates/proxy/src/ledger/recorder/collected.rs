@@ -13,30 +13,36 @@ const PIECE: usize = 256 << 10;
 /// Bytes of an answer that are collected before they go to the spool.
 pub(super) struct Collected {
     bytes: Vec<u8>,
-    /// When they went last.
-    flushed: Instant,
+    /// When the first of them came.
+    since: Option<Instant>,
 }
 
 impl Collected {
     /// Nothing yet.
     pub(super) fn new() -> Self {
-        Self { bytes: Vec::new(), flushed: Instant::now() }
+        Self { bytes: Vec::new(), since: None }
     }
 
-    /// Collects these too.
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    /// Collects these too, which came now.
+    pub(super) fn add(&mut self, bytes: &[u8], now: Instant) {
+        self.since.get_or_insert(now);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Collects what belongs to those before.
+    pub(super) fn and(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Whether they are many, or old.
-    pub(super) fn is_due(&self) -> bool {
-        let is_due = self.bytes.len() >= PIECE || self.flushed.elapsed() >= FLUSH;
-        is_due && !self.bytes.is_empty()
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let is_old = self.since.is_some_and(|since| now.duration_since(since) >= FLUSH);
+        self.bytes.len() >= PIECE || is_old
     }
 
     /// Takes what was collected.
     pub(super) fn take(&mut self) -> Bytes {
-        self.flushed = Instant::now();
+        self.since = None;
         // Where much came, as much will come again: a place that grows is copied at each step.
         let room = if self.bytes.len() >= PIECE { self.bytes.capacity() } else { 0 };
         std::mem::replace(&mut self.bytes, Vec::with_capacity(room)).into()
