@@ -200,10 +200,8 @@ pub(crate) struct Work {
     /// What an earlier process knew has been recalled.
     recalled: bool,
     press: Press,
-    /// Memory for a journal, while there is much to do.
+    /// Memory for a journal, while there are more.
     journal: Vec<u8>,
-    /// How many journals have been published.
-    published: u64,
 }
 
 impl Work {
@@ -225,7 +223,6 @@ impl Work {
             recalled: false,
             press,
             journal,
-            published: 0,
         })
     }
 
@@ -280,15 +277,13 @@ impl Work {
         if !self.recalled {
             self.recall().await;
         }
-        let (mut result, before) = (Ok(()), self.published);
+        let mut result = Ok(());
         for folder in all_folders(&self.spool)? {
             if let Err(error) = self.publish_folder(&folder).await {
                 result = Err(error);
             }
         }
-        if self.published == before {
-            self.journal = Vec::new();
-        }
+        self.journal = Vec::new();
         result
     }
 
@@ -304,7 +299,6 @@ impl Work {
             let carry = Carry::load(folder)?;
             if name != carry.after {
                 self.publish((&name, &path), folder, carry).await?;
-                self.published += 1;
             }
             let mut nameless = made::forget(&path);
             let journal = Nameless::of(&path);

@@ -87,7 +87,8 @@ struct Proof;
 /// A request that was inspected; it leaves only through [`Inspected::let_through`].
 #[derive(Debug)]
 pub struct Inspected {
-    screened: Screened,
+    /// Boxed, as it goes from hand to hand: each of these futures would have room for it.
+    screened: Box<Screened>,
     verdict: Verdict,
 }
 
@@ -114,7 +115,7 @@ impl Inspected {
     }
 
     /// The proof that it may leave, or why not.
-    pub fn let_through(self) -> Result<Screened, Refusal> {
+    pub fn let_through(self) -> Result<Box<Screened>, Refusal> {
         self.verdict.refusal.map_or(Ok(self.screened), Err)
     }
 }
@@ -208,7 +209,7 @@ impl Screen {
             Reading::Unread(_) => None,
         };
         let whole = ScreenedBody::Whole(body.clone());
-        let mut screened = Screened {
+        let mut screened = Box::new(Screened {
             surface,
             path,
             head,
@@ -218,7 +219,7 @@ impl Screen {
             masks: None,
             extra: Extra::Nothing,
             _made_here: Proof,
-        };
+        });
         let body = self.ask_usage(endpoint, &mut screened, body)?;
         if is_off {
             return Ok(Inspected { screened, verdict: Verdict::default() });
@@ -251,14 +252,14 @@ impl Screen {
         let extra = Extra::Nothing;
         let screened =
             Screened { surface, path, head, body, ask, reading, masks, extra, _made_here: Proof };
-        Inspected { screened, verdict }
+        Inspected { screened: Box::new(screened), verdict }
     }
 
     /// Looks through a request whose body came so, and masks what is to be masked.
     fn look_through(
         &self,
         principal: &Principal,
-        mut screened: Screened,
+        mut screened: Box<Screened>,
         came: &Buffered,
         asks: Asks,
     ) -> Result<Inspected, Refusal> {

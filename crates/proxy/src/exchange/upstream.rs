@@ -114,20 +114,20 @@ impl Upstream {
     pub async fn forward(
         &self,
         permit: Permit,
-        screened: Screened,
+        mut screened: Box<Screened>,
         manner: &Manner,
     ) -> Result<Answer, Refusal> {
         let principal = permit.principal();
-        let Screened { surface, path, mut head, body, ask, masks, extra, .. } = screened;
-        let extensions = std::mem::take(&mut head.extensions);
-        let wanted = Wanted::new(principal, surface, &head.headers, ask.as_ref());
+        let Screened { surface, path, head, body, ask, masks, extra, .. } = &mut *screened;
+        let (masks, extra) = (masks.take(), *extra);
+        let wanted = Wanted::new(principal, *surface, &head.headers, ask.as_ref());
         let sent = Sent {
             method: &head.method,
-            path: &path,
+            path,
             query: head.uri.query(),
             headers: &head.headers,
-            extensions,
-            content: body,
+            extensions: std::mem::take(&mut head.extensions),
+            content: body.take(),
             dress: |_| {},
         };
         let (response, served) = self.send(principal, &wanted, sent, manner).await?;
