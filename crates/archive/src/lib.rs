@@ -170,10 +170,13 @@ pub(crate) fn replace_by_parts(path: &Path, parts: &[&[u8]]) -> Result<(), Error
     let part = path.with_extension("part");
     let write = || {
         let mut file = BufWriter::new(File::create(&part)?);
-        for bytes in parts {
-            for piece in bytes.chunks(publish::BREATH) {
-                file.write_all(piece)?;
+        let mut written = 0;
+        for piece in parts.iter().flat_map(|bytes| bytes.chunks(publish::BREATH)) {
+            file.write_all(piece)?;
+            written += piece.len();
+            if written >= publish::BREATH {
                 publish::others_first();
+                written = 0;
             }
         }
         file.into_inner().map_err(IntoInnerError::into_error)?.sync_all()?;

@@ -3,6 +3,7 @@
 
 mod draw;
 mod made;
+mod nameless;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
@@ -32,6 +32,7 @@ use crate::sign::Signer;
 use crate::spool::State;
 use crate::spool::folders::{all_folders, publishing};
 use crate::{Error, error_text};
+use nameless::Nameless;
 use segment::{Made, Press, Segment};
 
 /// How hard frames are compressed. What is left of a conversation once its items are named is mostly
@@ -49,8 +50,6 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// Others have their turn after so many bytes that are read or written.
 pub(crate) const BREATH: usize = 128 << 10;
-/// By so much a file is made shorter at once that is removed.
-const SHORTER: u64 = 1 << 20;
 
 /// How far it steps back, of 19: it still gets a tenth of a core that has no end of other work.
 #[cfg(target_os = "linux")]
@@ -136,55 +135,15 @@ async fn run(work: &mut Work, state: &State, mut stop: oneshot::Receiver<()>) {
     }
 }
 
-/// Bytes as a folder writes them piece by piece: a system that does not interrupt its own calls would
-/// keep whoever serves waiting for all of it.
-fn in_pieces(bytes: Vec<u8>) -> PutPayload {
-    let mut rest = Bytes::from(bytes);
-    let pieces = std::iter::from_fn(|| {
-        let piece = rest.split_to(rest.len().min(BREATH));
-        (!piece.is_empty()).then_some(piece)
-    });
-    pieces.collect()
-}
-
 /// Reads a file, with breaks.
 fn read_whole(path: &Path, into: &mut Vec<u8>) -> std::io::Result<()> {
     let file = File::open(path)?;
     // All at once: memory that grows is copied, and memory that is fresh costs as much as reading.
-    into.reserve(usize::try_from(file.metadata()?.len()).unwrap_or_default() + 1);
+    into.reserve(usize::try_from(file.metadata()?.len()).unwrap_or_default());
     while (&file).take(BREATH as u64).read_to_end(into)? > 0 {
         others_first();
     }
     Ok(())
-}
-
-/// A file that may be large and has no name any more. To let go of all of it at once would keep whoever
-/// serves waiting.
-struct Nameless {
-    file: File,
-    length: u64,
-}
-
-impl Nameless {
-    /// Takes a file's name away.
-    fn of(path: &Path) -> std::io::Result<Self> {
-        let file = File::options().write(true).open(path)?;
-        let length = file.metadata()?.len();
-        std::fs::remove_file(path)?;
-        Ok(Self { file, length })
-    }
-
-    /// Lets go of its bytes, with breaks. Only once its name is gone for good: a power failure must not
-    /// leave a part of it under that. A reader that has it open finds it cut off, and sees that it is
-    /// gone.
-    fn free(mut self) {
-        while self.length > 0 {
-            self.length = self.length.saturating_sub(SHORTER);
-            // What is left goes when the file is closed.
-            let _ = self.file.set_len(self.length);
-            others_first();
-        }
-    }
 }
 
 /// What it takes to publish.
@@ -375,7 +334,7 @@ impl Work {
         let mut put = Vec::new();
         for (file, bytes) in files {
             let path = ObjectPath::from(file.path.as_str());
-            self.objects.put(&path, in_pieces(bytes)).await?;
+            self.objects.put(&path, PutPayload::from(bytes)).await?;
             put.push(file);
         }
         let _adding = Chain::lock(&self.spool)?;

@@ -13,6 +13,8 @@ use object_store::{
     Result, UpdateVersion, WriteMultipart,
 };
 
+use crate::publish::BREATH;
+
 /// Parts of an upload that are on their way at once.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -37,7 +39,7 @@ pub struct Parts {
 }
 
 impl<S: ObjectStore> Once<S> {
-    /// Puts every object as one piece.
+    /// Puts every object at once.
     pub fn whole(inner: S) -> Self {
         Self { inner, parts: None }
     }
@@ -63,9 +65,15 @@ impl<S: ObjectStore> Once<S> {
         }
         let upload = self.inner.put_multipart(location).await?;
         let mut parts = WriteMultipart::new_with_chunk_size(upload, size);
-        for piece in payload {
-            parts.wait_for_capacity(PARTS_AT_ONCE).await?;
-            parts.put(piece);
+        for mut rest in payload {
+            while !rest.is_empty() {
+                if let Err(error) = parts.wait_for_capacity(PARTS_AT_ONCE).await {
+                    // That it cannot be taken back either is a matter of the bucket's lifecycle.
+                    let _ = parts.abort().await;
+                    return Err(error);
+                }
+                parts.put(rest.split_to(rest.len().min(size)));
+            }
         }
         // Where that fails, it takes back the parts that arrived.
         parts.finish().await
@@ -90,6 +98,18 @@ impl<S: ObjectStore> Once<S> {
         let options = PutOptions { mode: PutMode::Overwrite, ..options };
         self.inner.put_opts(location, payload, options).await
     }
+}
+
+/// The same bytes in pieces, each of which a folder writes on its own: a system that does not interrupt
+/// its own calls would keep whoever serves waiting for all of them.
+fn in_pieces(payload: PutPayload) -> PutPayload {
+    let pieces = |mut rest: Bytes| {
+        std::iter::from_fn(move || {
+            let piece = rest.split_to(rest.len().min(BREATH));
+            (!piece.is_empty()).then_some(piece)
+        })
+    };
+    payload.into_iter().flat_map(pieces).collect()
 }
 
 /// That an object is there already is fine where it holds these bytes.
@@ -150,6 +170,7 @@ impl<S: ObjectStore> ObjectStore for Once<S> {
         if let Some(parts) = self.parts.filter(|parts| payload.content_length() > parts.above) {
             return self.put_parts(location, payload, parts.size).await;
         }
+        let payload = if self.parts.is_none() { in_pieces(payload) } else { payload };
         let options = PutOptions { mode: PutMode::Create, ..options };
         match self.inner.put_opts(location, payload.clone(), options).await {
             Err(Error::AlreadyExists { .. }) => same(&self.inner, location, &payload).await,

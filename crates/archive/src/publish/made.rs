@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::Nameless;
+use super::nameless::Nameless;
 use crate::Error;
 use crate::manifest::Filed;
 

@@ -82,8 +82,11 @@ pub(super) struct Segment<'a> {
 impl<'a> Segment<'a> {
     /// A segment that will hardly have more than so many bytes.
     pub(super) fn new(name: &str, known: &'a Known, press: &'a mut Press, bytes: usize) -> Self {
-        // Reserved, it is not copied while it grows; what is not used of it is never touched.
-        let bytes = Vec::with_capacity(bytes);
+        // Reserved, it is not copied while it grows; what is not used of it is never touched. Where so
+        // much is not to be had, it grows.
+        let room = bytes;
+        let mut bytes = Vec::new();
+        let _ = bytes.try_reserve_exact(room);
         let (records, fresh) = (BTreeMap::new(), Fresh::default());
         let (name, exchanges, items, link) = (name.into(), 0, 0, None);
         Self { name, known, press, bytes, records, fresh, exchanges, items, link }
