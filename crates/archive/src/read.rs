@@ -13,7 +13,7 @@ use object_store::path::Path as ObjectPath;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::frame::{Place, RequestHead, ResponseHead};
+use crate::frame::{Place, RequestHead, ResponseHead, Side};
 use crate::record::Record;
 use crate::segment::{day_of, day_of_folder};
 use crate::spooled::{Spooled, carried, entry};
@@ -59,6 +59,48 @@ pub struct Exchange {
     pub response: Option<ResponseHead>,
     /// Its body.
     pub response_body: Vec<u8>,
+    /// How much of it there is.
+    pub left: Left,
+}
+
+/// How much of an exchange is left beside its record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Left {
+    /// Whatever was stored.
+    #[default]
+    All,
+    /// Nothing: it was erased.
+    Erased,
+    /// Nothing: its segment is not in the archive any more, as bodies are kept no longer.
+    Gone,
+}
+
+impl Exchange {
+    /// Why there is nothing of a body that was sent; nothing where there is, or none was sent.
+    pub fn lacks(&self, record: &Record, side: Side) -> Option<&'static str> {
+        match self.left {
+            Left::Erased => {
+                return Some("it was erased: its record is left, and nothing of its bodies");
+            }
+            Left::Gone => return Some("its bodies are kept no longer: its record is left"),
+            Left::All => {}
+        }
+        let (body, sent, is_coded) = match side {
+            Side::Request => {
+                let coded = self.request.as_ref().is_some_and(|head| head.wire.is_some());
+                (&self.request_body, record.request_bytes, coded)
+            }
+            Side::Response => {
+                let coded = self.response.as_ref().is_some_and(|head| head.wire.is_some());
+                (&self.response_body, record.response_bytes, coded)
+            }
+        };
+        // Coded bytes may stand for none.
+        (body.is_empty() && sent > 0 && !is_coded).then_some(match side {
+            Side::Request => "the body of its request was not stored",
+            Side::Response => "the body of its answer was not stored",
+        })
+    }
 }
 
 /// The part of an index line that is not the record.
@@ -112,7 +154,7 @@ impl Reader {
         Ok(hit)
     }
 
-    /// Reads an exchange whole; of one that was erased nothing is there.
+    /// Reads an exchange whole; of one that was erased, or is kept no longer, nothing is there.
     pub async fn exchange(&self, found: &Found) -> Result<Exchange, Error> {
         if let Some(exchange) = self.pieces(found).await? {
             return Ok(exchange);

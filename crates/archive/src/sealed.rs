@@ -18,9 +18,14 @@ struct Seal {
 pub(crate) fn seal(said: &impl Serialize, signer: &Signer) -> Result<String, Error> {
     let failed = |error: serde_json::Error| Error::disk("writing what is signed")(error.into());
     let line = serde_json::to_string(said).map_err(failed)?;
-    let (kind, key) = ("signature".to_owned(), signer.public_key().to_string());
-    let seal = Seal { kind, signature: signer.sign(line.as_bytes()), key };
+    let seal = Seal::new(signer.sign(line.as_bytes()), &signer.public_key());
     Ok(format!("{line}\n{}\n", serde_json::to_string(&seal).map_err(failed)?))
+}
+
+impl Seal {
+    fn new(signature: String, key: &PublicKey) -> Self {
+        Self { kind: "signature".to_owned(), signature, key: key.to_string() }
+    }
 }
 
 /// Reads what one of these keys has signed as something of this kind; else says why it is none.
@@ -30,11 +35,16 @@ pub(crate) fn unseal<T: DeserializeOwned>(
     keys: &[PublicKey],
 ) -> Result<T, String> {
     let end = memchr::memchr(b'\n', text).ok_or("it has one line, where two belong")?;
-    let (line, seal) = text.split_at(end);
-    let seal: Seal = serde_json::from_slice(seal)
+    let (line, written) = text.split_at(end);
+    let seal: Seal = serde_json::from_slice(written)
         .map_err(|error| format!("its signature cannot be read: {error}"))?;
-    if !keys.iter().any(|key| key.has_signed(line, &seal.signature)) {
+    let Some(key) = keys.iter().find(|key| key.has_signed(line, &seal.signature)) else {
         return Err("it was edited, or is signed with another key".to_owned());
+    };
+    // The signature is of the first line: so the second is looked at to the byte.
+    let seal = serde_json::to_string(&Seal::new(seal.signature, key)).unwrap_or_default();
+    if written != format!("\n{seal}\n").as_bytes() {
+        return Err("the line of its signature was edited".to_owned());
     }
     // Else one kind could be passed off as another, since their members may agree.
     if !line.starts_with(format!("{{\"kind\":\"{kind}\",").as_bytes()) {

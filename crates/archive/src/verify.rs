@@ -2,6 +2,7 @@
 
 mod chains;
 mod edited;
+mod folders;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use jiff::civil::Date;
-use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::Error;
@@ -20,7 +20,7 @@ use crate::hold::Holds;
 use crate::manifest::{self, Chain, ENDING as MANIFEST, Filed, Manifest};
 use crate::retain::Kept;
 use crate::seal::Closed;
-use crate::segment::{FULL, GROWING, SEGMENT, day_folder, day_of_folder, day_of_name, list};
+use crate::segment::{FULL, GROWING, SEGMENT, day_folder, day_of_name, list};
 use crate::sign::{PublicKey, sha256};
 use crate::spool::folders::all_folders;
 use chains::{Chains, broken, link};
@@ -150,7 +150,8 @@ impl Verifier<'_> {
         if let Some(wrong) = broken(&chains, first) {
             return Ok(verdict.with(Some(wrong)));
         }
-        let is_in = |path: &&String| name(path).is_some_and(|name| wanted(&day_of_name(name)));
+        // What has no name of ours was seen on a wanted day.
+        let is_in = |path: &&String| name(path).is_none_or(|name| wanted(&day_of_name(name)));
         let unnamed: Vec<_> = files.unnamed.iter().filter(is_in).cloned().collect();
         for path in unnamed {
             if !self.is_being_put(&path).await? {
@@ -158,29 +159,15 @@ impl Verifier<'_> {
                 return Ok(verdict.with(Some(Wrong { path, what })));
             }
         }
+        if let Some(path) = self.stray().await? {
+            let what = "it was added: nothing belongs there".to_owned();
+            return Ok(verdict.with(Some(Wrong { path, what })));
+        }
         let wrong = if last.is_none() { self.check_end(&chains).await? } else { None };
         Ok(match wrong {
             Some(wrong) => verdict.with(Some(wrong)),
             None => verdict.with(self.check_holds().await?),
         })
-    }
-
-    /// Days that have files or manifests.
-    async fn days(&self) -> Result<BTreeSet<Date>, Error> {
-        let mut days = BTreeSet::new();
-        for kind in ["bodies", "records", "manifests", statement::FOLDER] {
-            for year in self.folders(&kind.into()).await? {
-                for month in self.folders(&year).await? {
-                    let folders = self.folders(&month).await?;
-                    days.extend(folders.iter().filter_map(|folder| day_of_folder(kind, folder)));
-                }
-            }
-        }
-        Ok(days)
-    }
-
-    async fn folders(&self, below: &ObjectPath) -> Result<Vec<ObjectPath>, Error> {
-        Ok(self.objects.list_with_delimiter(Some(below)).await?.common_prefixes)
     }
 
     async fn files(&self, day: Date) -> Result<Vec<String>, Error> {

@@ -177,14 +177,21 @@ pub(crate) fn stop_asked() -> impl Future<Output = Result<()>> {
     }
 }
 
+/// Whether nobody reads what is written; CSV and JSON have errors of their own around that.
+fn is_closed_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+        csv::ErrorKind::Io(io) => Some(io.kind()),
+        _ => None,
+    });
+    let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+    let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    [csv, json, io].contains(&Some(std::io::ErrorKind::BrokenPipe))
+}
+
 /// The error, once, and what it means for the caller.
 fn report_error(error: &anyhow::Error) -> ExitCode {
     // Whoever read our output had enough of it.
-    let closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        let io = cause.downcast_ref::<std::io::Error>();
-        io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-    };
-    if error.chain().any(closed_pipe) {
+    if error.chain().any(is_closed_pipe) {
         return ExitCode::SUCCESS;
     }
     let text = format!("{error:#}");

@@ -18,7 +18,7 @@ use crate::hold::{self, Held, Hold, Holds};
 use crate::journal::Entry;
 use crate::known::Known;
 use crate::publish::Work;
-use crate::read::{Exchange, Reader};
+use crate::read::{Exchange, Left, Reader};
 use crate::record::Record;
 use crate::retain::{Doing, Kept};
 use crate::sealed::{seal, unseal};
@@ -210,7 +210,8 @@ async fn of_one_who_is_erased_only_numbers_are_left_and_others_have_everything()
         let is_bob = was.0.user == BOB;
         let sums = (was.0.id.clone(), was.0.total_tokens);
         assert_eq!((is.0.id.clone(), is.0.total_tokens), sums);
-        let expected = if is_bob { was.clone() } else { (is.0.clone(), Exchange::default()) };
+        let nothing = Exchange { left: Left::Erased, ..Exchange::default() };
+        let expected = if is_bob { was.clone() } else { (is.0.clone(), nothing) };
         assert_eq!(is, expected);
         assert_eq!(is.0.user, if is_bob { BOB } else { ERASED });
     }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use object_store::ObjectStoreExt;
 
-use super::{Exchange, Reader};
+use super::{Exchange, Left, Reader};
 use crate::Error;
 use crate::frame::{
     Body, Half, Needs, Part, Place, StoredExchange, StoredItem, is_erased, item_id, read_lines,
@@ -32,15 +32,21 @@ struct Items {
 }
 
 impl Reader {
-    /// Reads the exchange of this id, whose frame lies there; one that was erased is empty.
+    /// Reads the exchange of this id, whose frame lies there; one that was erased is empty, and so is
+    /// one whose segment has gone.
     pub(super) async fn frame(&self, id: &str, place: &Place) -> Result<Exchange, Error> {
         let range = place.offset..place.offset + place.length;
-        let frame = self.objects.get_range(&object_path(&place.segment), range).await?;
+        let frame = match self.objects.get_range(&object_path(&place.segment), range).await {
+            Err(object_store::Error::NotFound { .. }) => {
+                return Ok(Exchange { left: Left::Gone, ..Exchange::default() });
+            }
+            frame => frame?,
+        };
         let damaged = |what: String| Error::Damaged(place.segment.clone(), what);
         let mut items = Items::default();
         let line = items.take(&frame).map_err(|error| damaged(error.to_string()))?;
         if is_erased(&line) {
-            return Ok(Exchange::default());
+            return Ok(Exchange { left: Left::Erased, ..Exchange::default() });
         }
         let stored: StoredExchange<'_> =
             serde_json::from_slice(&line).map_err(|error| damaged(error.to_string()))?;
@@ -141,5 +147,5 @@ fn put_together(stored: StoredExchange<'_>, items: &Items) -> Result<Exchange, S
         return Ok(Exchange { request, request_body, ..Exchange::default() });
     };
     let response_body = items.body(&body)?;
-    Ok(Exchange { request, request_body, response, response_body })
+    Ok(Exchange { request, request_body, response, response_body, left: Left::All })
 }

@@ -9,7 +9,7 @@ use super::{Options, Spool, Sync};
 use crate::frame::{RequestHead, ResponseHead, Side};
 use crate::journal::{Draft, Entry};
 use crate::publish::Work;
-use crate::read::{Exchange, Found, Reader};
+use crate::read::{Exchange, Found, Left, Reader};
 use crate::record::{Outcome, Record, Source};
 use crate::segment::{FULL, GROWING};
 use crate::sign::Signer;
@@ -127,6 +127,7 @@ async fn an_exchange_is_read_back_whole_before_and_after_publishing() {
         request_body: b"{\"model\":\"m\"}".to_vec(),
         response: Some(ResponseHead { status: 200, headers: Vec::new(), wire: None }),
         response_body: [piece.as_slice(), b"the end"].concat(),
+        left: Left::All,
     };
     assert!(before == expected && reader.exchange(&after).await.unwrap() == expected);
     // Found before it was published, read after it.

@@ -183,6 +183,24 @@ async fn whatever_was_added_is_named() {
         let expected = format!("{}: it was added: no manifest names it", short(&path));
         assert_eq!(case.wrong().await, expected);
     }
+    // Under whichever name, and wherever it lies.
+    for kind in ["bodies", "records"] {
+        let case = Case::new().await;
+        let beside = case.paths(kind).await[0].to_string();
+        let (folder, _) = beside.rsplit_once('/').unwrap();
+        let belongs = "it was added: nothing belongs there";
+        for (path, what) in [
+            (format!("{folder}/x.txt"), "it was added: no manifest names it"),
+            (format!("{beside}.bak"), "it was added: no manifest names it"),
+            (format!("{kind}/x.jsonl.zst"), belongs),
+            (format!("{kind}/year=2025/spare/day=01/x"), belongs),
+        ] {
+            let path = ObjectPath::from(path);
+            case.put(&path, b"added".to_vec()).await;
+            assert_eq!(case.wrong().await, format!("{}: {what}", short(path.as_ref())));
+            case.objects.delete(&path).await.unwrap();
+        }
+    }
     let case = Case::new().await;
     let first = case.paths("manifests").await.remove(0);
     let copy = first.to_string().replace("-000000.", "-000009.");
@@ -218,6 +236,14 @@ async fn whatever_was_edited_is_named() {
     case.put(&path, text.replace("\"lines\":2", "\"lines\":1").into_bytes()).await;
     let expected = "it was edited, or is signed with another key";
     assert_eq!(case.wrong().await, format!("{}: {expected}", short(path.as_ref())));
+    // The line of the signature too, which no signature covers.
+    for (from, to) in [("\"key\":\"", "\"key\":\"0"), ("}\n", "} \n"), ("\"key\"", " \"key\"")] {
+        let (line, seal) = text.split_once('\n').unwrap();
+        let edited = format!("{line}\n{}", seal.replace(from, to));
+        case.put(&path, edited.into_bytes()).await;
+        let expected = "the line of its signature was edited";
+        assert_eq!(case.wrong().await, format!("{}: {expected}", short(path.as_ref())), "{to}");
+    }
 }
 
 #[tokio::test]

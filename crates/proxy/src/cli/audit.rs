@@ -80,9 +80,16 @@ pub fn run(common: &Common, args: Args) -> Result<()> {
             Command::Scan(scan) => scan::run(&config, &reader?, &scan).await,
             // It needs no folder on this machine.
             Command::Verify(verify) => verify::run(&config, verify).await,
-            Command::Prune(args) => prune::run(&config, &args).await,
+            Command::Prune(args) => {
+                // Else nothing would be found where nothing is.
+                reader?;
+                prune::run(&config, &args).await
+            }
             Command::Reseal(args) => reseal::run(&config, &args).await,
-            Command::Hold(args) => hold::run(&config, args).await,
+            Command::Hold(args) => {
+                reader?;
+                hold::run(&config, args).await
+            }
             Command::Erase(args) => erase::run(&config, &reader?, &args).await,
             Command::Lifecycle(_) => lifecycle::run(&config),
         }

@@ -106,6 +106,16 @@ impl<'a> Rows<'a> {
         Self { columns, form }
     }
 
+    /// Gives CSV its head line, even where no row comes: that of rows like this one.
+    pub fn like<T: Serialize>(mut self, row: &T) -> Result<Self> {
+        if let Form::Csv { writer, fields } = &mut self.form {
+            let row = serde_json::to_value(row)?;
+            fields.extend(row.as_object().into_iter().flat_map(Map::keys).cloned());
+            writer.write_record(&*fields)?;
+        }
+        Ok(self)
+    }
+
     /// Adds a row.
     pub fn push<T: Serialize>(&mut self, row: &T) -> Result<()> {
         let row = serde_json::to_value(row)?;

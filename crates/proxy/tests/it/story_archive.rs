@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::harness::client::post;
 use crate::harness::gateway::{records, run};
-use crate::harness::sdk::{finish, installed, script};
+use crate::harness::sdk::{duckdb, finish};
 use crate::harness::{Gateway, simulator, url};
 
 /// The page that says how the archive is read.
@@ -85,16 +85,7 @@ async fn the_pages_commands_give_every_body_byte_for_byte() {
 
 /// What `DuckDB` answers: the second column by the first.
 async fn query(data: &Path, statements: &[&str]) -> BTreeMap<String, Value> {
-    let mut python = Command::new(installed("python/bin/python"));
-    python.arg(script("query.py")).current_dir(data);
-    for (number, text) in statements.iter().enumerate() {
-        let file = data.join(format!("{number}.sql"));
-        std::fs::write(&file, text).unwrap();
-        python.arg(file);
-    }
-    let finished = finish(python).await;
-    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
-    let rows: Vec<Vec<Value>> = serde_json::from_str(&finished.stdout).unwrap();
+    let rows = duckdb(data, statements).await;
     rows.into_iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].clone())).collect()
 }
 

@@ -1,8 +1,12 @@
 //! Finding exchanges: what an operator asks, and which records that shows.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::harness::client::{ask, post};
+use crate::harness::gateway::{PROGRAM, run_with};
+use crate::harness::sdk::duckdb;
 use crate::harness::{Gateway, Simulator, simulator, url};
 
 /// Two people, who asked this and that.
@@ -95,7 +99,7 @@ async fn a_list_is_the_same_in_all_forms() {
     let nothing = ["audit", "list", "--user", "nobody@example.com", "--format"];
     assert_eq!(office.gateway.ok(&[&nothing[..], &["json"]].concat()), "[]\n");
     let head = office.gateway.ok(&[&nothing[..], &["csv"]].concat());
-    assert!(head.starts_with("id,time,user,"), "{head}");
+    assert_eq!(head.trim_end(), fields.join(","));
     office.simulator.stop().await;
 }
 
@@ -226,10 +230,80 @@ async fn exchanges_are_exported_whole() {
         expected["response"]["body"] = body("response").into();
         assert_eq!(*whole, expected);
     }
+    let table = ["audit", "export", "--format", "parquet", "--output", "out.parquet"];
+    assert_eq!(office.gateway.ok(&table), "");
+    let sql = "select id, \"user\", cost_nanos from 'out.parquet'";
+    let rows = duckdb(office.gateway.folder.path(), &[sql]).await;
+    let nanos = |usd: &Value| json!(usd.as_str().map(wire::price::nanos));
+    let expected =
+        records.iter().map(|r| vec![r["id"].clone(), r["user"].clone(), nanos(&r["cost_usd"])]);
+    assert_eq!(rows, expected.collect::<Vec<_>>());
     let wrong = ["audit", "export", "--bodies", "--format", "parquet"];
     assert_eq!(office.gateway.run(&wrong).status.code(), Some(2));
     let hers = lines(&office.gateway.ok(&["audit", "export", "--user", "ada@example.com"]));
     assert_eq!(hers, records[..2]);
+    office.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_that_are_kept_no_longer_leave_their_records() {
+    let office = Office::new().await;
+    let records = office.gateway.records();
+    let (folder, ..) = office.gateway.stop();
+    let run = |arguments: &[&str]| run_with(folder.path(), arguments, &[]);
+    let ok = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+
+    // As the daily pruning leaves it.
+    std::fs::remove_dir_all(folder.path().join("data/archive/bodies")).unwrap();
+
+    let id = records[0]["id"].as_str().unwrap();
+    let why = "its bodies are kept no longer: its record is left";
+    assert!(ok(&["audit", "show", id, "--part", "meta"]).contains(id));
+    assert!(ok(&["audit", "show", id]).contains(&format!("--- request: {why}\n")));
+    for part in ["request", "response"] {
+        let output = run(&["audit", "show", id, "--part", part, "--raw"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.contains(why)), (Some(1), true), "{said}");
+    }
+    let whole = ok(&["audit", "export", "--bodies"]);
+    let whole: Vec<Value> = whole.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(whole, records);
+    assert!(ok(&["audit", "session", "session-7"]).contains("session-7"));
+    assert_eq!(ok(&["audit", "list", "--refusal", "may not ask", "--format", "json"]), "[]\n");
+    assert!(ok(&["audit", "origin", "nowhere", "--format", "json"]).contains("null"));
+    assert_eq!(ok(&["audit", "search", "one", "--format", "json"]), "[]\n");
+    office.simulator.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_an_error_and_a_closed_pipe_none() {
+    let office = Office::new().await;
+    let records = office.gateway.records();
+    let id = records[0]["id"].as_str().unwrap();
+    let shell = |line: &str| {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("set -o pipefail; {line}")]).env("PROGRAM", PROGRAM);
+        shell.env("CODEX_PROXY_DATA", office.gateway.folder.path().join("data"));
+        shell.output().unwrap()
+    };
+    for part in ["request", "response"] {
+        let full = shell(&format!("$PROGRAM audit show {id} --part {part} --raw > /dev/full"));
+        assert_eq!(full.status.code(), Some(1), "{full:?}");
+    }
+    for command in
+        ["export", "list --format csv", "list --format json", "sql 'select 1' --format csv"]
+    {
+        let closed = shell(&format!("$PROGRAM audit {command} | true"));
+        assert_eq!(
+            (closed.status.code(), closed.stderr.as_slice()),
+            (Some(0), &b""[..]),
+            "{command}"
+        );
+    }
     office.simulator.stop().await;
 }
 

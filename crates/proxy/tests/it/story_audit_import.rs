@@ -31,7 +31,9 @@ async fn what_a_forerunner_kept_is_taken_over_once_beside_a_running_gateway() {
         "usage":{"input_tokens":100,"output_tokens":10,"total_tokens":110}}"#;
     keep(bucket.path(), "16", "one", &object("2026-02-16T10:00:00Z", answer));
     keep(bucket.path(), "17", "two", &object("2026-02-17T10:00:00Z", "data: {\"cut\" [truncated]"));
-    keep(bucket.path(), "17", "bad", "no JSON");
+    for (name, text) in [("bad", "no JSON"), ("list", "[1,2]"), ("empty", "{}")] {
+        keep(bucket.path(), "17", name, text);
+    }
     let import = |more: &[&str]| {
         let words = ["audit", "import", bucket.path().to_str().unwrap(), "--format", "json"];
         let output = gateway.run(&[&words[..], more].concat());
@@ -44,9 +46,9 @@ async fn what_a_forerunner_kept_is_taken_over_once_beside_a_running_gateway() {
     };
 
     let (would, _, _) = import(&["--dry-run"]);
-    assert_eq!((would, gateway.records().len()), (sums(2, 1, 0, 1), 0));
+    assert_eq!((would, gateway.records().len()), (sums(2, 1, 0, 3), 0));
     let (done, code, told) = import(&[]);
-    assert_eq!((done, code), (sums(2, 1, 0, 1), Some(1)));
+    assert_eq!((done, code), (sums(2, 1, 0, 3), Some(1)));
     assert!(told.contains("bad.json: reading its JSON"), "{told}");
 
     let records = gateway.records();
@@ -63,10 +65,10 @@ async fn what_a_forerunner_kept_is_taken_over_once_beside_a_running_gateway() {
     );
 
     // Again brings nothing, and the token is nowhere.
-    std::fs::remove_file(
-        bucket.path().join("year=2026/month=02/day=17/codexproxy_a1b2c3/bad.json"),
-    )
-    .unwrap();
+    let day = bucket.path().join("year=2026/month=02/day=17/codexproxy_a1b2c3");
+    for name in ["bad.json", "list.json", "empty.json"] {
+        std::fs::remove_file(day.join(name)).unwrap();
+    }
     assert_eq!(import(&[]).0, sums(0, 0, 2, 0));
     assert_eq!(gateway.records(), records);
     assert!(!gateway.ok(&["audit", "export", "--bodies"]).contains("codexproxy_a1b2c3"));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::ask;
 use crate::harness::gateway::run_with;
-use crate::harness::sdk::{finish, installed, script};
+use crate::harness::sdk::{duckdb, finish};
 use crate::harness::{Gateway, Simulator, simulator, until, url};
 
 /// Three people who asked, each in a session of theirs; what was asked is in the archive.
@@ -172,14 +172,11 @@ async fn seen_by_others(data: &Path) -> [String; 2] {
     shell.args(["-c", line]).current_dir(data);
     let sql = "SELECT concat(count(*), ' ', kind) FROM read_json('archive/bodies/*/*/*/*.jsonl.zst', \
                format = 'newline_delimited', columns = {kind: 'VARCHAR'}) GROUP BY kind ORDER BY kind";
-    std::fs::write(data.join("kinds.sql"), sql).unwrap();
-    let mut python = Command::new(installed("python/bin/python"));
-    python.arg(script("query.py")).arg(data.join("kinds.sql")).current_dir(data);
-    let (shell, python) = (finish(shell).await, finish(python).await);
-    assert_eq!((shell.stderr.as_str(), python.stderr.as_str()), ("", ""));
-    let rows: Vec<[String; 1]> = serde_json::from_str(&python.stdout).unwrap();
+    let (shell, rows) = (finish(shell).await, duckdb(data, &[sql]).await);
+    assert_eq!(shell.stderr, "");
     let by_jq: Vec<&str> = shell.stdout.lines().map(str::trim).collect();
-    [by_jq.join(", "), rows.concat().join(", ")]
+    let by_duckdb: Vec<&str> = rows.iter().map(|row| row[0].as_str().unwrap()).collect();
+    [by_jq.join(", "), by_duckdb.join(", ")]
 }
 
 #[tokio::test]

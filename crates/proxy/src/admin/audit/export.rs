@@ -1,8 +1,8 @@
 //! Records, and bodies where they are wanted, for other programs.
 
 use anyhow::{Context, Result};
-use archive::frame::{RequestHead, ResponseHead};
-use archive::read::{Exchange, Reader};
+use archive::frame::{RequestHead, ResponseHead, Side as Of};
+use archive::read::{Exchange, Left, Reader};
 use archive::record::Record;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -40,9 +40,9 @@ pub struct Side<H> {
     /// Its head.
     #[serde(flatten)]
     pub head: Option<H>,
-    /// Its body.
+    /// Its body; none where that is not stored.
     #[serde(flatten)]
-    pub body: Body,
+    pub body: Option<Body>,
 }
 
 /// The bytes of a body: as text where they are UTF-8.
@@ -87,9 +87,14 @@ pub async fn export(
 }
 
 fn whole(exchange: Exchange, record: Record) -> Exported {
-    let Exchange { request, request_body, response, response_body } = exchange;
-    let request = Side { head: request, body: body(request_body) };
-    let response = Side { head: response, body: body(response_body) };
+    if exchange.left != Left::All {
+        return Exported { record, request: None, response: None };
+    }
+    let stored = |side, bytes| exchange.lacks(&record, side).is_none().then(|| body(bytes));
+    let (asked, answered) = (exchange.request_body.clone(), exchange.response_body.clone());
+    let bodies = (stored(Of::Request, asked), stored(Of::Response, answered));
+    let request = Side { head: exchange.request, body: bodies.0 };
+    let response = Side { head: exchange.response, body: bodies.1 };
     Exported { record, request: Some(request), response: Some(response) }
 }
 

@@ -55,12 +55,20 @@ const TELLING: usize = 3;
 const MOST_BEGINNINGS: usize = 16;
 
 impl Needle {
-    /// Finds the text as it is, and as JSON escapes it.
+    /// Finds the text as it is, and as JSON escapes it: what must be, or all that is not ASCII too, as
+    /// some writers do.
     pub(super) fn new(text: &str) -> Result<Self> {
         let quoted = serde_json::to_string(text)?;
         let escaped = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let escaped = escaped.unwrap_or(text);
+        let lower = in_ascii(escaped, |unit| format!("\\u{unit:04x}"));
+        let upper = in_ascii(escaped, |unit| format!("\\u{unit:04X}"));
         let mut forms = vec![text.as_bytes().to_vec()];
-        forms.extend(escaped.filter(|escaped| *escaped != text).map(|e| e.as_bytes().to_vec()));
+        for form in [escaped.to_owned(), lower, upper].map(String::into_bytes) {
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
         Ok(Self::Text(forms))
     }
 
@@ -99,6 +107,17 @@ impl Needle {
         };
         Some(excerpt(body, at, length.min(EXCERPT)))
     }
+}
+
+/// A text with whatever is not ASCII escaped, in units of UTF-16 (RFC 8259 §7).
+fn in_ascii(text: &str, escape: impl Fn(u16) -> String) -> String {
+    let letter = |letter: char| {
+        if letter.is_ascii() {
+            return letter.to_string();
+        }
+        letter.encode_utf16(&mut [0; 2]).iter().map(|unit| escape(*unit)).collect()
+    };
+    text.chars().map(letter).collect()
 }
 
 /// With what the matches of a pattern begin; none where that is not known, or tells too little.
@@ -211,13 +230,27 @@ fn excerpt(body: &[u8], at: usize, length: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::beginnings;
+    use super::{Needle, beginnings};
 
     fn check(pattern: &str, expected: Option<&[&str]>) {
         let found = beginnings(pattern);
         let found =
             found.as_ref().map(|texts| texts.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(found.as_deref(), expected, "{pattern}");
+    }
+
+    #[test]
+    fn a_text_is_found_however_json_spells_it() {
+        let needle = Needle::new("cafe\u{301} \"é🙂\"").unwrap();
+        for body in [
+            "cafe\u{301} \"é🙂\"",
+            "[\"cafe\u{301} \\\"é🙂\\\"\"]",
+            r#"["cafe\u0301 \"\u00e9\ud83d\ude42\""]"#,
+            r#"["cafe\u0301 \"\u00E9\uD83D\uDE42\""]"#,
+        ] {
+            assert!(needle.find(body.as_bytes()).is_some(), "{body}");
+        }
+        assert!(needle.find(b"cafe").is_none());
     }
 
     #[test]

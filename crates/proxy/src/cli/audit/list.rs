@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 use archive::read::Reader;
+use archive::record::Record;
+use jiff::Timestamp;
 
 use super::filter::FilterArgs;
 use crate::admin::audit;
@@ -41,7 +43,8 @@ pub(super) const COLUMNS: &[&str] = &[
 
 /// Prints the records.
 pub(super) async fn run(reader: &Reader, list: List) -> Result<()> {
-    let mut rows = Rows::new(COLUMNS, list.format);
+    let blank = Record::blank(String::new(), Timestamp::UNIX_EPOCH, "");
+    let mut rows = Rows::new(COLUMNS, list.format).like(&blank)?;
     let filter = list.filter.into();
     let progress = Progress::beside(list.format);
     let tell = |done: &dyn std::fmt::Display| progress.tell(done);

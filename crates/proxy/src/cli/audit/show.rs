@@ -3,8 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Result, bail};
-use archive::erase::ERASED;
-use archive::frame::{RequestHead, ResponseHead};
+use archive::frame::{RequestHead, ResponseHead, Side};
 use archive::read::{Exchange, Reader};
 use archive::record::Record;
 use clap::ValueEnum;
@@ -37,8 +36,14 @@ enum PartName {
 /// Prints the exchange, or a part of it.
 pub(super) async fn run(reader: &Reader, show: &Show) -> Result<()> {
     let (record, exchange) = audit::show(reader, &show.id).await?;
-    if record.user == ERASED && (show.raw || show.part.is_some_and(|part| part != PartName::Meta)) {
-        bail!("exchange {} was erased: its record is left, and nothing of its bodies", record.id);
+    let body = match show.part {
+        Some(PartName::Request) => Some(Side::Request),
+        Some(PartName::Response) => Some(Side::Response),
+        None if show.raw => Some(Side::Response),
+        Some(PartName::Meta) | None => None,
+    };
+    if let Some(why) = body.and_then(|side| exchange.lacks(&record, side)) {
+        bail!("exchange {}: {why}", record.id);
     }
     print(show, &record, &exchange)
 }
@@ -50,17 +55,23 @@ fn print(show: &Show, record: &Record, exchange: &Exchange) -> Result<()> {
             Some(PartName::Meta) => serde_json::to_vec(&meta(record, exchange)?)?,
             Some(PartName::Response) | None => exchange.response_body.clone(),
         };
-        return Ok(std::io::stdout().write_all(&body)?);
+        let mut out = std::io::stdout().lock();
+        out.write_all(&body)?;
+        return Ok(out.flush()?);
     }
     let wanted = |part| show.part.is_none_or(|only| only == part);
     if wanted(PartName::Meta) {
         line(&serde_json::to_string_pretty(&meta(record, exchange)?)?)?;
     }
-    if wanted(PartName::Request) {
-        line(&readable("request", show.part, &exchange.request_body))?;
-    }
-    if wanted(PartName::Response) {
-        line(&readable("response", show.part, &exchange.response_body))?;
+    let sides = [
+        (PartName::Request, "request", Side::Request, &exchange.request_body),
+        (PartName::Response, "response", Side::Response, &exchange.response_body),
+    ];
+    for (part, name, side, body) in sides.into_iter().filter(|(part, ..)| wanted(*part)) {
+        match exchange.lacks(record, side) {
+            Some(why) => line(&format!("\n--- {name}: {why}"))?,
+            None => line(&readable(name, show.part.filter(|only| *only == part), body))?,
+        }
     }
     Ok(())
 }

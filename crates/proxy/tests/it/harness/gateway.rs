@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::ORGANISATION_KEY;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_codex-proxy");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_codex-proxy");
 
 /// A gateway that is running, with its data folder. Killed when dropped.
 pub(crate) struct Gateway {

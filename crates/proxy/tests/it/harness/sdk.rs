@@ -69,6 +69,20 @@ pub(crate) fn script(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(file)
 }
 
+/// What `DuckDB` answers to the last of these pieces of SQL, run in this folder.
+pub(crate) async fn duckdb(folder: &Path, sql: &[&str]) -> Vec<Vec<Value>> {
+    let mut python = Command::new(installed("python/bin/python"));
+    python.arg(script("query.py")).current_dir(folder);
+    for (number, text) in sql.iter().enumerate() {
+        let file = folder.join(format!("{number}.sql"));
+        std::fs::write(&file, text).unwrap();
+        python.arg(file);
+    }
+    let finished = finish(python).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    serde_json::from_str(&finished.stdout).unwrap()
+}
+
 /// Runs a program to its end, while upstreams of the test go on answering.
 pub(crate) async fn finish(command: Command) -> Finished {
     let program = command.get_program().to_owned();

@@ -3,7 +3,7 @@
 //! Its fields are read by the names that are usual for them, however they are spelled: which ones a
 //! copy has depends on when it was written.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use archive::frame::{RequestHead, ResponseHead};
 use archive::record::{Outcome, Record, Source, Transport, UsageKind};
 use archive::segment::day_of;
@@ -46,6 +46,8 @@ const RESPONSE_CUT: &[&str] = &["response_truncated", "response_body_truncated",
 /// Reads an object.
 pub(super) fn read(json: &[u8], place: &Place, prices: &PriceTable, node: &str) -> Result<Object> {
     let object: Value = serde_json::from_slice(json).context("reading its JSON")?;
+    let has_fields = object.as_object().is_some_and(|object| !object.is_empty());
+    ensure!(has_fields, "it is no JSON object with fields, of which one stands for a request");
     let fields = Fields::of(&object);
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let request_body = body(fields.request_body(REQUEST));

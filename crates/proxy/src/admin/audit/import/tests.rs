@@ -67,7 +67,8 @@ fn bodies_that_are_cut_off_are_marked() {
 fn an_object_has_the_same_id_each_time_and_none_shows_the_token() {
     let one = object(&json!({ "timestamp": 1_771_250_585 }));
     let again = object(&json!({ "timestamp": 1_771_250_585_000_u64, "user": "x" }));
-    let other = read(b"{}", &place("req-2"), &PriceTable::builtin(), "n1").unwrap();
+    let other =
+        read(br#"{"path":"/v1/models"}"#, &place("req-2"), &PriceTable::builtin(), "n1").unwrap();
     assert_eq!(one.record.id, again.record.id);
     let end = |object: &Object| object.record.id.split_once("-7").unwrap().1.to_owned();
     assert_ne!(end(&one), end(&other));
