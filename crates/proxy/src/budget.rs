@@ -269,9 +269,13 @@ impl Budgets {
 
     /// What is told to somebody of the budget that is spent most, if it nearly is, whatever model is
     /// asked.
-    pub fn note_for(&self, who: &Who<'_>, now: Timestamp) -> Option<String> {
+    pub fn note_for(&self, who: &Who<'_>, now: impl Fn() -> Timestamp) -> Option<String> {
+        let rules = self.rules();
+        if rules.is_empty() {
+            return None;
+        }
         let some = Demand { nanos: 1, tokens: 1, requests: 1, flat_nanos: None };
-        self.note(&lines(&self.rules(), who, None, (&some, now)))
+        self.note(&lines(&rules, who, None, (&some, now())))
     }
 
     /// What is told of the budget that is spent most, if it nearly is.

@@ -17,7 +17,7 @@ pub mod upstream;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
 use crate::config::WebSocket;
 use crate::ledger::Ledger;
@@ -34,7 +34,7 @@ use tap::{Body, Tap};
 use upstream::{Answer, Upstream};
 
 /// Tells of a budget that is nearly spent.
-const BUDGET_HEADER: HeaderName = HeaderName::from_static("x-codex-proxy-budget");
+pub const BUDGET_HEADER: HeaderName = HeaderName::from_static("x-codex-proxy-budget");
 
 /// All that a request needs, built once.
 pub struct Proxy {
@@ -77,8 +77,10 @@ pub async fn exchange(
     })?;
     let principal = authenticate(proxy, arrival, request.headers()).await?;
     if socket::is_asked(&request) {
+        let note = proxy.limits.note(&principal);
         // Boxed, so that an ordinary exchange is not moved about with room for it.
-        return Box::pin(socket::open(proxy, principal, endpoint, arrival, request)).await;
+        let answer = Box::pin(socket::open(proxy, principal, endpoint, arrival, request)).await;
+        return answer.map(|answer| noted(answer, note.clone())).map_err(|no| no.with_note(note));
     }
     let mut recorder = proxy.ledger.open(&principal, &endpoint, &request, arrival)?;
     let operation = endpoint.operation;
@@ -87,15 +89,21 @@ pub async fn exchange(
             recorder.served(answer.served.name(), answer.served.doubt());
             let asked = (operation, recorder.expected());
             let (masks, extra) = (answer.masks.clone(), answer.extra);
-            let note = recorder.budget_note();
+            let note = recorder.budget_note().or_else(|| proxy.limits.note(&principal));
             let tapped = Tap::on(answer, recorder, operation, proxy.manner.clone()).await?;
-            let mut response = restored::over(tapped, (masks, extra), asked);
-            // Ours to say, so it is not among what the upstream said.
-            response.headers_mut().extend(note.map(|note| (BUDGET_HEADER, note)));
-            Ok(response)
+            Ok(noted(restored::over(tapped, (masks, extra), asked), note))
         }
-        Err(refusal) => Err(refused(proxy, refusal, recorder).await),
+        Err(refusal) => {
+            let refusal = refused(proxy, refusal, recorder).await;
+            Err(refusal.with_note(proxy.limits.note(&principal)))
+        }
     }
+}
+
+/// What is said of a budget is ours to say, so it is not among what the upstream said.
+fn noted(mut answer: Response<Body>, note: Option<HeaderValue>) -> Response<Body> {
+    answer.headers_mut().extend(note.map(|note| (BUDGET_HEADER, note)));
+    answer
 }
 
 async fn carry(
@@ -109,7 +117,14 @@ async fn carry(
     let slot = proxy.limits.enter(principal)?;
     // Only what was inspected, and admitted on what it asks, goes upstream; its opening is in the
     // spool before the first byte leaves.
-    let mut inspected = proxy.screen.inspect(principal, endpoint, request).await?;
+    let mut inspected = tokio::select! {
+        biased;
+        inspected = proxy.screen.inspect(principal, endpoint, request) => inspected?,
+        // A body may come slowly.
+        refusal = proxy.manner.interrupted(&principal.live.ended) => {
+            return Err(refusal.before_upstream());
+        }
+    };
     recorder.asked(&mut inspected);
     let screened = inspected.let_through()?;
     let ask = screened.ask.as_ref();

@@ -94,9 +94,9 @@ impl Limits {
         Ok(Permit { slot, reservation })
     }
 
-    /// What somebody is told of a budget that is nearly spent, before it is known what is asked.
+    /// What somebody is told of a budget that is nearly spent, where nothing was reserved.
     pub fn note(&self, principal: &Principal) -> Option<HeaderValue> {
-        let note = self.budgets.as_ref()?.note_for(&who(principal), clock::now())?;
+        let note = self.budgets.as_ref()?.note_for(&who(principal), clock::now)?;
         HeaderValue::try_from(note).ok()
     }
 

@@ -20,12 +20,24 @@ pub struct Manner {
 }
 
 impl Manner {
-    /// Waits for what ends an exchange from our side: its key, or the gateway.
+    /// What ends an exchange from our side by now, its key or the gateway, if anything does.
+    pub fn interruption(&self, key_ended: &CancellationToken) -> Option<Refusal> {
+        if key_ended.is_cancelled() {
+            return Some(Refusal::key_ended());
+        }
+        self.closing.is_cancelled().then(stopping)
+    }
+
+    /// Waits for that.
     pub async fn interrupted(&self, key_ended: &CancellationToken) -> Refusal {
         tokio::select! {
             biased;
             () = key_ended.cancelled() => Refusal::key_ended(),
-            () = self.closing.cancelled() => Refusal::busy("This proxy is stopping."),
+            () = self.closing.cancelled() => stopping(),
         }
     }
+}
+
+fn stopping() -> Refusal {
+    Refusal::busy("This proxy is stopping.")
 }

@@ -10,6 +10,8 @@ pub struct Refusal {
     message: String,
     retry_after: Option<u32>,
     reach: Reach,
+    /// What is told of a budget that is nearly spent.
+    note: Option<HeaderValue>,
 }
 
 /// How far the request came that is refused.
@@ -133,7 +135,8 @@ impl Word {
 impl Refusal {
     /// Refuses for a reason; the message says what happened and what to do.
     pub fn new(word: Word, message: impl Into<String>) -> Self {
-        Self { word, message: message.into(), retry_after: None, reach: Reach::Upstream }
+        let (message, reach) = (message.into(), Reach::Upstream);
+        Self { word, message, retry_after: None, reach, note: None }
     }
 
     /// No room at the moment.
@@ -143,7 +146,7 @@ impl Refusal {
 
     /// The key was switched off, replaced or revoked while its exchange was open.
     pub fn key_ended() -> Self {
-        let message = "This key was disabled or replaced while the answer was on its way.";
+        let message = "This key was disabled or replaced while its exchange was under way.";
         Self::new(Word::KeyDisabled, message)
     }
 
@@ -164,6 +167,12 @@ impl Refusal {
     #[must_use]
     pub fn before_upstream(self) -> Self {
         Self { reach: Reach::Here, ..self }
+    }
+
+    /// Tells of a budget that is nearly spent.
+    #[must_use]
+    pub fn with_note(self, note: Option<HeaderValue>) -> Self {
+        Self { note, ..self }
     }
 
     /// Tells that the client broke off.
@@ -244,6 +253,9 @@ impl Refusal {
         headers.insert("x-codex-proxy-refusal", word);
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(note) = &self.note {
+            headers.insert(super::BUDGET_HEADER, note.clone());
         }
     }
 }

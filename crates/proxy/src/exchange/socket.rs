@@ -25,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wire::websocket::{Agreement, Follower, Forgets};
 
-use super::BUDGET_HEADER;
 use super::arrived::ClientBody;
 use super::auth::Principal;
 use super::endpoint::{Endpoint, Operation};
@@ -181,8 +180,6 @@ pub async fn open(
     let mut response = Response::from_parts(accepted.clone(), Body::Whole(Full::default()));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let note = proxy.limits.note(&principal);
-    response.headers_mut().extend(note.map(|note| (BUDGET_HEADER, note)));
     let (id, proxy) = (arrival.id, proxy.clone());
     let socket =
         Socket { proxy, principal, endpoint, handshake, accepted, id, served, client, upstream };

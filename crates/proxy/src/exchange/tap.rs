@@ -2,13 +2,13 @@
 //! recorder. Only its terminal unit waits until the closing is in the spool.
 
 mod hold;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use archive::spool::Unwritable;
 use bytes::Bytes;
@@ -21,17 +21,13 @@ use wire::meter::Shape;
 use super::endpoint::Operation;
 use super::limit::Permit;
 use super::manner::Manner;
-use super::refusal::{Refusal, Word};
+use super::refusal::Refusal;
 use super::restored::Restored;
 use super::upstream::body::UpstreamBody;
 use super::upstream::{Answer, BoxError};
 use crate::ledger::account::End;
 use crate::ledger::recorder::{Closed, Recorder};
 use hold::{Hold, reading};
-
-/// How long the terminal event waits for the end of the stream, so that what little comes after it
-/// is recorded with it.
-const LINGER: Duration = Duration::from_millis(20);
 
 /// The body of an answer.
 pub enum Body {
@@ -181,6 +177,14 @@ impl Tap {
 
     /// One step with the upstream; ready means that something has changed.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // What lingers has ended already: only its record is awaited. Looked at each time, since an
+        // upstream that is ahead of its client is never waited for.
+        if let Stage::Passing = self.stage
+            && let Some(refusal) = self.manner.interruption(&self.permit.principal().live.ended)
+        {
+            self.cut_in(refusal);
+            return Poll::Ready(());
+        }
         match Pin::new(&mut self.upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.last_piece = Instant::now();
@@ -193,71 +197,9 @@ impl Tap {
                 self.end(end, After::Break(error.into()));
             }
             Poll::Ready(None) => self.end(End::Answered, After::Over),
-            // The runtime sees to it that an upstream that always has more is waited for now and then.
             Poll::Pending => return self.poll_waiting(cx),
         }
         Poll::Ready(())
-    }
-
-    /// Looks what may end the answer while the upstream is waited for.
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // What lingers has ended already: only its record is awaited.
-        if let Stage::Lingering = self.stage {
-            ready!(self.poll_lingering(cx));
-            self.end(End::Answered, After::Trail);
-        } else if let Poll::Ready(refusal) = self.poll_interrupted(cx) {
-            self.cut_in(refusal);
-        } else {
-            ready!(self.poll_silence(cx));
-        }
-        Poll::Ready(())
-    }
-
-    fn poll_interrupted(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
-        let interrupted = self.interrupted.get_or_insert_with(|| {
-            let manner = self.manner.clone();
-            let key_ended = self.permit.principal().live.ended.clone();
-            Box::pin(async move { manner.interrupted(&key_ended).await })
-        });
-        interrupted.as_mut().poll(cx)
-    }
-
-    fn poll_lingering(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Set here, since most answers end with their last piece: a nearer time wakes the driver.
-        let lingers = self.last_piece + LINGER;
-        if self.timer.as_ref().is_none_or(|timer| timer.deadline() > lingers) {
-            self.set_timer(lingers);
-        }
-        self.poll_timer(cx)
-    }
-
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let due = self.last_piece + self.manner.idle_timeout;
-        if self.timer.is_none() {
-            self.set_timer(due);
-        }
-        ready!(self.poll_timer(cx));
-        // The timer is not set anew with each piece, which would cost more than this look.
-        if Instant::now() < due {
-            self.set_timer(due);
-        } else {
-            let limit = humantime::format_duration(self.manner.idle_timeout);
-            let message = format!("The upstream has sent nothing for {limit}.");
-            self.cut_in(Refusal::new(Word::UpstreamTimeout, message));
-        }
-        Poll::Ready(())
-    }
-
-    fn set_timer(&mut self, at: Instant) {
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(at),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
-    }
-
-    /// Ready at the time that was set; never where none was.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
     }
 
     /// Shows a frame to the recorder, and lets go or holds it.

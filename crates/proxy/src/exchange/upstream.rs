@@ -189,6 +189,10 @@ impl Upstream {
         let repeatable = sent.content.is_whole() && self.routes.are_several();
         let mut unreached = None;
         while let Some(way) = self.routes.best(wanted, &mut tried, Instant::now())? {
+            // Much may have passed since the key was looked at: a body that came slowly, another way.
+            if let Some(refusal) = manner.interruption(&principal.live.ended) {
+                return Err(refusal.before_upstream());
+            }
             let mut request = sent.on(&way)?;
             // Copied only where it may be needed again.
             *request.extensions_mut() = if repeatable {

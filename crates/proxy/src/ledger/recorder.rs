@@ -221,10 +221,10 @@ impl Recorder {
     }
 
     /// Notes that a message has ended; tells whether the exchange ends with it.
-    pub fn message_ended(&mut self) -> bool {
+    pub fn message_ended(&mut self, now: Instant) -> bool {
         if self.books.options.bodies == Bodies::Full {
             // Messages are kept as lines.
-            self.answer.and(b"\n");
+            self.answer.add(b"\n", now);
         }
         self.account.meter.end_message()
     }
@@ -258,8 +258,13 @@ impl Recorder {
         self.account.meter.mid_event()
     }
 
+    /// When [`Self::keep_up`] is to be called at the latest; nothing while nothing is collected.
+    pub fn due(&self) -> Option<Instant> {
+        self.answer.due()
+    }
+
     /// Brings collected bytes to the spool when they are many or old. Bounds what a long answer
-    /// holds in memory.
+    /// holds in memory, and what of it a crash may lose.
     pub fn keep_up(&mut self, now: Instant) {
         if self.answer.is_due(now) {
             self.append_answer();

@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::peer::{Peer, Strangers};
 use super::terms::Terms;
@@ -116,14 +117,15 @@ impl Site {
         let for_clients = caller.door != Door::Operators;
         let for_operators = caller.door != Door::Clients;
         if !has_one_host(&request) {
-            return error(StatusCode::BAD_REQUEST, "A request has exactly one Host header.");
+            let answer = error(StatusCode::BAD_REQUEST, "A request has exactly one Host header.");
+            return named(request.uri(), answer);
         }
         match request.uri().path() {
             "/healthz" if for_operators => text(StatusCode::OK, "alive\n"),
             "/readyz" if for_operators => self.readiness(),
             "/metrics" if for_operators => self.numbers(),
             _ if for_clients && is_api(request.uri()) => self.api(caller.peer, request).await,
-            _ => error(StatusCode::NOT_FOUND, NOTHING_HERE),
+            _ => named(request.uri(), error(StatusCode::NOT_FOUND, NOTHING_HERE)),
         }
     }
 
@@ -161,13 +163,12 @@ impl Site {
             self.exchange(&terms, peer, arrival, request).await
         };
         let headers = answer.headers_mut();
-        if let Ok(id) = HeaderValue::try_from(arrival.id.to_string()) {
-            headers.insert(ID_HEADER, id);
-        }
+        name(headers, arrival.id);
         if let Some(origin) = origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.append(header::VARY, HeaderValue::from_static("origin"));
-            let expose = HeaderValue::from_static("x-codex-proxy-id, x-codex-proxy-refusal");
+            let expose = "x-codex-proxy-id, x-codex-proxy-refusal, x-codex-proxy-budget";
+            let expose = HeaderValue::from_static(expose);
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, expose);
         }
         answer
@@ -222,6 +223,20 @@ impl Site {
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         answer
     }
+}
+
+fn name(headers: &mut HeaderMap, id: Uuid) {
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        headers.insert(ID_HEADER, id);
+    }
+}
+
+/// An answer that came to no exchange: below the API's address it has an id all the same.
+fn named(uri: &Uri, mut answer: Response<Body>) -> Response<Body> {
+    if uri.path().starts_with("/v1") {
+        name(answer.headers_mut(), Uuid::now_v7());
+    }
+    answer
 }
 
 /// The origin of a browser's request, if browsers may ask from there.

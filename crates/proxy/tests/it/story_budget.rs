@@ -105,10 +105,16 @@ async fn what_is_nearly_spent_is_told() {
     let note = near.header("x-codex-proxy-budget").unwrap();
     let told = "team:blue:tokens:day; spent=850; limit=1000; unit=tokens; percent=85; resets=";
     assert!(note.starts_with(told), "{note}");
+    // Also where nothing is reserved.
+    let bearer = format!("Bearer {}", key.value);
+    let models = ask(gateway.address, "GET", "/v1/models", &[("authorization", &bearer)], "").await;
+    let note = models.header("x-codex-proxy-budget").unwrap();
+    assert!(note.starts_with("team:blue:tokens:day; spent=860; "), "{note}");
 
     // A raise for a while makes room, and is over when its time is.
     let spent = ask_for(300).await;
     assert_eq!((spent.status, spent.refusal()), (400, Some("budget_exceeded")));
+    assert!(spent.header("x-codex-proxy-budget").unwrap().contains("; percent=86; "));
     gateway.ok(&["budget", "raise", "team:blue:tokens:day", "1000tokens", "--for", "1h"]);
     assert_eq!(ask_for(300).await.status, 200);
     gateway.ok(&["budget", "raise", "team:blue:tokens:day", "1000tokens", "--for", "1ms"]);

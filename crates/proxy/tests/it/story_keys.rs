@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::client::{ask, post, request};
-use crate::harness::recording::{Step, chunk, stream_head};
+use crate::harness::client::{ask, metric, post, request};
+use crate::harness::recording::{Step, chunk, stream_head, whole};
 use crate::harness::{Gateway, Raw, Recording, simulator, until, url};
 
 const BODY: &str = r#"{"model":"gpt-5.5","input":"hi"}"#;
@@ -99,6 +99,62 @@ async fn open_streams_of_a_key_end_within_a_second() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_ahead_of_its_client_is_cut_too() {
+    // Given an answer that is here long before its client has read it.
+    let delta = "x".repeat(1 << 10);
+    let event =
+        format!("data: {{\"type\":\"response.output_text.delta\",\"delta\":\"{delta}\"}}\n\n");
+    let all = event.repeat(64 << 10);
+    let upstream = Recording::start(vec![stream_head(), chunk(&all), Step::Wait]).await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+    let body = r#"{"model":"gpt-5.5","stream":true}"#;
+    let mut client = Raw::asking(gateway.address, &key.value, body).await;
+    client.read_until(&delta).await;
+
+    // When the key is disabled, and the client reads on.
+    gateway.ok(&["key", "disable", &key.id]);
+    assert_eq!(status(&gateway, &key.value).await, refused("key_disabled"));
+    let (mut read, mut last) = (0, Vec::new());
+    while !last.ends_with(b"0\r\n\r\n") {
+        last = client.piece().await;
+        assert!(!last.is_empty(), "the answer has no end");
+        read += last.len();
+    }
+
+    // Then it gets what was on its way, and the end that Codex understands.
+    assert!(read < all.len() / 2, "{read} bytes came");
+    assert!(String::from_utf8_lossy(&last).contains("event: response.failed\n"));
+    assert_eq!(gateway.records()[0]["refusal"], "key_disabled");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_for_a_key_that_ends_while_its_request_comes() {
+    // Given a kept connection to the upstream, and a request whose body comes slowly.
+    let upstream = Recording::start(vec![whole("application/json", "{}")]).await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com");
+    assert_eq!(status(&gateway, &key.value).await, (200, None));
+    let authorization = format!("Bearer {}", key.value);
+    let sent = request("POST", "/v1/responses", &[("authorization", &authorization)], BODY);
+    let (first, rest) = sent.split_at(sent.len() - 5);
+    let mut client = Raw::connect(gateway.address).await;
+    client.send(first.as_bytes()).await;
+    metric(gateway.address, "codex_proxy_exchanges_open 1").await;
+
+    // When the key is disabled before the body has come, then that is its end: the client hears of
+    // it, and the upstream of nothing.
+    gateway.ok(&["key", "disable", &key.id]);
+    metric(gateway.address, "codex_proxy_exchanges_open 0").await;
+    client.send(rest.as_bytes()).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.refusal()), (401, Some("key_disabled")));
+    assert_eq!(upstream.requests().len(), 1);
+    let record = gateway.records().remove(1);
+    assert_eq!((&record["refusal"], &record["usage"]), (&json!("key_disabled"), &json!("none")));
+}
+
+#[tokio::test]
 async fn what_a_key_may_not_do_is_said_in_words() {
     let simulator = simulator().await;
     let gateway =
@@ -136,8 +192,7 @@ async fn what_a_key_may_not_do_is_said_in_words() {
 
 #[tokio::test]
 async fn the_callers_own_credential_passes_through() {
-    let upstream =
-        Recording::start(vec![crate::harness::recording::whole("application/json", "{}")]).await;
+    let upstream = Recording::start(vec![whole("application/json", "{}")]).await;
     let gateway = Gateway::start(&upstream.url());
     let key = gateway.key("ada@example.com");
     let headers = [("x-codex-proxy-key", key.value.as_str()), ("authorization", "Bearer sk-own")];

@@ -1,6 +1,6 @@
 //! A start over a large spool: whoever asks is served at once, what was left is tidied up beside.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use archive::frame::RequestHead;
@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::client::post;
-use crate::harness::{Gateway, simulator, until, url};
+use crate::harness::client::{Raw, contains, post};
+use crate::harness::recording::{Step, chunk, stream_head};
+use crate::harness::{Gateway, Recording, simulator, until, url};
 
 /// So many bodies of so many bytes: a gibibyte.
 const BODIES: u32 = 64;
@@ -58,6 +59,35 @@ async fn over_a_spool_of_a_gibibyte_it_is_ready_in_two_seconds() {
     // What is left to publish is left behind with the folder.
     gateway.kill();
     simulator.stop().await;
+}
+
+#[tokio::test]
+async fn what_came_before_a_silence_outlives_a_kill() {
+    // Given a stream that has said something, and then nothing for long.
+    let event = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"said once\"}\n\n";
+    let upstream = Recording::start(vec![stream_head(), chunk(event), Step::Wait]).await;
+    let gateway = Gateway::start(&upstream.url());
+    let key = gateway.key("ada@example.com").value;
+    let body = r#"{"model":"gpt-5.5","stream":true}"#;
+    let mut client = Raw::asking(gateway.address, &key, body).await;
+    client.read_until("said once").await;
+    let spool = gateway.folder.path().join("data/spool");
+    until("it is in the spool", || contains(&written(&spool), b"said once")).await;
+
+    // When the process is killed, then its record has that.
+    let gateway = Gateway::start_in(gateway.kill(), &upstream.url(), &[]);
+    until("the exchange is on record", || gateway.records().len() == 1).await;
+    let record = gateway.records().remove(0);
+    assert_eq!((&record["outcome"], &record["source"]), (&json!("failed"), &json!("proxy")));
+    let kept = gateway.raw(record["id"].as_str().unwrap(), "response");
+    assert_eq!(String::from_utf8(kept).unwrap(), event);
+}
+
+/// All that is in the files below a folder.
+fn written(folder: &Path) -> Vec<u8> {
+    let below =
+        |path: PathBuf| if path.is_dir() { written(&path) } else { std::fs::read(path).unwrap() };
+    std::fs::read_dir(folder).unwrap().flat_map(|entry| below(entry.unwrap().path())).collect()
 }
 
 /// Leaves journals as a process does that could not publish them, and one exchange open. Its id.

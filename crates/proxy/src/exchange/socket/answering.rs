@@ -2,6 +2,8 @@
 //! exchange that they answer; only the end of a terminal message waits until the closing is in
 //! the spool. What this proxy has to say itself goes between messages.
 
+mod timing;
+
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -218,12 +220,12 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
             at += step.used;
         }
         self.writer.write_all(bytes.get(sent..).unwrap_or_default()).await?;
-        if let Some(Asked::Exchange(open)) = self.queue.front_mut() {
-            if !self.follower.is_readable() {
-                open.recorder.is_unreadable();
-            }
-            open.recorder.keep_up(now);
+        if let Some(Asked::Exchange(open)) = self.queue.front_mut()
+            && !self.follower.is_readable()
+        {
+            open.recorder.is_unreadable();
         }
+        self.keep_up(self.last_sign);
         Ok(())
     }
 
@@ -292,7 +294,7 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
     fn ends_exchange(&mut self) -> bool {
         match (self.queue.front_mut(), &mut self.last) {
             (Some(Asked::Exchange(open)), _) => {
-                let is_terminal = open.recorder.message_ended();
+                let is_terminal = open.recorder.message_ended(self.last_sign.into_std());
                 is_terminal || (open.is_unsure && !open.recorder.is_answering())
             }
             (_, Some(last)) => {
@@ -313,26 +315,6 @@ impl<W: AsyncWrite + Unpin> Answering<'_, W> {
         }
         self.last = Some(recorder);
         Ok(())
-    }
-
-    /// Ends the socket from here, as soon as the message under way is over.
-    fn end_with(&mut self, refusal: Refusal) {
-        self.state = State::Ending(refusal.with_contact(self.manner.contact.as_deref()));
-        self.timer.as_mut().reset(Instant::now() + BORDER);
-    }
-
-    /// The timer is not set anew with each piece, which would cost more than this look.
-    fn look_at_the_time(&mut self) {
-        let due = self.last_sign + self.manner.idle_timeout;
-        if self.queue.is_empty() {
-            self.timer.as_mut().reset(Instant::now() + self.manner.idle_timeout);
-        } else if Instant::now() < due {
-            self.timer.as_mut().reset(due);
-        } else {
-            let limit = humantime::format_duration(self.manner.idle_timeout);
-            let message = format!("The upstream has sent nothing for {limit}.");
-            self.end_with(Refusal::new(Word::UpstreamTimeout, message));
-        }
     }
 
     /// Ends what is under way, says why, and closes.

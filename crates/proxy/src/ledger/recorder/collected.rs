@@ -29,15 +29,14 @@ impl Collected {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Collects what belongs to those before.
-    pub(super) fn and(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+    /// When they go to the spool at the latest; nothing where there are none.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.since.map(|since| since + FLUSH)
     }
 
     /// Whether they are many, or old.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        let is_old = self.since.is_some_and(|since| now.duration_since(since) >= FLUSH);
-        self.bytes.len() >= PIECE || is_old
+        self.bytes.len() >= PIECE || self.due().is_some_and(|due| now >= due)
     }
 
     /// Takes what was collected.
