@@ -118,7 +118,8 @@ impl Asking<'_> {
                         self.send(&mut out, to).await?;
                         return self.end(1002, "a message began inside another").await;
                     }
-                    if self.follower.is_unagreed(head) {
+                    // Of a control frame the upstream is the judge: it belongs to no message.
+                    if !step.is_control && self.follower.is_unagreed(head) {
                         self.send(&mut out, to).await?;
                         return self.end(1002, "compression was not agreed on").await;
                     }
