@@ -296,8 +296,8 @@ impl Scan<'_> {
         for (index, byte) in rest.iter().take(VALUE).enumerate() {
             match *byte {
                 b'\\' => slashes += 1,
-                b'\n' | b'\r' => return None,
-                b'n' | b'r' if slashes > 0 && slashes <= quote.depth => return None,
+                b'\n' | b'\r' | b'\t' => return None,
+                b'n' | b'r' | b't' if slashes > 0 && slashes <= quote.depth => return None,
                 mark if mark == quote.mark && slashes <= quote.depth => {
                     return Some(start + index - slashes);
                 }
