@@ -90,11 +90,10 @@ fn whole(exchange: Exchange, record: Record) -> Exported {
     if exchange.left != Left::All {
         return Exported { record, request: None, response: None };
     }
-    let stored = |side, bytes| exchange.lacks(&record, side).is_none().then(|| body(bytes));
-    let (asked, answered) = (exchange.request_body.clone(), exchange.response_body.clone());
-    let bodies = (stored(Of::Request, asked), stored(Of::Response, answered));
-    let request = Side { head: exchange.request, body: bodies.0 };
-    let response = Side { head: exchange.response, body: bodies.1 };
+    let stored = [Of::Request, Of::Response].map(|side| exchange.lacks(&record, side).is_none());
+    let Exchange { request, request_body, response, response_body, .. } = exchange;
+    let request = Side { head: request, body: stored[0].then(|| body(request_body)) };
+    let response = Side { head: response, body: stored[1].then(|| body(response_body)) };
     Exported { record, request: Some(request), response: Some(response) }
 }
 
