@@ -280,6 +280,32 @@ async fn bodies_that_are_kept_no_longer_leave_their_records() {
 }
 
 #[tokio::test]
+async fn bodies_that_were_never_stored_are_not_shown_as_empty_ones() {
+    let simulator = simulator().await;
+    let none = [("CODEX_PROXY_ARCHIVE_BODIES", "none")];
+    let gateway = Gateway::start_with(&url(&simulator), &none);
+    let key = gateway.key("ada@example.com");
+    let body = json!({ "model": "gpt-5.5", "input": "sim:say=one" }).to_string();
+    assert_eq!(post(gateway.address, "/v1/responses", &key.value, &body).await.status, 200);
+
+    let records = gateway.records();
+    let id = records[0]["id"].as_str().unwrap();
+    for (part, what) in [("request", "its request"), ("response", "its answer")] {
+        let output = gateway.run(&["audit", "show", id, "--part", part, "--raw"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("the body of {what} was not stored")), "{said}");
+    }
+    let whole: Value = serde_json::from_str(&gateway.ok(&["audit", "export", "--bodies"])).unwrap();
+    assert_eq!(whole["request"]["method"], "POST");
+    assert_eq!(
+        (&whole["request"]["body"], &whole["response"]["body"]),
+        (&Value::Null, &Value::Null)
+    );
+    simulator.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_written_is_an_error_and_a_closed_pipe_none() {
     let office = Office::new().await;
     let records = office.gateway.records();
